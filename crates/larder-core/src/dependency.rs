@@ -1,0 +1,320 @@
+//! Dependencies: what an entry was built from, and the set of them that an entry carries.
+//!
+//! A dependency names a timeline and an atom on it. The application and the feeds use the same
+//! names, so that `invalidate([id("shop", "Artist", [90])])` and a changed row meet in one place.
+//! **Invariant**: equal dependencies have equal digests, so a digest can make an entry fall too
+//! often (once in 2^64), never too seldom.
+
+use std::{fmt, sync::Arc};
+
+use crate::{encoding::put_bytes, timeline::Name, value::Value};
+
+/// What an entry was built from, on a named timeline.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Dependency {
+    timeline: Name,
+    atom: Atom,
+}
+
+/// The thing on the timeline that the entry depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Atom {
+    /// One row, by its whole primary key in the declared order of its columns.
+    Id {
+        /// The table or kind.
+        table: Arc<str>,
+        /// The values of the primary key.
+        key: Vec<Value>,
+    },
+    /// All rows, present and future, whose columns equal the given values.
+    Scope {
+        /// The table or kind.
+        table: Arc<str>,
+        /// Column and value, sorted by column, each column once, never empty.
+        terms: Vec<(Arc<str>, Value)>,
+    },
+    /// Every row of a table.
+    Table(Arc<str>),
+    /// A label given by the application.
+    Tag(Arc<str>),
+    /// Everything on the timeline.
+    Everything,
+}
+
+impl Dependency {
+    /// One row of `table`, by its primary key in declared order.
+    pub fn id<V: Into<Value>>(
+        timeline: impl Into<Name>,
+        table: impl Into<Arc<str>>,
+        key: impl IntoIterator<Item = V>,
+    ) -> Self {
+        let key = key.into_iter().map(Into::into).collect();
+        Self { timeline: timeline.into(), atom: Atom::Id { table: table.into(), key } }
+    }
+
+    /// All rows of `table` whose columns equal the given values; without terms, the whole table.
+    ///
+    /// A column named twice with different values can match no row; it is widened to its first
+    /// value, which is safe.
+    pub fn scope<C: Into<Arc<str>>, V: Into<Value>>(
+        timeline: impl Into<Name>,
+        table: impl Into<Arc<str>>,
+        terms: impl IntoIterator<Item = (C, V)>,
+    ) -> Self {
+        let mut terms: Vec<(Arc<str>, Value)> =
+            terms.into_iter().map(|(column, value)| (column.into(), value.into())).collect();
+        terms.sort_by(|a, b| a.0.cmp(&b.0));
+        terms.dedup_by(|a, b| a.0 == b.0);
+        let table = table.into();
+        let atom = if terms.is_empty() { Atom::Table(table) } else { Atom::Scope { table, terms } };
+        Self { timeline: timeline.into(), atom }
+    }
+
+    /// Every row of `table`.
+    pub fn table(timeline: impl Into<Name>, table: impl Into<Arc<str>>) -> Self {
+        Self { timeline: timeline.into(), atom: Atom::Table(table.into()) }
+    }
+
+    /// A label of the application.
+    pub fn tag(name: impl Into<Arc<str>>) -> Self {
+        Self { timeline: crate::timeline::APP.into(), atom: Atom::Tag(name.into()) }
+    }
+
+    /// Everything on `timeline`: the whole database.
+    pub fn everything(timeline: impl Into<Name>) -> Self {
+        Self { timeline: timeline.into(), atom: Atom::Everything }
+    }
+
+    /// The timeline this dependency lives on.
+    pub fn timeline(&self) -> &Name {
+        &self.timeline
+    }
+
+    /// The thing on the timeline.
+    pub fn atom(&self) -> &Atom {
+        &self.atom
+    }
+
+    /// The table this is about, if it is about one.
+    pub fn about_table(&self) -> Option<&Arc<str>> {
+        match &self.atom {
+            Atom::Id { table, .. } | Atom::Scope { table, .. } | Atom::Table(table) => Some(table),
+            Atom::Tag(_) | Atom::Everything => None,
+        }
+    }
+
+    /// The digest under which changes and entries meet.
+    ///
+    /// # Cost
+    /// One hash of the encoding, about 100 ns for a short one.
+    pub fn digest(&self) -> Digest {
+        match &self.atom {
+            Atom::Id { table, key } => Digest::id(&self.timeline, table, key.iter()),
+            Atom::Scope { table, terms } => Digest::scope(
+                &self.timeline,
+                table,
+                terms.iter().map(|(column, value)| (&**column, value)),
+            ),
+            Atom::Table(table) => Digest::table(&self.timeline, table),
+            Atom::Tag(name) => Digest::tag(&self.timeline, name),
+            Atom::Everything => Digest::everything(&self.timeline),
+        }
+    }
+}
+
+/// Prints the dependency as `explain` shows it: `shop/Scope(Album, ArtistId = 90)`.
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.timeline)?;
+        match &self.atom {
+            Atom::Id { table, key } => {
+                write!(f, "Id({table}")?;
+                key.iter().try_for_each(|value| write!(f, ", {value}"))?;
+                f.write_str(")")
+            }
+            Atom::Scope { table, terms } => {
+                write!(f, "Scope({table}")?;
+                terms.iter().try_for_each(|(column, value)| write!(f, ", {column} = {value}"))?;
+                f.write_str(")")
+            }
+            Atom::Table(table) => write!(f, "Table({table})"),
+            Atom::Tag(name) => write!(f, "Tag({name})"),
+            Atom::Everything => f.write_str("Everything"),
+        }
+    }
+}
+
+impl fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Sixty-four bits of a cryptographic hash of a dependency's encoding.
+///
+/// Stable across processes and versions, so that it may be stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub u64);
+
+const ID: u8 = 1;
+const SCOPE: u8 = 2;
+const TABLE: u8 = 3;
+const TAG: u8 = 4;
+const EVERYTHING: u8 = 5;
+const WITHIN: u8 = 6;
+
+impl Digest {
+    pub(crate) fn id<'a>(
+        timeline: &str,
+        table: &str,
+        key: impl IntoIterator<Item = &'a Value>,
+    ) -> Self {
+        Self::of(timeline, ID, |out| {
+            put_bytes(out, table.as_bytes());
+            key.into_iter().for_each(|value| value.encode(out));
+        })
+    }
+
+    pub(crate) fn scope<'a>(
+        timeline: &str,
+        table: &str,
+        terms: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    ) -> Self {
+        Self::of(timeline, SCOPE, |out| {
+            put_bytes(out, table.as_bytes());
+            for (column, value) in terms {
+                put_bytes(out, column.as_bytes());
+                value.encode(out);
+            }
+        })
+    }
+
+    pub(crate) fn table(timeline: &str, table: &str) -> Self {
+        Self::of(timeline, TABLE, |out| put_bytes(out, table.as_bytes()))
+    }
+
+    pub(crate) fn tag(timeline: &str, name: &str) -> Self {
+        Self::of(timeline, TAG, |out| put_bytes(out, name.as_bytes()))
+    }
+
+    pub(crate) fn everything(timeline: &str) -> Self {
+        Self::of(timeline, EVERYTHING, |_| {})
+    }
+
+    /// The link that every id, scope and table dependency on `table` carries besides its own, so
+    /// that a change which cannot be narrowed reaches all of them.
+    pub(crate) fn within(timeline: &str, table: &str) -> Self {
+        Self::of(timeline, WITHIN, |out| put_bytes(out, table.as_bytes()))
+    }
+
+    fn of(timeline: &str, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut bytes = Vec::with_capacity(96);
+        put_bytes(&mut bytes, timeline.as_bytes());
+        bytes.push(kind);
+        fill(&mut bytes);
+        let hash = blake3::hash(&bytes);
+        let (head, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Self(u64::from_le_bytes(*head))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The dependencies of one entry, with the digests under which it is linked.
+///
+/// Apart from its own digest every dependency on a table adds the table's `within` link.
+#[derive(Clone, Debug, Default)]
+pub struct DependencySet {
+    items: Vec<Dependency>,
+    digests: Vec<Digest>,
+}
+
+impl DependencySet {
+    /// The empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a dependency; one that is there already changes nothing.
+    ///
+    /// # Cost
+    /// One or two hashes and a search among the digests.
+    pub fn add(&mut self, dependency: Dependency) {
+        if !self.add_digest(dependency.digest()) {
+            return;
+        }
+        if let Some(table) = dependency.about_table() {
+            self.add_digest(Digest::within(&dependency.timeline, table));
+        }
+        self.items.push(dependency);
+    }
+
+    /// Whether the digest is new.
+    fn add_digest(&mut self, digest: Digest) -> bool {
+        match self.digests.binary_search(&digest) {
+            Ok(_) => false,
+            Err(place) => {
+                self.digests.insert(place, digest);
+                true
+            }
+        }
+    }
+
+    /// The dependencies, in the order they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Dependency> {
+        self.items.iter()
+    }
+
+    /// The digests under which an entry with these dependencies is linked, sorted, each once.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
+    /// Number of dependencies, without the links that follow from them.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no dependency.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether any dependency lives on `timeline`.
+    pub fn reads(&self, timeline: &str) -> bool {
+        self.items.iter().any(|dependency| &**dependency.timeline() == timeline)
+    }
+
+    /// Sixty-four bits, of which each digest sets one: two sets without a common bit have no
+    /// common digest.
+    pub fn signature(&self) -> u64 {
+        signature(&self.digests)
+    }
+}
+
+/// The signature of `digests`: the union of one bit for each.
+pub fn signature(digests: &[Digest]) -> u64 {
+    digests.iter().fold(0, |bits, digest| bits | 1 << (digest.0 & 63))
+}
+
+impl FromIterator<Dependency> for DependencySet {
+    fn from_iter<I: IntoIterator<Item = Dependency>>(dependencies: I) -> Self {
+        let mut set = Self::new();
+        for dependency in dependencies {
+            set.add(dependency);
+        }
+        set
+    }
+}
+
+impl Extend<Dependency> for DependencySet {
+    fn extend<I: IntoIterator<Item = Dependency>>(&mut self, dependencies: I) {
+        for dependency in dependencies {
+            self.add(dependency);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The feed: what advances an origin's timeline by itself.
+//!
+//! The contract is written for the hard origin: one that tells of a commit before, at, or long after
+//! the moment when a load can see it. So a feed says two things at two times: "this was received"
+//! and "up to here everything is visible to a load that begins now". **Invariant**: a node calls a
+//! value fresh only as far as the *confirmed* position reaches.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    BoxFuture,
+    change::Change,
+    clock::Moment,
+    error::Error,
+    timeline::{Epoch, Name, Position},
+};
+
+/// Where a feed delivers. Implemented by the cache; all methods are short and never call back.
+pub trait FeedSink: fmt::Debug + Send + Sync + 'static {
+    /// Everything up to `position` was received, and it is `changes`.
+    fn received(&self, timeline: &str, position: Position, changes: &[Change]);
+
+    /// Everything up to `position` is visible to loads that begin now, and every commit that was
+    /// visible before `moment` is at or below `position`.
+    fn confirmed(&self, timeline: &str, position: Position, moment: Moment);
+
+    /// Continuity is in doubt: a new life of the timeline begins at `start`.
+    fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt);
+}
+
+/// Why the continuity of a timeline was given up.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// The feed begins; nothing is known of what was before.
+    Started,
+    /// The file or server behind the name is another one.
+    Replaced,
+    /// The log went back to an older state or lacks rows.
+    LogBroken,
+    /// The schema changed.
+    SchemaChanged,
+    /// The triggers or the log that tracking needs are not as they were installed.
+    TrackingLost,
+    /// More changes waited than the queue holds.
+    Overflow,
+    /// Something delivered by the origin could not be read.
+    Undecodable,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "the feed started",
+            Self::Replaced => "the origin was replaced by another one",
+            Self::LogBroken => "the change log went back or has a gap",
+            Self::SchemaChanged => "the schema changed",
+            Self::TrackingLost => "the triggers of row tracking are not in place",
+            Self::Overflow => "more changes waited than fit",
+            Self::Undecodable => "a change could not be read",
+        })
+    }
+}
+
+/// One origin's stream of changes.
+///
+/// # Implementations must
+/// - call `restarted` on the sink once before anything else, and again at every doubt;
+/// - deliver positions that grow within an epoch, each change at its commit's position or later;
+/// - confirm a position only when every change up to it is visible to the origin's loads;
+/// - stop calling `confirmed` as soon as they cannot ask the origin: silence is how a node learns
+///   that its knowledge ages.
+///
+/// # Callers must
+/// start a feed once, and keep the sink alive until [`Feed::stop`] returned.
+pub trait Feed: fmt::Debug + Send + Sync + 'static {
+    /// The timeline this feed advances.
+    fn timeline(&self) -> &Name;
+
+    /// Begins to watch and to deliver to `sink`, on a thread or task of the feed's own.
+    ///
+    /// # Errors
+    /// When the origin cannot be opened or asked at all.
+    fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error>;
+
+    /// Asks the origin now. When it returns, every commit that was visible before the call has been
+    /// delivered as received; and confirmed, unless the origin keeps it from loads.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Conflict` when the origin does not answer: then nothing is known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Stops watching and waits until the sink is not called any more.
+    fn stop(&self);
+}

@@ -1,0 +1,258 @@
+//! The bounded memory of one timeline: what was touched, and where.
+//!
+//! It answers one question, "was any of these dependencies touched after that position?", exactly
+//! for the last [`History::capacity`] touches and with "yes" for everything older. **Invariant**: a
+//! touch that happened is never answered "no".
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    change::{Change, Scheme, touched_by_name},
+    dependency::{Atom, Dependency, DependencySet, Digest},
+    timeline::{Epoch, Name, Position, Stamp},
+};
+
+/// Touches remembered by default: about 50 bytes each, and only once there were that many.
+///
+/// Ten times fewer and a load of ten seconds beside 10,000 changes a second would find its position
+/// forgotten; ten times more would take half a gigabyte for nothing.
+pub const DEFAULT_CAPACITY: usize = 1_000_000;
+
+/// The memory of one timeline in one node.
+#[derive(Debug)]
+pub struct History {
+    timeline: Name,
+    epoch: Epoch,
+    capacity: usize,
+    /// Everything at or below this is forgotten: a record with an earlier `as_of` is a miss.
+    floor: Position,
+    /// Received and applied up to here.
+    applied: Position,
+    /// Visible to loads up to here.
+    confirmed: Position,
+    /// The last position at which everything was touched.
+    everything: Position,
+    ring: VecDeque<(Position, Digest)>,
+    last: HashMap<Digest, Position>,
+    shapes: HashMap<Arc<str>, Vec<(Scheme, Position)>>,
+}
+
+/// What a batch of changes touched.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Each digest once, sorted.
+    pub digests: Vec<Digest>,
+    /// Whether everything on the timeline was touched.
+    pub everything: bool,
+}
+
+/// Whether a value with a given stamp can still be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing it depends on was touched.
+    Untouched,
+    /// Something it depends on was touched.
+    Touched,
+    /// Its position lies below what this node remembers.
+    Forgotten,
+    /// Its position lies beyond what this node knows.
+    Beyond,
+    /// It belongs to another life of the timeline.
+    OtherEpoch,
+}
+
+impl History {
+    /// An empty memory that begins at `start`: nothing is known of what was before.
+    pub fn new(timeline: Name, epoch: Epoch, start: Position, capacity: usize) -> Self {
+        Self {
+            timeline,
+            epoch,
+            capacity,
+            floor: start,
+            applied: start,
+            confirmed: start,
+            everything: start,
+            ring: VecDeque::new(),
+            last: HashMap::new(),
+            shapes: HashMap::new(),
+        }
+    }
+
+    /// The timeline this is the memory of.
+    pub fn timeline(&self) -> &Name {
+        &self.timeline
+    }
+
+    /// The current life of the timeline.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Everything up to here was received and applied.
+    pub fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// Everything up to here is also visible to a load that begins now.
+    pub fn confirmed(&self) -> Position {
+        self.confirmed
+    }
+
+    /// The number of touches remembered at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Touches remembered now.
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether no touch is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// The last position at which everything was touched at once.
+    pub fn everything(&self) -> Position {
+        self.everything
+    }
+
+    /// The stamp for a load that begins now: the *confirmed* position.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { timeline: self.timeline.clone(), epoch: self.epoch, as_of: self.confirmed }
+    }
+
+    /// Notices, from now on, changes to the scopes of `dependency` precisely.
+    ///
+    /// Must be called before a load whose result depends on it takes its stamps: changes applied
+    /// earlier are only remembered by row and table.
+    pub fn register(&mut self, dependency: &Dependency) {
+        let Atom::Scope { table, terms } = dependency.atom() else { return };
+        let shapes = self.shapes.entry(table.clone()).or_default();
+        let is_same = |scheme: &Scheme| scheme.iter().eq(terms.iter().map(|(column, _)| column));
+        if !shapes.iter().any(|(scheme, _)| is_same(scheme)) {
+            let scheme = terms.iter().map(|(column, _)| column.clone()).collect();
+            shapes.push((scheme, self.applied));
+        }
+    }
+
+    /// Applies one batch that ends at `position`.
+    ///
+    /// A position that does not grow is a fault of the feed; it is answered by touching
+    /// everything, which is safe.
+    pub fn apply(&mut self, position: Position, changes: &[Change]) -> Touched {
+        let grows = self.applied < position;
+        let mut touched = Touched { everything: !grows, ..Touched::default() };
+        self.applied = if grows { position } else { self.applied.next() };
+        for change in changes {
+            self.collect(change, &mut touched);
+        }
+        touched.digests.sort_unstable();
+        touched.digests.dedup();
+        if touched.everything {
+            self.everything = self.applied;
+        }
+        for &digest in &touched.digests {
+            self.remember(digest);
+        }
+        touched
+    }
+
+    fn collect(&self, change: &Change, touched: &mut Touched) {
+        let digests = &mut touched.digests;
+        match change {
+            Change::Touch(dependency) => {
+                let own = *dependency.timeline() == self.timeline;
+                if own && matches!(dependency.atom(), Atom::Everything) {
+                    touched.everything = true;
+                }
+                touched_by_name(dependency, &mut |digest| digests.push(digest));
+            }
+            Change::Row(row) => {
+                let shapes = self.shapes.get(&row.table).into_iter().flatten();
+                let mut schemes = shapes.map(|(scheme, _)| scheme);
+                row.touched(&self.timeline, &mut schemes, &mut |digest| digests.push(digest));
+            }
+        }
+    }
+
+    fn remember(&mut self, digest: Digest) {
+        self.last.insert(digest, self.applied);
+        self.ring.push_back((self.applied, digest));
+        while self.capacity < self.ring.len() {
+            let Some((position, digest)) = self.ring.pop_front() else { break };
+            self.floor = self.floor.max(position);
+            if self.last.get(&digest) == Some(&position) {
+                self.last.remove(&digest);
+            }
+        }
+    }
+
+    /// Marks everything up to `position` as visible to loads.
+    pub fn confirm(&mut self, position: Position) {
+        self.confirmed = self.confirmed.max(position).min(self.applied);
+    }
+
+    /// Starts a new life of the timeline at `start`: everything before is a miss.
+    pub fn restart(&mut self, epoch: Epoch, start: Position) {
+        let shapes = std::mem::take(&mut self.shapes);
+        *self = Self::new(self.timeline.clone(), epoch, start, self.capacity);
+        self.shapes = shapes;
+        for (_, since) in self.shapes.values_mut().flatten() {
+            *since = start;
+        }
+    }
+
+    /// Whether a value stamped `stamp` with `dependencies` reflects every change up to `upto`.
+    ///
+    /// Where a dependency was touched after `upto`, an earlier touch may be answered for as well:
+    /// only the last one is remembered.
+    pub fn verdict(&self, stamp: &Stamp, dependencies: &DependencySet, upto: Position) -> Verdict {
+        if stamp.epoch != self.epoch {
+            return Verdict::OtherEpoch;
+        }
+        if self.applied < stamp.as_of {
+            return Verdict::Beyond;
+        }
+        if upto <= stamp.as_of {
+            return Verdict::Untouched;
+        }
+        if stamp.as_of < self.floor {
+            return Verdict::Forgotten;
+        }
+        if stamp.as_of < self.everything {
+            return Verdict::Touched;
+        }
+        let after = |digest: &Digest| self.last.get(digest).is_some_and(|at| stamp.as_of < *at);
+        if dependencies.digests().iter().any(after)
+            || dependencies.iter().any(|dependency| self.was_unnoticed(stamp.as_of, dependency))
+        {
+            return Verdict::Touched;
+        }
+        Verdict::Untouched
+    }
+
+    /// Whether `dependency` is a scope that was registered only after `as_of`, while its table was
+    /// touched: then nobody looked for it, and the answer is the table's.
+    fn was_unnoticed(&self, as_of: Position, dependency: &Dependency) -> bool {
+        let Atom::Scope { table, terms } = dependency.atom() else { return false };
+        if *dependency.timeline() != self.timeline {
+            return false;
+        }
+        let shapes = self.shapes.get(table);
+        let since = shapes.into_iter().flatten().find_map(|(scheme, since)| {
+            scheme.iter().eq(terms.iter().map(|(column, _)| column)).then_some(*since)
+        });
+        match since {
+            Some(since) if since <= as_of => false,
+            _ => {
+                let digest = Digest::table(&self.timeline, table);
+                self.last.get(&digest).is_some_and(|at| as_of < *at)
+            }
+        }
+    }
+}

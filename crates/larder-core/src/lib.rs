@@ -1,0 +1,66 @@
+//! Vocabulary and decisions of larder, without I/O and without a runtime.
+//!
+//! Everything that decides whether a cached value may be served lives here as plain data and pure
+//! functions, so that it can be model-checked, property-tested and driven by a simulated origin.
+//! The crates above only move bytes and wake tasks.
+//!
+//! Reading order:
+//!
+//! 1. [`value`] and [`key`]: what identifies a thing, encoded injectively.
+//! 2. [`dependency`]: what an entry was built from; [`change`]: what happened to it.
+//! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
+//! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
+//! 5. [`token`], [`record`]: what leaves the process.
+//! 6. [`feed`], [`origin`], [`store`]: what a backend implements.
+//!
+//! **Invariant**: nothing in this crate reads a clock, a file or a socket, except [`clock`], which
+//! is the one place where larder takes the time.
+
+pub mod value;
+
+pub mod key;
+
+pub mod dependency;
+
+pub mod change;
+
+pub mod timeline;
+
+pub mod history;
+
+pub mod freshness;
+
+pub mod flight;
+
+pub mod token;
+
+pub mod record;
+
+pub mod feed;
+
+pub mod origin;
+
+pub mod store;
+
+pub mod clock;
+
+pub mod weigh;
+
+pub mod error;
+
+pub mod safeguard;
+
+mod encoding;
+
+pub use change::{Change, RowChange};
+pub use clock::{Clock, Moment};
+pub use dependency::{Dependency, DependencySet, Digest};
+pub use error::{Error, ErrorKind};
+pub use history::History;
+pub use key::{Key, KeyBytes, KeyEncoder};
+pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
+pub use value::Value;
+pub use weigh::Weigh;
+
+/// A boxed future, as the `dyn`-safe traits of this crate return it.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

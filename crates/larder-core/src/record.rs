@@ -1,0 +1,152 @@
+//! The record: one self-describing value as a store keeps it.
+//!
+//! It carries everything the read rule needs, so that a store may lose, reorder or duplicate
+//! records and cause misses only. **Invariant**: bytes that are not exactly what was written are an
+//! error when read, never a value.
+
+use crate::{
+    dependency::{Atom, Dependency, DependencySet},
+    encoding::{Reader, corrupt, put_bytes, put_varint},
+    error::Error,
+    timeline::{Epoch, Position, Stamp, Stamps},
+    value::Value,
+};
+
+const MAGIC: &[u8; 4] = b"LRD1";
+const CHECKSUM_BYTES: usize = 16;
+
+/// Wall-clock milliseconds since 1970: what survives a restart, unlike a `Moment`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallMillis(pub u64);
+
+/// One stored value with its stamps, dependencies and deadlines.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The whole key, so that a record found under a wrong key is noticed.
+    pub key: Vec<u8>,
+    /// What it reflects.
+    pub stamps: Stamps,
+    /// What it was built from.
+    pub dependencies: DependencySet,
+    /// When it was stored.
+    pub stored: WallMillis,
+    /// Fresh before this.
+    pub fresh_until: WallMillis,
+    /// The encoded value.
+    pub value: Vec<u8>,
+}
+
+impl Record {
+    /// The bytes of this record, checksum included.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        put_bytes(&mut out, &self.key);
+        put_varint(&mut out, self.stamps.iter().len() as u64);
+        for stamp in self.stamps.iter() {
+            put_bytes(&mut out, stamp.timeline.as_bytes());
+            out.extend_from_slice(&stamp.epoch.0.to_le_bytes());
+            put_varint(&mut out, stamp.as_of.0);
+        }
+        put_varint(&mut out, self.dependencies.len() as u64);
+        for dependency in self.dependencies.iter() {
+            put_dependency(&mut out, dependency);
+        }
+        put_varint(&mut out, self.stored.0);
+        put_varint(&mut out, self.fresh_until.0);
+        put_bytes(&mut out, &self.value);
+        let checksum = blake3::hash(&out);
+        out.extend(checksum.as_bytes().iter().take(CHECKSUM_BYTES));
+        out
+    }
+
+    /// Reads what [`Record::encode`] wrote.
+    ///
+    /// # Errors
+    /// `Corrupt` for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let body = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or_else(|| corrupt("too short"))?;
+        let (body, checksum) = bytes.split_at(body);
+        if !blake3::hash(body).as_bytes().starts_with(checksum) {
+            return Err(corrupt("the checksum of the record is wrong"));
+        }
+        let mut reader = Reader::new(body);
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(corrupt("this is no record of a known version"));
+        }
+        let key = reader.bytes()?.to_vec();
+        let mut stamps = Stamps::new();
+        for _ in 0..reader.varint()? {
+            let timeline = reader.text()?.into();
+            let epoch = Epoch(reader.u64()?);
+            stamps.add(Stamp { timeline, epoch, as_of: Position(reader.varint()?) });
+        }
+        let mut dependencies = DependencySet::new();
+        for _ in 0..reader.varint()? {
+            dependencies.add(take_dependency(&mut reader)?);
+        }
+        let stored = WallMillis(reader.varint()?);
+        let fresh_until = WallMillis(reader.varint()?);
+        let value = reader.bytes()?.to_vec();
+        reader.finish()?;
+        Ok(Self { key, stamps, dependencies, stored, fresh_until, value })
+    }
+}
+
+const ID: u8 = 1;
+const SCOPE: u8 = 2;
+const TABLE: u8 = 3;
+const TAG: u8 = 4;
+const EVERYTHING: u8 = 5;
+
+fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
+    put_bytes(out, dependency.timeline().as_bytes());
+    match dependency.atom() {
+        Atom::Id { table, key } => {
+            out.push(ID);
+            put_bytes(out, table.as_bytes());
+            put_varint(out, key.len() as u64);
+            key.iter().for_each(|value| value.encode(out));
+        }
+        Atom::Scope { table, terms } => {
+            out.push(SCOPE);
+            put_bytes(out, table.as_bytes());
+            put_varint(out, terms.len() as u64);
+            for (column, value) in terms {
+                put_bytes(out, column.as_bytes());
+                value.encode(out);
+            }
+        }
+        Atom::Table(table) => {
+            out.push(TABLE);
+            put_bytes(out, table.as_bytes());
+        }
+        Atom::Tag(name) => {
+            out.push(TAG);
+            put_bytes(out, name.as_bytes());
+        }
+        Atom::Everything => out.push(EVERYTHING),
+    }
+}
+
+fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
+    let timeline = reader.text()?;
+    match reader.byte()? {
+        ID => {
+            let table = reader.text()?;
+            let count = reader.varint()?;
+            let key: Result<Vec<_>, _> = (0..count).map(|_| Value::decode(reader)).collect();
+            Ok(Dependency::id(timeline, table, key?))
+        }
+        SCOPE => {
+            let table = reader.text()?;
+            let count = reader.varint()?;
+            let terms: Result<Vec<_>, Error> =
+                (0..count).map(|_| Ok((reader.text()?, Value::decode(reader)?))).collect();
+            Ok(Dependency::scope(timeline, table, terms?))
+        }
+        TABLE => Ok(Dependency::table(timeline, reader.text()?)),
+        TAG => Ok(Dependency::tag(reader.text()?)),
+        EVERYTHING => Ok(Dependency::everything(timeline)),
+        other => Err(corrupt(format!("{other} is no kind of dependency"))),
+    }
+}

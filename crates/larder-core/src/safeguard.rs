@@ -1,0 +1,76 @@
+//! The switches that take one safeguard out, so that a test can show that it would notice.
+//!
+//! Without the feature `mutants` every question is answered `false` at compile time and nothing of
+//! this is in the binary. **Invariant**: no code outside tests turns a safeguard off.
+
+/// One promise-keeping step that a mutant leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Safeguard {
+    /// `as_of` is taken before the load, not after it.
+    AsOfBeforeLoad,
+    /// `as_of` is read inside the load's own read transaction.
+    AsOfInsideTransaction,
+    /// A waiter's arrival is checked against the flight's stamps.
+    JoinerChecked,
+    /// Triggers log the rows that a unique constraint displaces.
+    DisplacedRowTrigger,
+    /// Triggers are verified again when the schema version moved.
+    TriggersVerified,
+    /// The file's device and inode are compared at every wake-up.
+    InodeCompared,
+    /// A moved `data_version` means that something changed.
+    DataVersionRead,
+    /// A refilled entry gets its dependencies linked again.
+    DependenciesKeptOnRefill,
+    /// Hits consult the list of pending invalidations.
+    PendingConsulted,
+    /// What changed between the stamps and the fill is checked before the entry is served.
+    FillChecked,
+}
+
+impl Safeguard {
+    /// Every safeguard, for tests that walk over them.
+    pub const ALL: [Self; 10] = [
+        Self::AsOfBeforeLoad,
+        Self::AsOfInsideTransaction,
+        Self::JoinerChecked,
+        Self::DisplacedRowTrigger,
+        Self::TriggersVerified,
+        Self::InodeCompared,
+        Self::DataVersionRead,
+        Self::DependenciesKeptOnRefill,
+        Self::PendingConsulted,
+        Self::FillChecked,
+    ];
+
+    /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.
+    #[inline(always)]
+    pub fn is_off(self) -> bool {
+        #[cfg(feature = "mutants")]
+        return switch::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1 << self as u32) != 0;
+        #[cfg(not(feature = "mutants"))]
+        false
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Safeguard;
+
+    pub(super) static OFF: AtomicU32 = AtomicU32::new(0);
+
+    impl Safeguard {
+        /// Takes exactly this safeguard out, in the whole process.
+        pub fn take_out(self) {
+            OFF.store(1 << self as u32, Ordering::SeqCst);
+        }
+
+        /// Puts every safeguard back.
+        pub fn restore_all() {
+            OFF.store(0, Ordering::SeqCst);
+        }
+    }
+}

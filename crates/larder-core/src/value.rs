@@ -1,0 +1,181 @@
+//! A typed scalar: one column of a row, one part of a key, one side of a condition.
+//!
+//! It is smaller than any database's type system on purpose: a backend brings its own types to
+//! these five before it compares. **Invariant**: two values are equal iff their encodings are, and
+//! values of different variants are never equal (`1` is not `"1"`, MD10).
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    encoding::{Reader, corrupt, put_bytes},
+    error::Error,
+};
+
+/// A typed scalar.
+#[derive(Clone)]
+pub enum Value {
+    /// The absence of a value. Equal to itself here; SQL's `NULL = NULL` is the backend's business.
+    Null,
+    /// A signed 64-bit integer.
+    Integer(i64),
+    /// A 64-bit float, compared by its bits: `0.0` and `-0.0` differ, a NaN equals itself.
+    Real(f64),
+    /// UTF-8 text, compared byte by byte.
+    Text(Arc<str>),
+    /// Bytes.
+    Blob(Arc<[u8]>),
+}
+
+const NULL: u8 = 0;
+const INTEGER: u8 = 1;
+const REAL: u8 = 2;
+const TEXT: u8 = 3;
+const BLOB: u8 = 4;
+
+impl Value {
+    /// Appends the injective encoding of this value: one type byte, then the content.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.push(NULL),
+            Self::Integer(number) => {
+                out.push(INTEGER);
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            Self::Real(number) => {
+                out.push(REAL);
+                out.extend_from_slice(&number.to_bits().to_le_bytes());
+            }
+            Self::Text(text) => {
+                out.push(TEXT);
+                put_bytes(out, text.as_bytes());
+            }
+            Self::Blob(bytes) => {
+                out.push(BLOB);
+                put_bytes(out, bytes);
+            }
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(match reader.byte()? {
+            NULL => Self::Null,
+            INTEGER => Self::Integer(reader.u64()?.cast_signed()),
+            REAL => Self::Real(f64::from_bits(reader.u64()?)),
+            TEXT => Self::Text(reader.text()?.into()),
+            BLOB => Self::Blob(reader.bytes()?.into()),
+            other => return Err(corrupt(format!("{other} is no type of a value"))),
+        })
+    }
+
+    /// The name of the type, as configuration and error messages spell it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Integer(_) => "integer",
+            Self::Real(_) => "real",
+            Self::Text(_) => "text",
+            Self::Blob(_) => "blob",
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            (Self::Real(a), Self::Real(b)) => a.to_bits() == b.to_bits(),
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Blob(a), Self::Blob(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
+
+impl std::hash::Hash for Value {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Null => {}
+            Self::Integer(number) => number.hash(state),
+            Self::Real(number) => number.to_bits().hash(state),
+            Self::Text(text) => text.hash(state),
+            Self::Blob(bytes) => bytes.hash(state),
+        }
+    }
+}
+
+/// Prints the value as `explain` shows it: `90`, `1.5`, `"text"`, `x'00ff'`, `null`.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Real(number) => write!(f, "{number:?}"),
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Blob(bytes) => {
+                f.write_str("x'")?;
+                for byte in bytes.iter() {
+                    write!(f, "{byte:02x}")?;
+                }
+                f.write_str("'")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(number: i32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Blob(bytes.into())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
