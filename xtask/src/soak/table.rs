@@ -1,0 +1,43 @@
+//! The soaks: one line for each. A new one needs nothing but its line here.
+
+/// A randomised test that can run for long.
+#[derive(Debug)]
+pub(super) struct Soak {
+    /// What one types.
+    pub(super) name: &'static str,
+    /// The package it lives in.
+    pub(super) package: &'static str,
+    /// The name of the binary or test.
+    pub(super) target: &'static str,
+    /// How it is told the seed and the budget.
+    pub(super) taking: Taking,
+}
+
+/// How a soak is told its seed and budget; it also says which kind of target it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// A binary: `--seed N --budget small|full`.
+    Arguments,
+    /// A test: `LARDER_SOAK_SEED` and `LARDER_SOAK_BUDGET`.
+    Environment,
+}
+
+/// All soaks, in the order in which they run.
+pub(super) const SOAKS: &[Soak] = &[
+    // Writer processes against readers: no read that began after a known change is without it.
+    Soak {
+        name: "history",
+        package: "larder-testkit",
+        target: "history",
+        taking: Taking::Arguments,
+    },
+    // Random schemas, statements and changes: a result that changed was invalidated.
+    Soak {
+        name: "differential",
+        package: "larder-sqlite",
+        target: "differential",
+        taking: Taking::Environment,
+    },
+    // The server killed under load: it comes back, and the origin is intact.
+    Soak { name: "kill", package: "larder-server", target: "kill", taking: Taking::Environment },
+];
