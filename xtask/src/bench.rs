@@ -10,7 +10,7 @@ use crate::{command, tools};
 pub(crate) const ARGUMENTS: &str = "[name] [--json FILE]";
 
 /// The servers and load makers that a benchmark compares with: package, program.
-const PEERS: &[(&str, &str)] = &[("nginx-light", "nginx"), ("wrk", "wrk")];
+const PEERS: &[(&str, &str)] = &[("nginx", "nginx"), ("wrk", "wrk")];
 
 /// Installs what is missing and runs the benchmark `name`, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {

@@ -6,13 +6,14 @@
 //!
 //! On two cores building is most of the time, so the stages share what they build:
 //!
-//! - `clippy`, `check` and `doc` want only metadata, and share that of the dependencies. The own
-//!   crates are few and small.
-//! - The tests build the workspace for `dev` once, with the features of all members together;
-//!   examples are members too and find their dependencies built.
+//! - `clippy`, `check` and `doc` want only metadata, and share that of the dependencies as far as
+//!   their features agree: `check` leaves features out, that is what it is for, and `doc` knows
+//!   nothing of dev-dependencies. Both cost seconds.
+//! - The tests build the workspace for `dev` once, with the features of all members together; the
+//!   examples are built the same way and find everything there.
 //! - The release profile is only for what needs speed: the mutants and the soaks. The soaks choose
 //!   targets instead of packages, so that they build one set of dependencies (see `soak.rs`).
-//! - The mutants change features of our own crates only: their dependencies are those of the soaks.
+//! - The mutants change features of our own crates only, so the dependencies stay as they are.
 
 use std::{
     process::{Command, ExitCode},
@@ -145,11 +146,12 @@ fn examples() -> Result<()> {
     if runnable.is_empty() {
         bail!("examples/Cargo.toml is there, but no package `larder-examples` with a binary");
     }
-    // Built by `--workspace` and started by path: `cargo run -p` would choose other features for
-    // the dependencies and build them again.
-    let mut build = command::cargo(&["build", "--workspace", "--locked"]);
-    for target in &runnable {
-        build.args([&format!("--{}", target.kind), &target.name]);
+    // Built as `cargo test --workspace` built everything, and started by path: `cargo run -p`
+    // would choose other features for the dependencies and build them again. `--examples` is there
+    // even when there is none: it is what makes the features of the tests count.
+    let mut build = command::cargo(&["build", "--workspace", "--locked", "--examples"]);
+    for target in runnable.iter().filter(|target| target.kind == "bin") {
+        build.args(["--bin", &target.name]);
     }
     command::run(&mut build)?;
     let folder = workspace::target_folder(&metadata)?.join("debug");
