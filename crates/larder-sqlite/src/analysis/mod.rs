@@ -124,7 +124,7 @@ impl Analysis {
 ///
 /// # Errors
 /// `Origin` when SQLite refuses the text, `Unsupported` when it is not one reading statement.
-pub fn analyse(connection: &Connection, timeline: &Name, sql: &str) -> Result<Analysis, Error> {
+pub fn analyse(connection: &mut Connection, timeline: &Name, sql: &str) -> Result<Analysis, Error> {
     let _ = (connection, sql);
     Ok(Analysis {
         timeline: timeline.clone(),
