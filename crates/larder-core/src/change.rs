@@ -51,6 +51,7 @@ impl RowChange {
         schemes: &mut dyn Iterator<Item = &Scheme>,
         touch: &mut dyn FnMut(Digest),
     ) {
+        touch(Digest::anything(timeline));
         touch(Digest::table(timeline, &self.table));
         let images = [&self.old, &self.new];
         let known = self.key_is_known();
@@ -99,9 +100,11 @@ impl RowChange {
     }
 }
 
-/// What a touch by name reaches: the thing itself, and for a table everything within it.
-pub(crate) fn touched_by_name(dependency: &Dependency, touch: &mut dyn FnMut(Digest)) {
+/// What a touch by name reaches: the thing itself, for a table everything within it, and always
+/// whoever depends on everything there is.
+pub fn touched_by_name(dependency: &Dependency, touch: &mut dyn FnMut(Digest)) {
     let timeline = dependency.timeline();
+    touch(Digest::anything(timeline));
     match dependency.atom() {
         Atom::Table(table) => touch(Digest::within(timeline, table)),
         // An explicit id says that a row changed, not how: whoever reads the whole table reads it.
@@ -109,6 +112,7 @@ pub(crate) fn touched_by_name(dependency: &Dependency, touch: &mut dyn FnMut(Dig
             touch(dependency.digest());
             touch(Digest::table(timeline, table));
         }
-        Atom::Tag(_) | Atom::Everything => touch(dependency.digest()),
+        Atom::Tag(_) => touch(dependency.digest()),
+        Atom::Everything => touch(Digest::everything(timeline)),
     }
 }

@@ -117,7 +117,7 @@ impl Dependency {
             ),
             Atom::Table(table) => Digest::table(&self.timeline, table),
             Atom::Tag(name) => Digest::tag(&self.timeline, name),
-            Atom::Everything => Digest::everything(&self.timeline),
+            Atom::Everything => Digest::anything(&self.timeline),
         }
     }
 }
@@ -162,6 +162,7 @@ const TABLE: u8 = 3;
 const TAG: u8 = 4;
 const EVERYTHING: u8 = 5;
 const WITHIN: u8 = 6;
+const ANYTHING: u8 = 7;
 
 impl Digest {
     pub(crate) fn id<'a>(
@@ -197,8 +198,16 @@ impl Digest {
         Self::of(timeline, TAG, |out| put_bytes(out, name.as_bytes()))
     }
 
-    pub(crate) fn everything(timeline: &str) -> Self {
+    /// The link that every dependency on `timeline` carries besides its own, so that a touch of
+    /// everything reaches all of them.
+    pub fn everything(timeline: &str) -> Self {
         Self::of(timeline, EVERYTHING, |_| {})
+    }
+
+    /// The digest that every change on `timeline` touches, whatever it is about: what depends on
+    /// everything falls with each of them.
+    pub(crate) fn anything(timeline: &str) -> Self {
+        Self::of(timeline, ANYTHING, |_| {})
     }
 
     /// The link that every id, scope and table dependency on `table` carries besides its own, so
@@ -226,7 +235,8 @@ impl fmt::Debug for Digest {
 
 /// The dependencies of one entry, with the digests under which it is linked.
 ///
-/// Apart from its own digest every dependency on a table adds the table's `within` link.
+/// Apart from its own digest every dependency on a table adds the table's `within` link, and every
+/// dependency at all adds that of everything on its timeline.
 #[derive(Clone, Debug, Default)]
 pub struct DependencySet {
     items: Vec<Dependency>,
@@ -250,6 +260,7 @@ impl DependencySet {
         if let Some(table) = dependency.about_table() {
             self.add_digest(Digest::within(&dependency.timeline, table));
         }
+        self.add_digest(Digest::everything(&dependency.timeline));
         self.items.push(dependency);
     }
 

@@ -1,0 +1,263 @@
+//! The bounded memory against a memory that keeps every change and compares rows one by one.
+//!
+//! **Invariant** tested: what the full memory calls touched, the bounded one never calls untouched;
+//! and within its capacity it calls nothing touched that is not, but for what its docs name.
+
+use larder_core::{
+    Change, Dependency, DependencySet, Epoch, History, Position, RowChange, Stamp, Value,
+    dependency::Atom, history::Verdict,
+};
+use proptest::prelude::*;
+
+use crate::generate::{SHOP, change, dependency};
+
+/// One step of a random run.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Begins to notice the scopes of this dependency.
+    Register(Dependency),
+    /// One batch, this far beyond the last position.
+    Apply(u64, Vec<Change>),
+    /// A batch at a position that does not grow.
+    Repeat(Vec<Change>),
+    /// Marks as visible up to this far before the last position.
+    Confirm(u64),
+    /// A new life, at this position.
+    Restart(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let changes = || proptest::collection::vec(change(), 0..4);
+    prop_oneof![
+        3 => dependency().prop_map(Step::Register),
+        8 => (1u64..3, changes()).prop_map(|(gap, changes)| Step::Apply(gap, changes)),
+        1 => changes().prop_map(Step::Repeat),
+        2 => (0u64..3).prop_map(Step::Confirm),
+        1 => (0u64..9).prop_map(Step::Restart),
+    ]
+}
+
+/// The memory that forgets nothing.
+struct Reference {
+    epoch: Epoch,
+    start: Position,
+    applied: Position,
+    confirmed: Position,
+    /// In order; `None` stands for "everything, by a fault of the feed".
+    log: Vec<(Position, Option<Change>)>,
+    /// Schemes with the position from which they are noticed.
+    registered: Vec<(Dependency, Position)>,
+}
+
+impl Reference {
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Register(dependency) => {
+                self.registered.push((dependency.clone(), self.applied));
+            }
+            Step::Apply(gap, changes) => {
+                self.applied = Position(self.applied.0 + gap);
+                self.log.extend(changes.iter().map(|change| (self.applied, Some(change.clone()))));
+            }
+            Step::Repeat(_) => {
+                self.applied = self.applied.next();
+                self.log.push((self.applied, None));
+            }
+            Step::Confirm(lag) => {
+                let position = Position(self.applied.0.saturating_sub(*lag));
+                self.confirmed = self.confirmed.max(position);
+            }
+            Step::Restart(start) => {
+                let registered = self.registered.drain(..);
+                let registered = registered.map(|(dep, _)| (dep, Position(*start))).collect();
+                let (epoch, start) = (Epoch(self.epoch.0 + 1), Position(*start));
+                *self = Self { registered, ..Self::new(epoch, start) };
+            }
+        }
+    }
+
+    fn new(epoch: Epoch, start: Position) -> Self {
+        let (log, registered) = (Vec::new(), Vec::new());
+        Self { epoch, start, applied: start, confirmed: start, log, registered }
+    }
+
+    /// Whether anything after `as_of` and up to `upto` touched `dependency`.
+    fn touched(&self, dependency: &Dependency, as_of: Position, upto: Position) -> bool {
+        self.log.iter().any(|(position, change)| {
+            as_of < *position && *position <= upto && hits(change.as_ref(), dependency)
+        })
+    }
+
+    /// Whether a row of the dependency's table changed at all after `as_of`.
+    fn table_touched(&self, dependency: &Dependency, as_of: Position) -> bool {
+        let Some(table) = dependency.about_table() else { return false };
+        self.touched(&Dependency::table(SHOP, table.clone()), as_of, self.applied)
+    }
+
+    fn is_noticed(&self, dependency: &Dependency, as_of: Position) -> bool {
+        let Atom::Scope { .. } = dependency.atom() else { return true };
+        let scheme = scheme(dependency);
+        self.registered.iter().any(|(own, since)| scheme == self::scheme(own) && *since <= as_of)
+    }
+}
+
+fn scheme(dependency: &Dependency) -> Option<(String, Vec<String>)> {
+    let Atom::Scope { table, terms } = dependency.atom() else { return None };
+    Some((table.to_string(), terms.iter().map(|(column, _)| column.to_string()).collect()))
+}
+
+/// What the words "this change touches that dependency" mean, without digests.
+fn hits(change: Option<&Change>, dependency: &Dependency) -> bool {
+    match change {
+        None => true,
+        Some(Change::Row(row)) => row_hits(row, dependency),
+        Some(Change::Touch(named)) => {
+            let same_table = || named.about_table() == dependency.about_table();
+            let is_everything =
+                |dependency: &Dependency| matches!(dependency.atom(), Atom::Everything);
+            let is_own = **named.timeline() == *SHOP;
+            // What is touched at once on its own timeline takes along all that is checked there.
+            named == dependency
+                || (is_own && is_everything(named))
+                || (named.timeline() == dependency.timeline()
+                    && (is_everything(named)
+                        || is_everything(dependency)
+                        || (matches!(named.atom(), Atom::Table(_)) && same_table())
+                        || (matches!(dependency.atom(), Atom::Table(_)) && same_table())))
+        }
+    }
+}
+
+fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
+    if **dependency.timeline() != *SHOP {
+        return false;
+    }
+    if matches!(dependency.atom(), Atom::Everything) {
+        return true;
+    }
+    if dependency.about_table() != Some(&row.table) {
+        return false;
+    }
+    let images: Vec<&Vec<Value>> = [&row.old, &row.new].into_iter().flatten().collect();
+    let is_whole = images.iter().all(|image| image.len() == row.columns.len());
+    if row.key.is_empty() || images.is_empty() || !is_whole {
+        return true;
+    }
+    let place = |name: &str| row.columns.iter().position(|column| **column == *name);
+    match dependency.atom() {
+        Atom::Id { key, .. } => images.iter().any(|image| image[row.key[0]] == key[0]),
+        Atom::Scope { terms, .. } => images.iter().any(|image| {
+            terms
+                .iter()
+                .all(|(column, value)| place(column).is_none_or(|index| image[index] == *value))
+        }),
+        Atom::Table(_) | Atom::Tag(_) | Atom::Everything => true,
+    }
+}
+
+/// Whether any change lacks a column, so that every scope which names it is widened.
+fn is_partial(reference: &Reference) -> bool {
+    reference.log.iter().any(|(_, change)| match change {
+        Some(Change::Row(row)) => row.columns.len() < 3,
+        _ => false,
+    })
+}
+
+fn judge(history: &History, reference: &Reference, dependency: &Dependency, ample: bool) {
+    let set: DependencySet = [dependency.clone()].into_iter().collect();
+    for as_of in reference.start.0.saturating_sub(2)..=reference.applied.0 + 1 {
+        let as_of = Position(as_of);
+        let stamp = Stamp { timeline: SHOP.into(), epoch: reference.epoch, as_of };
+        for upto in as_of.0..=reference.applied.0 {
+            let verdict = history.verdict(&stamp, &set, Position(upto));
+            let said_right = verdict == Verdict::Untouched;
+            let missed = as_of < reference.start && as_of.0 < upto;
+            let touched = reference.touched(dependency, as_of, Position(upto));
+            assert!(!(said_right && (missed || touched)), "{dependency} {as_of:?} {upto}");
+        }
+        let verdict = history.verdict(&stamp, &set, reference.applied);
+        match verdict {
+            Verdict::Beyond => assert!(reference.applied < as_of),
+            Verdict::OtherEpoch => panic!("the epoch is the current one"),
+            Verdict::Forgotten => assert!(as_of < reference.start || !ample),
+            // A scope nobody looked for is answered by its table; a change that lacks a column
+            // widens; all else is exact.
+            Verdict::Touched if reference.is_noticed(dependency, as_of) => assert!(
+                is_partial(reference) || reference.touched(dependency, as_of, reference.applied),
+                "{dependency} was not touched after {as_of:?}"
+            ),
+            Verdict::Touched => assert!(reference.table_touched(dependency, as_of)),
+            Verdict::Untouched => {}
+        }
+        let old = Stamp { epoch: Epoch(0), ..stamp };
+        assert_eq!(history.verdict(&old, &set, reference.applied), Verdict::OtherEpoch);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn a_touch_that_happened_is_never_denied(
+        steps in proptest::collection::vec(step(), 0..14),
+        asked in proptest::collection::vec(dependency(), 1..6),
+        capacity in prop_oneof![Just(0usize), 1usize..6, Just(10_000)],
+        start in 0u64..3,
+    ) {
+        let mut reference = Reference::new(Epoch(1), Position(start));
+        let mut history = History::new(SHOP.into(), Epoch(1), Position(start), capacity);
+        for step in &steps {
+            reference.take(step);
+            match step {
+                Step::Register(dependency) => history.register(dependency),
+                Step::Apply(_, changes) => {
+                    history.apply(reference.applied, changes);
+                }
+                Step::Repeat(changes) => {
+                    let touched = history.apply(history.applied(), changes);
+                    prop_assert!(touched.everything);
+                }
+                Step::Confirm(lag) => {
+                    history.confirm(Position(reference.applied.0.saturating_sub(*lag)));
+                }
+                Step::Restart(start) => history.restart(reference.epoch, Position(*start)),
+            }
+            prop_assert_eq!(history.applied(), reference.applied);
+            prop_assert_eq!(history.confirmed(), reference.confirmed);
+            prop_assert_eq!(history.stamp().as_of, reference.confirmed);
+            prop_assert!(history.len() <= capacity);
+            for dependency in &asked {
+                judge(&history, &reference, dependency, capacity == 10_000);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_is_never_confirmed_before_it_was_received() {
+    let mut history = History::new(SHOP.into(), Epoch(1), Position(3), 10);
+    history.confirm(Position(9));
+    assert_eq!(history.confirmed(), Position(3));
+    history.apply(Position(9), &[]);
+    assert_eq!(history.stamp().as_of, Position(3));
+    history.confirm(Position(9));
+    history.confirm(Position(4));
+    assert_eq!(history.stamp().as_of, Position(9));
+}
+
+#[test]
+fn what_is_beyond_the_memory_is_forgotten_and_nothing_else() {
+    let mut history = History::new(SHOP.into(), Epoch(1), Position(0), 4);
+    let row = |id: i64| Change::Touch(Dependency::tag(id.to_string()));
+    for position in 1..=10 {
+        history.apply(Position(position), &[row(position.cast_signed())]);
+    }
+    let set: DependencySet = [Dependency::tag("other")].into_iter().collect();
+    let verdict = |as_of| {
+        let stamp = Stamp { timeline: SHOP.into(), epoch: Epoch(1), as_of: Position(as_of) };
+        history.verdict(&stamp, &set, Position(10))
+    };
+    // Each change touches two digests: its own and that of whoever depends on everything.
+    assert_eq!(verdict(7), Verdict::Forgotten);
+    assert_eq!(verdict(8), Verdict::Untouched);
+}

@@ -1,0 +1,20 @@
+//! The public face of the core, tested from outside. One binary; the order is that of the reading
+//! order in `lib.rs`.
+
+/// What the properties are tested with: small worlds full of separators and near misses.
+mod generate;
+
+/// MD10, KD10, KD15: equal if and only if the bytes are equal.
+mod encoding;
+
+/// What a change touches and what it leaves alone.
+mod dependency;
+
+/// The bounded memory against a memory that forgets nothing.
+mod history;
+
+/// Tokens that nobody else can make.
+mod token;
+
+/// Records that are what was written, or an error.
+mod record;
