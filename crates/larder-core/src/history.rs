@@ -212,7 +212,7 @@ impl History {
     /// Where a dependency was touched after `upto`, an earlier touch may be answered for as well:
     /// only the last one is remembered.
     pub fn verdict(&self, stamp: &Stamp, dependencies: &DependencySet, upto: Position) -> Verdict {
-        if stamp.epoch != self.epoch {
+        if stamp.epoch != self.epoch || stamp.epoch == Epoch::VOID {
             return Verdict::OtherEpoch;
         }
         if self.applied < stamp.as_of {

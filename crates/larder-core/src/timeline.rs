@@ -18,6 +18,11 @@ pub const APP: &str = "app";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// The life that never is: a stamp in it is never current, whatever its position.
+    pub const VOID: Self = Self(u64::MAX);
+}
+
 /// A place in a timeline. It only grows within an epoch and means nothing outside it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
@@ -51,7 +56,7 @@ pub struct Stamp {
 }
 
 /// The stamps of an entry: one for each timeline it reflects, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stamps(Vec<Stamp>);
 
 impl Stamps {
@@ -63,21 +68,28 @@ impl Stamps {
     /// Adds a stamp; where the timeline has one already, keeps what holds for both.
     ///
     /// Two loads of one origin at different positions reflect only the earlier one in common. Two
-    /// epochs have nothing in common: the stamp becomes that of an epoch that can never be current
-    /// with the other, by keeping the first one at the start of its history.
+    /// epochs have nothing in common: the stamp becomes one in [`Epoch::VOID`]. No position of
+    /// either epoch would do, for at the start of the later one nothing was touched yet, while the
+    /// value read in the earlier one may miss everything that made the epochs differ.
     pub fn add(&mut self, stamp: Stamp) {
         match self.0.binary_search_by(|own| own.timeline.cmp(&stamp.timeline)) {
             Err(place) => self.0.insert(place, stamp),
             Ok(place) => {
                 if let Some(own) = self.0.get_mut(place) {
-                    own.as_of = if own.epoch == stamp.epoch {
-                        own.as_of.min(stamp.as_of)
-                    } else {
-                        Position::START
-                    };
+                    if own.epoch != stamp.epoch {
+                        own.epoch = Epoch::VOID;
+                    }
+                    own.as_of = own.as_of.min(stamp.as_of);
                 }
             }
         }
+    }
+
+    /// This set with `stamp` added, if there is one.
+    #[must_use]
+    pub fn with(mut self, stamp: Option<Stamp>) -> Self {
+        stamp.into_iter().for_each(|stamp| self.add(stamp));
+        self
     }
 
     /// Replaces the stamp of its timeline: the load found out exactly where it stands.

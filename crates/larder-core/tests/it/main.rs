@@ -10,6 +10,9 @@ mod encoding;
 /// What a change touches and what it leaves alone.
 mod dependency;
 
+/// Stamps as sets, epochs that cannot be mixed.
+mod timeline;
+
 /// The bounded memory against a memory that forgets nothing.
 mod history;
 
