@@ -65,7 +65,11 @@ impl fmt::Display for Doubt {
 /// One origin's stream of changes.
 ///
 /// # Implementations must
+/// - call the sink from one place at a time, in the order in which things are to be known;
 /// - call `restarted` on the sink once before anything else, and again at every doubt;
+/// - restart only at a `start` that is visible to loads, and where everything delivered before in
+///   another epoch is visible as well: a reader that knew of it may be shown any value stamped in
+///   the new one;
 /// - deliver positions that grow within an epoch, each change at its commit's position or later;
 /// - confirm a position only when every change up to it is visible to the origin's loads;
 /// - stop calling `confirmed` as soon as they cannot ask the origin: silence is how a node learns

@@ -50,10 +50,32 @@ pub fn may_take(
         return true;
     };
     match stamps.get(history.timeline()) {
-        None => true,
-        // The timeline was in doubt since the reader came, but the value may be of that same life.
-        Some(stamp) if stamp.epoch == epoch && epoch != history.epoch() => known <= stamp.as_of,
-        Some(stamp) => history.verdict(stamp, dependencies, known) == Verdict::Untouched,
+        None => !dependencies.reads(history.timeline()),
+        // The stamp includes all that was known, even where it lies beyond what was received or
+        // where the timeline came into doubt since.
+        Some(stamp) if stamp.epoch == epoch && known <= stamp.as_of => true,
+        Some(stamp) if stamp.epoch == epoch => {
+            history.verdict(stamp, dependencies, known) == Verdict::Untouched
+        }
+        // The load began in a life that is younger than the reader; a feed starts one only where
+        // everything it delivered before is visible. Positions of two lives are never compared.
+        Some(stamp) => stamp.epoch == history.epoch(),
+    }
+}
+
+/// Whether the stamps of a flight that begins now cover what a reader knew at `arrival`, as far as
+/// the timeline of `history` is concerned.
+///
+/// A flight for readers to whom the last result was too old waits for this. Without it they could
+/// get a second result that is too old, where a commit was received but is not yet visible:
+///
+/// 1. The node receives a commit that no load can see yet; its position is not confirmed.
+/// 2. A reader arrives and knows of it; its flight is stamped before it, and is too old for it.
+/// 3. A second flight at once would be stamped at the same position as the first.
+pub fn may_begin(history: &History, arrival: &Arrival) -> bool {
+    match arrival.known(history.timeline()) {
+        Some((epoch, known)) if epoch == history.epoch() => known <= history.confirmed(),
+        _ => true,
     }
 }
 

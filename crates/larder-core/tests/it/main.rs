@@ -16,6 +16,9 @@ mod timeline;
 /// The bounded memory against a memory that forgets nothing.
 mod history;
 
+/// Who may take a shared result.
+mod flight;
+
 /// Tokens that nobody else can make.
 mod token;
 
