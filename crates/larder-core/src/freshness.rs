@@ -32,11 +32,12 @@ impl Policy {
     /// A policy with the given TTL and nothing served after it.
     ///
     /// # Errors
-    /// `Config` when the TTL is zero: a value that is dead at once is a mistake (X4).
+    /// `Config` when the TTL is under a millisecond: a value that is dead at once is a mistake (X4),
+    /// and below a microsecond the clock could not tell the deadline from the store.
     pub fn new(ttl: Option<Duration>) -> Result<Self, Error> {
-        if ttl == Some(Duration::ZERO) {
+        if ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
             return Err(Error::new(ErrorKind::Config, "set a ttl")
-                .detail("0 would expire at once; give at least one millisecond, or say `never`"));
+                .detail("it would expire at once; give at least one millisecond, or say `never`"));
         }
         Ok(Self {
             ttl,

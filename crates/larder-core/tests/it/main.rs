@@ -16,6 +16,9 @@ mod timeline;
 /// The bounded memory against a memory that forgets nothing.
 mod history;
 
+/// X2, X3, X4, KD5, KD7: the table of states.
+mod freshness;
+
 /// Who may take a shared result.
 mod flight;
 
