@@ -1,7 +1,7 @@
 //! Position tokens: what a client keeps to read its own writes from any node.
 //!
-//! A token is opaque and authenticated: a client can neither read positions out of it nor make one
-//! up. **Invariant**: a token that this key did not sign is refused before it is looked at, in
+//! A token is authenticated, so that a client cannot make one up, and opaque by contract: it is not
+//! encrypted, and what it holds may change with any version. **Invariant**: a token that this key did not sign is refused before it is looked at, in
 //! constant time.
 
 use std::{fmt, fmt::Write as _};
