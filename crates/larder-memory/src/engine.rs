@@ -1,0 +1,243 @@
+//! The eviction engine, behind a face of our own: the only file that names quick_cache.
+//!
+//! The engine decides what stays when memory runs short and knows nothing of time or dependencies.
+//! **Invariant**: every slot that leaves the engine, for whatever reason, is handed to whoever made
+//! it leave, after the engine's lock was given back.
+
+use std::{
+    any::Any,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use larder_core::{KeyBytes, Moment};
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, sync::Cache};
+
+use crate::{entry::MemoryLimit, gates::Pass, marks::Mark};
+
+/// Bytes of a key that the engine holds in place: a region and two integers. With them a hit
+/// compares keys without leaving the slot's cache lines.
+const INLINE: usize = 22;
+
+/// A key as the engine holds it.
+#[derive(Clone)]
+pub(crate) enum EngineKey {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Shared(KeyBytes),
+}
+
+impl EngineKey {
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Shared(key) => key.as_slice(),
+        }
+    }
+
+    /// Whether the bytes lie in an allocation of their own.
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline { .. })
+    }
+}
+
+impl From<KeyBytes> for EngineKey {
+    fn from(key: KeyBytes) -> Self {
+        let slice = key.as_slice();
+        let mut bytes = [0; INLINE];
+        match (bytes.get_mut(..slice.len()), u8::try_from(slice.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(slice);
+                Self::Inline { len, bytes }
+            }
+            _ => Self::Shared(key),
+        }
+    }
+}
+
+impl PartialEq for EngineKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for EngineKey {}
+
+impl Hash for EngineKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Sought(self.as_slice()).hash(state);
+    }
+}
+
+/// Shows the length only: keys may hold personal data.
+impl fmt::Debug for EngineKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EngineKey({} bytes)", self.as_slice().len())
+    }
+}
+
+/// A borrowed key. Its hash is that of the bytes alone: nothing follows them, so no length is
+/// needed to keep two keys apart.
+struct Sought<'a>(&'a [u8]);
+
+impl Hash for Sought<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0);
+    }
+}
+
+impl Equivalent<EngineKey> for Sought<'_> {
+    #[inline]
+    fn equivalent(&self, key: &EngineKey) -> bool {
+        self.0 == key.as_slice()
+    }
+}
+
+/// What a hit needs: one cache line, and cloning it is one count.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub(crate) value: Arc<dyn Any + Send + Sync>,
+    pub(crate) mark: Mark,
+    pub(crate) pass: Pass,
+    /// One bit for each digest the entry depends on.
+    pub(crate) signature: u64,
+    pub(crate) stored: Moment,
+    pub(crate) fresh_until: Moment,
+    pub(crate) weight: Weight,
+}
+
+/// Bytes in units of sixteen, so that four bytes reach 64 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weight(u32);
+
+impl Weight {
+    const UNIT: u64 = 16;
+
+    /// The weight, rounded up and never zero (a weightless entry would never be evicted); `None`
+    /// beyond 64 GiB.
+    pub(crate) fn of(bytes: u64) -> Option<Self> {
+        u32::try_from(bytes.div_ceil(Self::UNIT)).ok().map(|units| Self(units.max(1)))
+    }
+
+    pub(crate) fn bytes(self) -> u64 {
+        u64::from(self.0) * Self::UNIT
+    }
+}
+
+#[derive(Clone)]
+struct OwnWeight;
+
+impl Weighter<EngineKey, Slot> for OwnWeight {
+    #[inline]
+    fn weight(&self, _key: &EngineKey, slot: &Slot) -> u64 {
+        slot.weight.bytes()
+    }
+}
+
+/// Collects what leaves. The engine calls it under a shard's lock, also for a replaced slot and for
+/// one it never admitted, so nothing but collecting may happen here.
+#[derive(Clone)]
+struct Collect;
+
+impl Lifecycle<EngineKey, Slot> for Collect {
+    type RequestState = Vec<(EngineKey, Slot)>;
+
+    fn on_evict(&self, left: &mut Self::RequestState, key: EngineKey, slot: Slot) {
+        left.push((key, slot));
+    }
+}
+
+type Hashing = foldhash::fast::RandomState;
+
+/// The engine.
+pub(crate) struct Engine {
+    cache: Cache<EngineKey, Slot, OwnWeight, Hashing, Collect>,
+    entry_limit: u64,
+}
+
+/// The share of a shard that one entry may take: the engine's default for its hot part, beyond
+/// which it refuses.
+const ADMITTED_PERCENT: u64 = 97;
+/// At least this much of the limit may be one entry.
+const SHARE_OF_LIMIT: u64 = 16;
+/// And at least this many bytes, where the limit allows it.
+const ENTRY_AT_LEAST: u64 = 1 << 20;
+/// More shards than this help no more.
+const SHARDS_MAX: u64 = 64;
+/// The engine remembers the hashes of half as many entries that have left as it is told to expect,
+/// and a memory takes as much as a slot: at one for each 2 KiB, a thirtieth of the limit.
+const EXPECTED_BYTES: u64 = 2048;
+
+impl Engine {
+    /// An engine for `limit`, in as many shards as leave room in each for one entry of a sixteenth
+    /// of the limit or 1 MiB, whichever is more: eight from 9 MiB on, one below 3 MiB.
+    pub(crate) fn new(limit: MemoryLimit) -> Self {
+        let limit = limit.in_bytes();
+        let entry = (limit / SHARE_OF_LIMIT).max(ENTRY_AT_LEAST);
+        let room = (limit * ADMITTED_PERCENT / 100 / entry).clamp(1, SHARDS_MAX);
+        let shards = 1 << room.ilog2();
+        let expected = (limit / EXPECTED_BYTES).max(shards * 32);
+        let as_size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let options = OptionsBuilder::new()
+            .shards(as_size(shards))
+            .estimated_items_capacity(as_size(expected))
+            .weight_capacity(limit)
+            .build()
+            .expect("the required options are given");
+        let cache = Cache::with_options(options, OwnWeight, Hashing::default(), Collect);
+        let entry_limit = cache.shard_capacity() * ADMITTED_PERCENT / 100 - 1;
+        Self { cache, entry_limit }
+    }
+
+    /// Bytes one entry may take.
+    pub(crate) fn entry_limit(&self) -> u64 {
+        self.entry_limit
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Slot> {
+        self.cache.get(&Sought(key))
+    }
+
+    /// Like `get`, without counting as a use.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<Slot> {
+        self.cache.peek(&Sought(key))
+    }
+
+    /// Puts `slot` under `key` and hands back whatever had to leave: the slot that was there,
+    /// slots evicted for room, or the new one itself.
+    pub(crate) fn put(&self, key: EngineKey, slot: Slot) -> Vec<(EngineKey, Slot)> {
+        let mut left = Vec::new();
+        self.cache.insert_with_lifecycle(key, slot, &mut left);
+        left
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) -> Option<Slot> {
+        self.cache.remove(&Sought(key)).map(|(_, slot)| slot)
+    }
+
+    /// Removes the slot under `key` if it is the one with `mark`.
+    pub(crate) fn remove_marked(&self, key: &[u8], mark: Mark) -> Option<Slot> {
+        self.cache.remove_if(&Sought(key), |slot| slot.mark == mark).map(|(_, slot)| slot)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.cache.weight()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("entry_limit", &self.entry_limit).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

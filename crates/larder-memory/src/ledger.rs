@@ -1,0 +1,124 @@
+//! The ledger: what a hit never needs to know about an entry, under the index of its mark.
+//!
+//! It stands apart from the engine so that hits touch few cache lines, and so that an entry can be
+//! unlinked by whoever knows its mark only. **Invariant**: a record is taken exactly once, and an
+//! index is given out again only after its last entry was unlinked everywhere.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use larder_core::{DependencySet, Digest, Stamps, freshness::Deadlines};
+use parking_lot::Mutex;
+
+use crate::{
+    engine::EngineKey,
+    gates::Pass,
+    marks::{Mark, Marks},
+    pending::Ticket,
+};
+
+/// Locks over the records; a power of two.
+pub(crate) const SHARDS: usize = 64;
+
+/// One entry's cold side.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) key: EngineKey,
+    pub(crate) dependencies: Option<Box<DependencySet>>,
+    pub(crate) stamps: Stamps,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) pass: Pass,
+    pub(crate) linked: Ticket,
+    pub(crate) weight: u64,
+}
+
+impl Record {
+    /// The digests it is linked under.
+    pub(crate) fn digests(&self) -> &[Digest] {
+        self.dependencies.as_ref().map_or(&[], |set| set.digests())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    records: Vec<(u32, Option<Box<Record>>)>,
+    free: Vec<u32>,
+}
+
+/// The records of a tier.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    shards: Box<[Mutex<Shard>]>,
+    turn: AtomicUsize,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), turn: AtomicUsize::new(0) }
+    }
+
+    fn shard(&self, place: usize) -> &Mutex<Shard> {
+        self.shards.get(place % SHARDS).expect("the place is a remainder of their number")
+    }
+
+    /// Enters a record under a mark of its own.
+    pub(crate) fn open(&self, record: Box<Record>, marks: &Marks) -> Mark {
+        let place = self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut shard = self.shard(place).lock();
+        loop {
+            let local = shard.free.pop().map_or(shard.records.len(), |local| local as usize);
+            let index = u32::try_from(local * SHARDS + place).expect("2^32 entries do not fit");
+            if local == shard.records.len() {
+                shard.records.push((0, None));
+            }
+            // A retired index is not given out again; its eight bytes stay.
+            let Some(mark) = marks.at(index) else { continue };
+            if let Some(slot) = shard.records.get_mut(local) {
+                *slot = (mark.generation, Some(record));
+            }
+            return mark;
+        }
+    }
+
+    /// Reads the record of `mark`, if it is still there.
+    pub(crate) fn with<R>(&self, mark: Mark, read: impl FnOnce(&Record) -> R) -> Option<R> {
+        let index = mark.index as usize;
+        let shard = self.shard(index).lock();
+        match shard.records.get(index / SHARDS)? {
+            (generation, Some(record)) if *generation == mark.generation => Some(read(record)),
+            _ => None,
+        }
+    }
+
+    /// Takes the record of `mark` out: who gets it unlinks the entry and then releases the index.
+    pub(crate) fn take(&self, mark: Mark) -> Option<Box<Record>> {
+        let index = mark.index as usize;
+        let mut shard = self.shard(index).lock();
+        match shard.records.get_mut(index / SHARDS)? {
+            (generation, record) if *generation == mark.generation => record.take(),
+            _ => None,
+        }
+    }
+
+    /// Lets the index be used again.
+    pub(crate) fn release(&self, mark: Mark) {
+        let index = mark.index as usize;
+        let local = mark.index / u32::try_from(SHARDS).expect("a small number");
+        self.shard(index).lock().free.push(local);
+    }
+
+    /// The marks of those records of one shard that `choose` picks.
+    ///
+    /// # Cost
+    /// Holds the shard's lock for a walk over its records.
+    pub(crate) fn pick(&self, place: usize, choose: impl Fn(&Record) -> bool) -> Vec<Mark> {
+        let place = place % SHARDS;
+        let shard = self.shard(place).lock();
+        let records = shard.records.iter().enumerate();
+        let marks = records.filter_map(|(local, (generation, record))| {
+            let picked = record.as_ref().is_some_and(|record| choose(record));
+            let index = u32::try_from(local * SHARDS + place).ok()?;
+            picked.then_some(Mark { index, generation: *generation })
+        });
+        marks.collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! Links: from each digest to the entries that depend on it.
+//!
+//! Eight bytes a link, without a back pointer: a link whose mark has ended is recognisable by
+//! itself and is dropped when more than half of a node's links are such. **Invariant**: a node
+//! exists exactly while some entry that was linked to it has not been unlinked, so when the last
+//! entry is gone no link is left (MD6).
+
+use std::{
+    collections::{HashMap, hash_map},
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use larder_core::Digest;
+use parking_lot::Mutex;
+
+use crate::{
+    marks::{Mark, Marks},
+    pending::Ticket,
+};
+
+/// Locks over the nodes. Fills of different digests rarely meet at 64; ten times more would only
+/// cost a small cache memory.
+const SHARDS: usize = 64;
+
+/// Digests are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+type Nodes = HashMap<Digest, Node, BuildHasherDefault<Identity>>;
+
+/// One digest's dependents.
+#[derive(Debug)]
+struct Node {
+    dependents: Dependents,
+    /// Entries linked and not yet unlinked, those of detached links included.
+    holders: u32,
+    /// Entries linked since the last detachment and not yet unlinked.
+    attached: u32,
+    /// When the links were detached last.
+    detached: Ticket,
+}
+
+/// Most digests have one dependent, which then needs no allocation.
+#[derive(Debug)]
+enum Dependents {
+    One(Mark),
+    Many(Vec<Mark>),
+}
+
+impl Dependents {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::One(_) => 0,
+            Self::Many(marks) => marks.capacity() * size_of::<Mark>(),
+        }
+    }
+
+    fn push(&mut self, mark: Mark) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, mark]),
+            Self::Many(marks) => marks.push(mark),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    nodes: Nodes,
+    /// Bytes of the lists of all nodes.
+    heap: usize,
+}
+
+impl Shard {
+    fn bytes(&self) -> usize {
+        // One control byte an item; the table keeps an eighth of its slots free.
+        self.heap + self.nodes.capacity() * (size_of::<(Digest, Node)>() + 1) * 8 / 7
+    }
+
+    /// Gives memory back when the table has become much too large.
+    fn shrink(&mut self) {
+        if self.nodes.is_empty() {
+            self.nodes = Nodes::default();
+        } else if self.nodes.len() * 8 < self.nodes.capacity() {
+            self.nodes.shrink_to(self.nodes.len() * 2);
+        }
+    }
+}
+
+/// The links of a tier.
+#[derive(Debug)]
+pub(crate) struct Links {
+    shards: Box<[Mutex<Shard>]>,
+    count: AtomicU64,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), count: AtomicU64::new(0) }
+    }
+
+    fn shard(&self, digest: Digest) -> &Mutex<Shard> {
+        // Not the lowest bits, which choose the bucket, nor the highest, which are its tag.
+        let place = (digest.0 >> 40) as usize % SHARDS;
+        self.shards.get(place).expect("the place is a remainder of their number")
+    }
+
+    /// Links an entry that took its ticket `linked` before its first link.
+    ///
+    /// Refuses when the digest was detached since: the entry would be neither in the detached list
+    /// nor clearly after it.
+    pub(crate) fn link(&self, digest: Digest, mark: Mark, linked: Ticket) -> Result<(), Detached> {
+        let mut shard = self.shard(digest).lock();
+        let Shard { nodes, heap } = &mut *shard;
+        match nodes.entry(digest) {
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Node {
+                    dependents: Dependents::One(mark),
+                    holders: 1,
+                    attached: 1,
+                    detached: Ticket::default(),
+                });
+            }
+            hash_map::Entry::Occupied(mut occupied) => {
+                let node = occupied.get_mut();
+                if linked < node.detached {
+                    return Err(Detached);
+                }
+                let before = node.dependents.heap_bytes();
+                node.dependents.push(mark);
+                *heap = *heap + node.dependents.heap_bytes() - before;
+                node.holders += 1;
+                node.attached += 1;
+            }
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Unlinks an entry whose mark has ended. Must be called exactly once for each link made.
+    ///
+    /// # Cost
+    /// Amortised constant: the walk over a list is paid for by the half of it that is dropped.
+    pub(crate) fn unlink(&self, digest: Digest, linked: Ticket, marks: &Marks) {
+        let mut shard = self.shard(digest).lock();
+        let Shard { nodes, heap } = &mut *shard;
+        let hash_map::Entry::Occupied(mut occupied) = nodes.entry(digest) else { return };
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        let node = occupied.get_mut();
+        node.holders = node.holders.saturating_sub(1);
+        if node.detached <= linked {
+            node.attached = node.attached.saturating_sub(1);
+        }
+        if node.holders == 0 {
+            *heap -= node.dependents.heap_bytes();
+            occupied.remove();
+            shard.shrink();
+        } else if let Dependents::Many(list) = &mut node.dependents
+            && 8 < list.len()
+            && (node.attached as usize) * 2 < list.len()
+        {
+            let before = list.capacity();
+            list.retain(|mark| marks.is_alive(*mark));
+            list.shrink_to(list.len() * 2);
+            *heap -= (before - list.capacity()) * size_of::<Mark>();
+        }
+    }
+
+    /// Takes all links off `digest` and hands them to `act`, with the number of entries not yet
+    /// unlinked among them, under the lock: when a second caller finds none, the first has acted.
+    pub(crate) fn detach<R>(
+        &self,
+        digest: Digest,
+        act: impl FnOnce(Vec<Mark>, usize) -> (Ticket, R),
+    ) -> Option<R> {
+        let mut shard = self.shard(digest).lock();
+        let Shard { nodes, heap } = &mut *shard;
+        let node = nodes.get_mut(&digest)?;
+        *heap -= node.dependents.heap_bytes();
+        let list = match mem::replace(&mut node.dependents, Dependents::Many(Vec::new())) {
+            Dependents::One(mark) => vec![mark],
+            Dependents::Many(marks) => marks,
+        };
+        let attached = mem::take(&mut node.attached);
+        let (ticket, result) = act(list, attached as usize);
+        node.detached = ticket;
+        Some(result)
+    }
+
+    /// Entries that depend on `digest` and are not yet unlinked or invalidated through it.
+    pub(crate) fn dependents(&self, digest: Digest) -> usize {
+        let shard = self.shard(digest).lock();
+        shard.nodes.get(&digest).map_or(0, |node| node.attached as usize)
+    }
+
+    /// Links of entries that are not yet unlinked.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all nodes and lists.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
+    }
+}
+
+/// The digest was invalidated between an entry's ticket and its link.
+#[derive(Debug)]
+pub(crate) struct Detached;

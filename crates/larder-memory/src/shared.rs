@@ -1,0 +1,398 @@
+//! Fill, hit and invalidate: the three operations whose order against each other is the promise.
+//!
+//! The parts in the other files are each simple; what must hold between them is here and in
+//! `sweeper.rs`. **Invariant**: an entry ends by its mark, its gate or a pending item, and each of
+//! these is set before the call that ends it returns.
+//!
+//! # Implementation notes
+//!
+//! *Fill against invalidation.* The filler (F) links, then asks whether the histories know a change;
+//! the applier (A) appends to the history, then invalidates what is linked.
+//!
+//! 1. F links, A appends, A invalidates: A finds the link and ends the mark. F may publish a slot
+//!    that is dead already, which no hit takes.
+//! 2. A appends, F links, A invalidates: both see the other.
+//! 3. A appends, A invalidates, F links: F asks after linking and finds the change.
+//!
+//! *Fill against the end of a life.* F takes its pass, then looks at the histories. Whoever shuts
+//! the gate has changed the histories before: F's pass is of the old life and admits nothing, or F
+//! sees the new histories.
+//!
+//! *Hit against the sweeper.* The applier announces a pending item; the sweeper ends the marks and
+//! then retires the item. A hit therefore looks at the pending items first and at the mark second:
+//!
+//! 1. Hit finds the item: miss.
+//! 2. Hit does not find it because it is retired: then the marks were ended before, and it sees that.
+//! 3. Hit does not find it because it is not announced yet: `invalidate` has not returned.
+//!
+//! In the other order a hit could find the mark alive, be overtaken by the sweeper, and find the
+//! item retired: a hit after `invalidate` returned.
+//!
+//! *Pending item against a later fill.* An item means what was linked before its ticket. The fill
+//! takes its ticket before its first link; a link to a digest that was detached since is refused,
+//! and the fill counts as overtaken. So the item means exactly the links that were detached. (When
+//! all detached entries were evicted meanwhile, their node is gone and with it the memory of the
+//! detachment: a fill of that very moment is then missed until the item is retired, and hit after.)
+//!
+//! *Fill against the burial of its own entry.* F publishes after its mark was ended and its record
+//! was taken: nobody would ever remove that slot. So F looks at the mark once more after publishing
+//! and removes the slot itself. Whoever buries ends the mark before he removes the slot; whichever
+//! comes first, one of both removes it.
+//!
+//! LOCKS, in this order: a shard of links, then the list of pending items; a shard of the ledger,
+//! then the list of pending items. No other two are held together, and none while a value is
+//! dropped.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use larder_core::{
+    Clock, Digest, Moment, dependency::signature, freshness::State, safeguard::Safeguard,
+};
+
+use crate::{
+    causes::Causes,
+    engine::{Engine, EngineKey, Slot, Weight},
+    entry::{
+        Cause, Found, Inserted, Inspection, Invalidation, Knowledge, Lookup, MemoryLimit,
+        MemoryStats, NewEntry,
+    },
+    gates::Gates,
+    ledger::{Ledger, Record},
+    links::Links,
+    marks::{Mark, Marks},
+    pending::Pending,
+    sweeper::{Jobs, Sweep},
+    weight,
+};
+
+/// Dependents that are ended on the caller's path, a few nanoseconds each. Ten times fewer would
+/// wake the sweeper for lists that are cheaper to do; ten times more would show in the caller's
+/// tail.
+const INLINE_DEPENDENTS: usize = 64;
+
+/// Everything the tier's handles and its sweeper share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) limit: u64,
+    pub(crate) engine: Engine,
+    pub(crate) marks: Marks,
+    pub(crate) gates: Gates,
+    pub(crate) links: Links,
+    pub(crate) pending: Pending,
+    pub(crate) ledger: Ledger,
+    pub(crate) causes: Causes,
+    pub(crate) jobs: Jobs,
+    pub(crate) counts: Counts,
+    warned_too_large: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) evictions: AtomicU64,
+    pub(crate) refused_too_large: AtomicU64,
+    pub(crate) invalidated: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) swept: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn add(count: &AtomicU64, more: usize) {
+        count.fetch_add(more as u64, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(limit: MemoryLimit, clock: Clock) -> Self {
+        Self {
+            clock,
+            limit: limit.in_bytes(),
+            engine: Engine::new(limit),
+            marks: Marks::default(),
+            gates: Gates::new(),
+            links: Links::new(),
+            pending: Pending::default(),
+            ledger: Ledger::new(),
+            causes: Causes::default(),
+            jobs: Jobs::default(),
+            counts: Counts::default(),
+            warned_too_large: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn insert(&self, entry: NewEntry, still_valid: impl FnOnce() -> bool) -> Inserted {
+        let key = EngineKey::from(entry.key.clone());
+        let weight = weight::of(&entry, &key);
+        let bytes = weight.map_or(u64::MAX, Weight::bytes);
+        let (Some(weight), true) = (weight, bytes <= self.engine.entry_limit()) else {
+            return self.refuse(&key, bytes);
+        };
+        let mut dependencies = entry.dependencies;
+        if Safeguard::DependenciesKeptOnRefill.is_off()
+            && self.engine.peek(key.as_slice()).is_some()
+        {
+            dependencies = Default::default();
+        }
+        let signature = signature(dependencies.digests());
+        let linked = self.pending.now();
+        let record = Record {
+            key: key.clone(),
+            dependencies: (!dependencies.digests().is_empty()).then(|| Box::new(dependencies)),
+            stamps: entry.stamps,
+            deadlines: entry.deadlines,
+            pass: entry.pass,
+            linked,
+            weight: bytes,
+        };
+        let Some(mark) = self.link(record) else { return Inserted::Overtaken };
+        if !self.gates.admits(entry.pass) || !still_valid() {
+            self.bury(mark);
+            return Inserted::Overtaken;
+        }
+        let slot = Slot {
+            value: entry.value,
+            mark,
+            pass: entry.pass,
+            signature,
+            stored: entry.deadlines.stored,
+            fresh_until: entry.deadlines.fresh_until,
+            weight,
+        };
+        self.publish(&key, slot)
+    }
+
+    /// Enters the record and links it under each of its digests; `None` when one of them was
+    /// invalidated in between.
+    fn link(&self, record: Record) -> Option<Mark> {
+        let linked = record.linked;
+        let digests = record.digests().to_vec();
+        let mark = self.ledger.open(Box::new(record), &self.marks);
+        for (done, digest) in digests.iter().enumerate() {
+            if self.links.link(*digest, mark, linked).is_err() {
+                self.marks.kill(mark);
+                if let Some(record) = self.ledger.take(mark) {
+                    self.unlink(mark, &record, done);
+                }
+                return None;
+            }
+        }
+        Some(mark)
+    }
+
+    fn publish(&self, key: &EngineKey, slot: Slot) -> Inserted {
+        let mark = slot.mark;
+        let left = self.engine.put(key.clone(), slot);
+        for (other, slot) in &left {
+            if other != key || slot.mark == mark {
+                Counts::add(&self.counts.evictions, 1);
+            }
+            self.bury(slot.mark);
+        }
+        if !self.marks.is_alive(mark) {
+            self.engine.remove_marked(key.as_slice(), mark);
+        }
+        Inserted::Stored
+    }
+
+    #[cold]
+    fn refuse(&self, key: &EngineKey, weight: u64) -> Inserted {
+        let limit = self.engine.entry_limit();
+        Counts::add(&self.counts.refused_too_large, 1);
+        if !self.warned_too_large.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                weight,
+                limit,
+                memory = self.limit,
+                "an entry is too large for the memory tier and is not stored; said once, \
+                 counted always; raise the memory limit or split the value"
+            );
+        }
+        self.remove(key.as_slice());
+        Inserted::TooLarge { weight, limit }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], knowledge: Knowledge) -> Lookup {
+        let Some(slot) = self.engine.get(key) else { return Lookup::Miss };
+        if !self.is_valid(&slot) {
+            return Lookup::Miss;
+        }
+        let coarse = self.clock.coarse();
+        let state = if self.clock.reached(slot.fresh_until, coarse) {
+            match self.state_past_fresh(&slot) {
+                Some(state) => state,
+                None => return Lookup::Miss,
+            }
+        } else {
+            State::Fresh
+        };
+        let proven_since = self.gates.proven_since(slot.pass);
+        let proven = match knowledge {
+            Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
+            Knowledge::Since(moment) => moment <= proven_since,
+        };
+        let Slot { value, stored, fresh_until, .. } = slot;
+        Lookup::Hit(Found { value, state, proven, stored, fresh_until })
+    }
+
+    /// Whether nothing the slot's entry depends on was touched. The order of the three questions
+    /// matters: see "Hit against the sweeper" above.
+    #[inline]
+    fn is_valid(&self, slot: &Slot) -> bool {
+        if self.pending.may_mean(slot.signature)
+            && !Safeguard::PendingConsulted.is_off()
+            && self.is_pending(slot.mark)
+        {
+            return false;
+        }
+        self.marks.is_alive(slot.mark) && self.gates.admits(slot.pass)
+    }
+
+    /// Whether a pending item means the entry; an entry without a record is dead anyway.
+    #[cold]
+    fn is_pending(&self, mark: Mark) -> bool {
+        let means = |record: &Record| self.pending.means(record.linked, record.digests());
+        self.ledger.with(mark, means).unwrap_or(true)
+    }
+
+    /// What may be done with an entry that is not fresh any more; `None` when it is of no use.
+    #[cold]
+    fn state_past_fresh(&self, slot: &Slot) -> Option<State> {
+        let now = self.clock.now();
+        let state = self.ledger.with(slot.mark, |record| record.deadlines.state(now))?;
+        if state != State::Expired {
+            return Some(state);
+        }
+        if self.marks.kill(slot.mark) {
+            Counts::add(&self.counts.expired, 1);
+            self.hand_over(Sweep::Dead(vec![slot.mark]));
+        }
+        None
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) -> bool {
+        let Some(slot) = self.engine.remove(key) else { return false };
+        let was_valid = self.is_valid(&slot);
+        self.bury(slot.mark);
+        was_valid
+    }
+
+    pub(crate) fn invalidate(&self, digests: &[Digest], cause: &Cause) -> usize {
+        let invalidation = Invalidation { cause: cause.clone(), at: self.clock.now() };
+        let touch = |digest: &Digest| self.invalidate_one(*digest, &invalidation);
+        let touched = digests.iter().map(touch).sum();
+        Counts::add(&self.counts.invalidated, touched);
+        touched
+    }
+
+    fn invalidate_one(&self, digest: Digest, invalidation: &Invalidation) -> usize {
+        let mut sweep = None;
+        let touched = self.links.detach(digest, |mut list, attached| {
+            let ticket = self.pending.next();
+            if INLINE_DEPENDENTS < list.len()
+                && self.jobs.are_open()
+                && self.pending.announce(digest, ticket, invalidation)
+            {
+                let invalidation = invalidation.clone();
+                sweep = Some(Sweep::Detached { ticket, list, invalidation });
+                return (ticket, attached);
+            }
+            // Few, or more invalidations wait than the list holds: then the caller does the work,
+            // which is exact and slows down who is ahead of the sweeper.
+            list.retain(|mark| self.marks.kill(*mark));
+            let touched = list.len();
+            sweep = (!list.is_empty()).then_some(Sweep::Dead(list));
+            (ticket, touched)
+        });
+        if let Some(Sweep::Dead(list)) = &sweep {
+            self.note(list, invalidation);
+        }
+        if let Some(sweep) = sweep {
+            self.hand_over(sweep);
+        }
+        touched.unwrap_or(0)
+    }
+
+    /// Remembers for `explain` what invalidated these entries, the first few thousand of them.
+    pub(crate) fn note(&self, list: &[Mark], invalidation: &Invalidation) {
+        for mark in list.iter().take(crate::causes::KEPT) {
+            if let Some(key) = self.ledger.with(*mark, |record| record.key.clone()) {
+                self.causes.note(key, invalidation);
+            }
+        }
+    }
+
+    /// Ends an entry, if it has not ended, and clears away everything outside the engine.
+    pub(crate) fn bury(&self, mark: Mark) {
+        self.marks.kill(mark);
+        if let Some(record) = self.ledger.take(mark) {
+            self.unlink(mark, &record, record.digests().len());
+        }
+    }
+
+    /// Takes off the first `count` links of a record that the caller took out of the ledger.
+    pub(crate) fn unlink(&self, mark: Mark, record: &Record, count: usize) {
+        for digest in record.digests().iter().take(count) {
+            self.links.unlink(*digest, record.linked, &self.marks);
+        }
+        self.ledger.release(mark);
+    }
+
+    pub(crate) fn inspect(&self, key: &[u8]) -> Option<Inspection> {
+        let slot = self.engine.peek(key)?;
+        let valid = self.is_valid(&slot);
+        let proven_since = self.gates.proven_since(slot.pass);
+        self.ledger.with(slot.mark, |record| Inspection {
+            stamps: record.stamps.clone(),
+            dependencies: record
+                .dependencies
+                .as_ref()
+                .map_or_else(Vec::new, |set| set.iter().cloned().collect()),
+            deadlines: record.deadlines,
+            weight: record.weight,
+            valid,
+            proven_since,
+        })
+    }
+
+    pub(crate) fn last_invalidation(&self, key: &[u8]) -> Option<Invalidation> {
+        self.in_flight(key).or_else(|| self.causes.of(key))
+    }
+
+    /// What has ended the entry under `key` and is not noted yet.
+    fn in_flight(&self, key: &[u8]) -> Option<Invalidation> {
+        let slot = self.engine.peek(key)?;
+        if !self.gates.admits(slot.pass) {
+            return self.gates.last_shut(slot.pass);
+        }
+        let means = |record: &Record| self.pending.meaning(record.linked, record.digests());
+        self.ledger.with(slot.mark, means).flatten()
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        MemoryStats {
+            entries: self.engine.len() as u64,
+            weight: self.engine.weight(),
+            limit: self.limit,
+            entry_limit: self.engine.entry_limit(),
+            links: self.links.count(),
+            link_bytes: self.links.bytes() as u64,
+            pending: self.pending.len() as u64,
+            evictions: read(&self.counts.evictions),
+            refused_too_large: read(&self.counts.refused_too_large),
+            invalidated: read(&self.counts.invalidated),
+            expired: read(&self.counts.expired),
+            swept: read(&self.counts.swept),
+        }
+    }
+
+    pub(crate) fn shut(&self, timeline: &str, cause: &Cause) {
+        self.gates.shut(timeline, cause, self.now());
+        self.hand_over(Sweep::Shut);
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,79 @@
+//! What an entry weighs: key, value, bookkeeping and links, in bytes of memory.
+//!
+//! The constants were found by filling processes and reading their resident memory; the test
+//! `resident_memory_stays_near_the_limit` holds them to it. **Invariant**: no weight is zero, and
+//! what an entry shares with others is counted once at most.
+
+use std::sync::Arc;
+
+use larder_core::{
+    Dependency, DependencySet, Value,
+    dependency::Atom,
+    weigh::{Weigh, allocation},
+};
+
+use crate::{
+    engine::{EngineKey, Weight},
+    entry::NewEntry,
+    ledger::Record,
+};
+
+/// A slot in the engine's slab (104) and its token in the engine's table (5, at half to seven
+/// eighths full), an entry's mark (4, in chunks that double) and its place in the ledger (16).
+const FIXED: usize = 104 + 8 + 6 + 20;
+/// The counts before the value in its `Arc`.
+const ARC_COUNTS: usize = 16;
+/// A node of the links: digest and node, in a table half to seven eighths full. Nodes are shared
+/// by all dependents of a digest; most have one.
+const NODE: usize = 72;
+
+/// The weight of an entry; `None` when it is beyond any limit.
+pub(crate) fn of(entry: &NewEntry, key: &EngineKey) -> Option<Weight> {
+    let key = if key.is_inline() { 0 } else { allocation(key.as_slice().len() + ARC_COUNTS) };
+    let stamps = entry.stamps.iter().len();
+    let stamps = allocation(stamps * size_of::<larder_core::Stamp>());
+    let bytes = FIXED
+        + key
+        + allocation(entry.value_bytes.saturating_add(ARC_COUNTS))
+        + allocation(size_of::<Record>())
+        + stamps
+        + dependencies(&entry.dependencies);
+    Weight::of(bytes as u64)
+}
+
+fn dependencies(set: &DependencySet) -> usize {
+    if set.digests().is_empty() {
+        return 0;
+    }
+    // Lists that grew by doubling.
+    let room = |count: usize| count.next_power_of_two().max(4);
+    allocation(size_of::<DependencySet>())
+        + allocation(room(set.len()) * size_of::<Dependency>())
+        + allocation(room(set.digests().len()) * size_of::<u64>())
+        + set.digests().len() * NODE
+        + set.iter().map(dependency).sum::<usize>()
+}
+
+fn dependency(dependency: &Dependency) -> usize {
+    let owned = match dependency.atom() {
+        Atom::Id { table, key } => {
+            name(table)
+                + allocation(key.capacity() * size_of::<Value>())
+                + key.iter().map(Weigh::heap_bytes).sum::<usize>()
+        }
+        Atom::Scope { table, terms } => {
+            let term = |(column, value): &(Arc<str>, Value)| name(column) + value.heap_bytes();
+            name(table)
+                + allocation(terms.capacity() * size_of::<(Arc<str>, Value)>())
+                + terms.iter().map(term).sum::<usize>()
+        }
+        Atom::Table(table) | Atom::Tag(table) => name(table),
+        Atom::Everything => 0,
+    };
+    owned + name(dependency.timeline())
+}
+
+/// A name that somebody else holds too is not the entry's own.
+fn name(name: &Arc<str>) -> usize {
+    if Arc::strong_count(name) == 1 { allocation(name.len() + ARC_COUNTS) } else { 0 }
+}
