@@ -63,6 +63,7 @@ const CHECKS: &[Check] = &[
     Check { rule: "Lints are chosen and shared", find: manifest::lints },
     Check { rule: "A crate introduces itself", find: tree::architecture },
     Check { rule: "A dependency has a reason", find: tree::decisions },
+    Check { rule: "A dependency has a reason", find: tree::unused_dependencies },
     Check { rule: "Large files stay outside", find: tree::large_files },
 ];
 

@@ -1,7 +1,7 @@
 //! The tree that all verbs work on: its root, its files, and the targets cargo sees in it.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -37,12 +37,19 @@ pub(crate) struct Target {
 }
 
 /// The root of the workspace.
+///
+/// Cargo says where this crate is each time it starts it; what was true at build time may not be,
+/// because a checkout can be moved together with what was built in it.
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let now = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = now.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     own.parent().expect("xtask lies inside the workspace").to_owned()
 }
 
-/// All files that are committed, or would be by `git add --all`, sorted by path.
+/// New files with these endings are looked at before they are committed; others may be anything.
+const SOURCE: &[&str] = &[".rs", ".toml", ".md"];
+
+/// All committed files, and new source files that are not ignored, sorted by path.
 pub(crate) fn files() -> Result<Vec<File>> {
     let mut paths = match listed_by_git() {
         Some(paths) => paths,
@@ -55,12 +62,18 @@ pub(crate) fn files() -> Result<Vec<File>> {
 }
 
 fn listed_by_git() -> Option<Vec<String>> {
+    let mut paths = git_files(&["--cached"])?;
+    let new = git_files(&["--others", "--exclude-standard"])?.into_iter();
+    paths.extend(new.filter(|path| SOURCE.iter().any(|ending| path.ends_with(ending))));
+    (!paths.is_empty()).then_some(paths)
+}
+
+fn git_files(which: &[&str]) -> Option<Vec<String>> {
     let mut git = Command::new("git");
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let output = git.current_dir(root()).stdin(Stdio::null()).output().ok()?;
+    git.args(["ls-files", "-z"]).args(which).current_dir(root());
+    let output = git.stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let paths: Vec<_> = text.split_terminator('\0').map(str::to_owned).collect();
-    (output.status.success() && !paths.is_empty()).then_some(paths)
+    output.status.success().then(|| text.split_terminator('\0').map(str::to_owned).collect())
 }
 
 fn walked(folder: &Path, prefix: &str) -> Result<Vec<String>> {

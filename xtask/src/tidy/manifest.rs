@@ -138,7 +138,7 @@ fn crates(files: &[File]) -> Vec<Crate<'_>> {
 }
 
 /// Each dependency with the section it stands in, those of single platforms included.
-fn dependencies(manifest: &Table) -> Vec<(&'static str, &str)> {
+pub(super) fn dependencies(manifest: &Table) -> Vec<(&'static str, &str)> {
     let mut found = Vec::new();
     let platforms = manifest.get("target").and_then(Value::as_table);
     let platforms = platforms.into_iter().flatten().filter_map(|(_, value)| value.as_table());

@@ -165,6 +165,15 @@ fn a_dependency_without_a_reason_is_found() {
 }
 
 #[test]
+fn a_dependency_that_no_crate_uses_is_found() {
+    let root = file("Cargo.toml", "[workspace.dependencies]\nanyhow = \"1\"\ntoml = \"1\"");
+    let user = "[package]\nname = \"a\"\n[dev-dependencies]\ntoml.workspace = true";
+    let found = tree::unused_dependencies(&[root, file("crates/a/Cargo.toml", user)]);
+    let messages: Vec<_> = found.into_iter().map(|(_, _, message)| message).collect();
+    assert_eq!(messages, ["no crate uses `anyhow`: take the line out"]);
+}
+
+#[test]
 fn a_large_file_is_found() {
     let large = |path: &str| File { bytes: 300 * 1024, ..file(path, "") };
     assert_eq!(tree::large_files(&[large("data.bin"), large("Cargo.lock")]).len(), 1);

@@ -1,8 +1,10 @@
 //! Checks on the tree as a whole: documents that must keep up with the code, and sizes.
 
+use std::collections::HashSet;
+
 use toml::{Table, Value};
 
-use super::Trouble;
+use super::{Trouble, manifest};
 use crate::workspace::{FILE_BYTES_MAX, File};
 
 /// May be as large as it becomes: no person writes it.
@@ -39,6 +41,25 @@ pub(super) fn decisions(files: &[File]) -> Vec<Trouble> {
         }
     }
     found
+}
+
+/// Nothing is declared that no crate asks for.
+pub(super) fn unused_dependencies(files: &[File]) -> Vec<Trouble> {
+    let Ok(root) = text_of(files, "Cargo.toml").parse::<Table>() else { return Vec::new() };
+    let mut used = HashSet::new();
+    for file in files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        let Ok(manifest) = file.text.parse::<Table>() else { continue };
+        used.extend(manifest::dependencies(&manifest).into_iter().map(|(_, n)| n.to_owned()));
+    }
+    let declared = root.get("workspace").and_then(|table| table.get("dependencies"));
+    let declared = declared.and_then(Value::as_table).into_iter().flatten();
+    declared
+        .filter(|(name, entry)| entry.get("path").is_none() && !used.contains(*name))
+        .map(|(name, _)| {
+            let message = format!("no crate uses `{name}`: take the line out");
+            ("Cargo.toml".to_owned(), 1, message)
+        })
+        .collect()
 }
 
 /// What is large is made, not committed.
