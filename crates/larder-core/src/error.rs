@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Origin,
     /// A loader panicked.
     Panicked,
+    /// More loads run or wait than the cache allows; trying again may help.
+    Overloaded,
 }
 
 impl Error {
@@ -99,7 +101,13 @@ impl Error {
 
     /// Whether the same call may succeed later without anything else changing.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Conflict)
+        matches!(
+            self.0.kind,
+            ErrorKind::Unavailable
+                | ErrorKind::Timeout
+                | ErrorKind::Conflict
+                | ErrorKind::Overloaded
+        )
     }
 }
 

@@ -1,1 +1,102 @@
-//! Placeholder.
+//! larder: a cache that knows when the data beneath it changed.
+//!
+//! A [`Cache`] holds regions. A [`Region`] is a typed set of entries with a loader and deadlines.
+//! The loader gets a [`Load`], to which it says what the value was built from; when one of those
+//! things changes, exactly the entries built from it fall. An origin with a feed (SQLite, with the
+//! feature `sqlite`) reports its changes by itself; everything else is reported by
+//! [`Cache::invalidate`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use larder::{Cache, Dependency, Error};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = Cache::builder().build()?;
+//! let names = cache
+//!     .region::<u32, String>("names")
+//!     .ttl(Duration::from_secs(60))
+//!     .loader(|id, load| async move {
+//!         load.depends_on(Dependency::id("app", "User", [id]));
+//!         Ok::<_, Error>(format!("user {id}"))
+//!     })
+//!     .build()?;
+//!
+//! assert_eq!(*names.get_or_load(&7).await?, "user 7");
+//! assert!(names.get(&7).await?.is_some());
+//!
+//! cache.invalidate([Dependency::id("app", "User", [7])]).await?;
+//! assert!(names.get(&7).await?.is_none());
+//! # Ok(()) }
+//! ```
+//!
+//! # The promise
+//!
+//! A node knows a change once it has applied its position; the node that took `invalidate` knows it
+//! when the call returns. No read that starts on a node after that returns, as fresh, a value that
+//! was loaded without the change.
+//!
+//! # Features
+//!
+//! | feature | adds | costs |
+//! |---|---|---|
+//! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | the bundled SQLite (a C compiler), sqlparser |
+//! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
+//!
+//! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `node`.
+
+mod cache;
+
+mod builder;
+
+mod region;
+
+mod region_builder;
+
+mod loader;
+
+mod load;
+
+mod begin;
+
+mod fetched;
+
+mod explain;
+
+mod flight;
+
+mod landing;
+
+mod pause;
+
+mod sample;
+
+mod node;
+
+mod capacity;
+
+mod stats;
+
+mod error;
+
+pub use begin::Begun;
+pub use builder::CacheBuilder;
+pub use cache::{Cache, Invalidated, Status, TimelineStatus};
+pub use error::{LoadError, Transient};
+pub use explain::{EntryState, Explanation};
+pub use fetched::{Fetched, Source};
+pub use larder_core::{
+    BoxFuture, Change, Clock, Dependency, DependencySet, Epoch, Error, ErrorKind, Key, KeyEncoder,
+    Moment, Name, Position, RowChange, Stamp, Stamps, Value, Weigh,
+    feed::{Doubt, Feed, FeedSink},
+    origin::{Answer, Origin},
+    token::{Token, TokenKey},
+};
+pub use larder_memory::MemoryLimit;
+pub use load::Load;
+pub use region::{Region, UntrackedRegion};
+pub use region_builder::{OnAbandon, RegionBuilder};
+pub use stats::Stats;
+
+#[cfg(feature = "sqlite")]
+/// SQLite as origin and feed.
+pub use larder_sqlite as sqlite;

@@ -1,0 +1,55 @@
+//! Begun: a value that is computed outside a loader.
+//!
+//! The stamps are taken when it begins, so that a change in between is noticed when it ends (MD2).
+//! **Invariant**: there is no way to store a tracked value whose stamps were not taken before.
+
+use std::{fmt, sync::Arc};
+
+use larder_core::{Error, ErrorKind, Key, KeyBytes};
+
+use crate::{error::LoadError, load::Load, region::Inner};
+
+/// A computation whose stamps are taken. Dropping it stores nothing.
+pub struct Begun<K, V, E> {
+    region: Arc<Inner<K, V, E>>,
+    key: KeyBytes,
+    load: Load,
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> {
+    pub(crate) fn new(region: Arc<Inner<K, V, E>>, key: KeyBytes) -> Self {
+        let load = Load::begin(region.cache.node.clone());
+        Self { region, key, load }
+    }
+
+    /// Where to say what the value is built from.
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// Stores `value`, unless something it depends on changed since the beginning; then it is only
+    /// returned.
+    ///
+    /// # Errors
+    /// `Untracked` when no dependency was named and the region is tracked. Nothing is stored then,
+    /// and what was there stays.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, it stores nothing or everything.
+    pub async fn finish(self, value: V) -> Result<Arc<V>, Error> {
+        let landed = self.region.store(&self.key, value, self.load.collected()).await;
+        match &landed.result {
+            Ok(value) => Ok(value.clone()),
+            Err(LoadError::Cache(error)) => Err(error.clone()),
+            Err(LoadError::Load(_) | LoadError::Panicked) => {
+                Err(Error::new(ErrorKind::Panicked, "store a value that was not loaded"))
+            }
+        }
+    }
+}
+
+impl<K, V, E> fmt::Debug for Begun<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("load", &self.load).finish_non_exhaustive()
+    }
+}

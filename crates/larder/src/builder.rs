@@ -1,0 +1,124 @@
+//! Building a cache: its memory, its clock, its feeds.
+//!
+//! The only place where the defaults of a cache stand. **Invariant**: a cache is bounded in bytes,
+//! whatever its builder was told.
+
+use std::{fmt, sync::Arc};
+
+use larder_core::{
+    Clock, Error, ErrorKind,
+    feed::{Feed, FeedSink},
+    history,
+    timeline::APP,
+};
+use larder_memory::{MemoryLimit, MemoryTier};
+
+use crate::{
+    cache::{Cache, CacheInner},
+    capacity::{self, Capacity},
+    node::Node,
+};
+
+/// Builds a [`Cache`]. Made by [`Cache::builder`].
+#[must_use = "a cache is made by `build`"]
+pub struct CacheBuilder {
+    memory: MemoryLimit,
+    clock: Clock,
+    feeds: Vec<Arc<dyn Feed>>,
+    loads_running: usize,
+    loads_waiting: usize,
+    changes_remembered: usize,
+}
+
+impl Default for CacheBuilder {
+    fn default() -> Self {
+        Self {
+            memory: MemoryLimit::default(),
+            clock: Clock::system(),
+            feeds: Vec::new(),
+            loads_running: capacity::DEFAULT_RUNNING,
+            loads_waiting: capacity::DEFAULT_WAITING,
+            changes_remembered: history::DEFAULT_CAPACITY,
+        }
+    }
+}
+
+impl CacheBuilder {
+    /// How much memory all regions together may take. Default 256 MiB.
+    pub fn memory(mut self, limit: MemoryLimit) -> Self {
+        self.memory = limit;
+        self
+    }
+
+    /// Where the time comes from, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Adds an origin's feed: its timeline is known to the cache from now on.
+    pub fn feed(mut self, feed: Arc<dyn Feed>) -> Self {
+        self.feeds.push(feed);
+        self
+    }
+
+    /// How many loads may run at once (default 64) and wait for a turn (default 10 000).
+    pub fn max_loads(mut self, running: usize, waiting: usize) -> Self {
+        self.loads_running = running;
+        self.loads_waiting = waiting;
+        self
+    }
+
+    /// How many touched dependencies are remembered for each timeline. Default 1 M, at about 50
+    /// bytes each once there were that many.
+    pub fn changes_remembered(mut self, count: usize) -> Self {
+        self.changes_remembered = count;
+        self
+    }
+
+    /// Builds the cache and starts its feeds. Loads run on the tokio runtime this is called in.
+    ///
+    /// # Errors
+    /// `Config` outside a tokio runtime, with two feeds of one name or one named `app`, or when no
+    /// load may run; and whatever a feed fails to start with.
+    pub fn build(self) -> Result<Cache, Error> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
+            refused("it needs a tokio runtime; call it inside one").source(error)
+        })?;
+        if self.loads_running == 0 {
+            return Err(refused("0 loads may run; allow at least one"));
+        }
+        let mut names = vec![APP];
+        for feed in &self.feeds {
+            let name = &**feed.timeline();
+            if names.contains(&name) {
+                return Err(refused(format!("the timeline `{name}` is there twice")));
+            }
+            names.push(name);
+        }
+        let origins = self.feeds.iter().map(|feed| feed.timeline().clone());
+        let tier = MemoryTier::new(self.memory, self.clock.clone());
+        let node = Arc::new(Node::new(tier, self.clock, origins, self.changes_remembered));
+        let capacity = Capacity::new(self.loads_running, self.loads_waiting);
+        let inner = CacheInner::new(node.clone(), self.feeds, capacity, runtime);
+        let sink: Arc<dyn FeedSink> = node;
+        // Should one fail to start, dropping `inner` stops those that did.
+        for feed in &inner.feeds {
+            feed.start(sink.clone())?;
+        }
+        Ok(Cache::new(inner))
+    }
+}
+
+fn refused(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Config, "build the cache").detail(why)
+}
+
+impl fmt::Debug for CacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("memory", &self.memory)
+            .field("feeds", &self.feeds)
+            .finish_non_exhaustive()
+    }
+}

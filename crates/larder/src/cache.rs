@@ -1,0 +1,314 @@
+//! The cache: the handle that holds regions, takes invalidations and tells how it is.
+//!
+//! **Invariant**: when [`Cache::invalidate`] returns, no reader of this cache gets as fresh a value
+//! that was loaded without the change.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use larder_core::{
+    Dependency, Epoch, Error, ErrorKind, Key, Name, Position, Stamps, Weigh,
+    feed::{Doubt, Feed},
+    timeline::APP,
+    token::Token,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    builder::CacheBuilder,
+    capacity::Capacity,
+    node::SharedNode,
+    region_builder::{RegionBuilder, own_weight},
+    stats::{Counters, Stats},
+};
+
+/// A cache. Cloning shares it; dropping the last handle stops its feeds without waiting for loads.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<CacheInner>,
+}
+
+pub(crate) struct CacheInner {
+    pub(crate) node: SharedNode,
+    pub(crate) feeds: Vec<Arc<dyn Feed>>,
+    pub(crate) capacity: Capacity,
+    pub(crate) runtime: tokio::runtime::Handle,
+    regions: Mutex<BTreeMap<Arc<str>, Arc<Counters>>>,
+}
+
+/// What [`Cache::invalidate`] did.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Invalidated {
+    /// A read with this token sees the change on any node.
+    pub token: Token,
+    /// How many entries each dependency made fall, in the order they were given. An entry that
+    /// several of them reach counts for the first.
+    pub touched: Vec<usize>,
+}
+
+/// How a cache is.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Entries in memory.
+    pub entries: u64,
+    /// Bytes they count.
+    pub bytes: u64,
+    /// Bytes they may count.
+    pub limit_bytes: u64,
+    /// Links from dependencies to entries.
+    pub links: u64,
+    /// Entries dropped for lack of room.
+    pub evictions: u64,
+    /// Entries that fell because something they depend on changed.
+    pub invalidated: u64,
+    /// Loads that run now.
+    pub loads_running: usize,
+    /// What is known of each timeline.
+    pub timelines: Vec<TimelineStatus>,
+}
+
+/// What is known of one timeline.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct TimelineStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its current life.
+    pub epoch: Epoch,
+    /// Received and applied up to here.
+    pub applied: Position,
+    /// Visible to loads up to here.
+    pub confirmed: Position,
+    /// How long ago everything was known; `None` before the first time.
+    pub proven_age: Option<Duration>,
+    /// Why the current epoch began.
+    pub last_doubt: Option<Doubt>,
+}
+
+/// How long `close` waits for running loads.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// How often `close` looks whether loads still run.
+const CLOSE_STEP: Duration = Duration::from_millis(5);
+
+impl Cache {
+    pub(crate) fn new(inner: CacheInner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Begins to build a cache.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::default()
+    }
+
+    /// Begins to build a region of values that weigh themselves.
+    pub fn region<K: Key, V: Weigh + Send + Sync + 'static>(
+        &self,
+        name: impl Into<Arc<str>>,
+    ) -> RegionBuilder<K, V> {
+        RegionBuilder::new(self.inner.clone(), name.into(), own_weight)
+    }
+
+    /// Begins to build a region of values whose bytes on the heap are estimated by `weigher`.
+    pub fn region_weighed<K: Key, V: Send + Sync + 'static>(
+        &self,
+        name: impl Into<Arc<str>>,
+        weigher: impl Fn(&V) -> usize + Send + Sync + 'static,
+    ) -> RegionBuilder<K, V> {
+        RegionBuilder::new(self.inner.clone(), name.into(), weigher)
+    }
+
+    /// Drops every entry built from one of `dependencies`, as one step on the timeline `app`.
+    ///
+    /// When it returns no reader of this cache hits such an entry, and no load that began before
+    /// is stored or given to a reader that comes after.
+    ///
+    /// # Errors
+    /// `NotFound` when a dependency names a timeline this cache does not have; nothing was dropped.
+    ///
+    /// # Cost
+    /// Bounded for each dependency, however many entries depend on it: entries beyond the first few
+    /// are swept behind.
+    ///
+    /// # Cancel safety
+    /// It does not wait; once polled it is done.
+    pub async fn invalidate(
+        &self,
+        dependencies: impl IntoIterator<Item = Dependency>,
+    ) -> Result<Invalidated, Error> {
+        let dependencies: Vec<Dependency> = dependencies.into_iter().collect();
+        let node = &self.inner.node;
+        for dependency in &dependencies {
+            node.expect_timeline(dependency.timeline())?;
+        }
+        node.counters.invalidations.add(1);
+        let (token, touched) = node.invalidate(&dependencies);
+        Ok(Invalidated { token, touched })
+    }
+
+    /// The positions this node has applied: a read elsewhere that carries this token sees at least
+    /// what a read here sees.
+    pub fn token(&self) -> Token {
+        self.inner.node.token()
+    }
+
+    /// Waits until this node has everything that `token` speaks of.
+    ///
+    /// # Errors
+    /// `Timeout` after `within`, naming the timeline that is behind; it may be reached later. What
+    /// the feed fails with when the origin must be asked.
+    ///
+    /// # Cost
+    /// Nothing for a position this node has; else one question to the origin, then a wait.
+    pub async fn reach(&self, token: &Token, within: Duration) -> Result<(), Error> {
+        let node = &self.inner.node;
+        let mut progress = node.progress();
+        if node.missing(token).is_none() && !node.is_foreign(token) {
+            return Ok(());
+        }
+        let reached = async {
+            self.inner.catch_up_all().await?;
+            while node.missing(token).is_some() {
+                if progress.changed().await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(within, reached).await.unwrap_or_else(|_| {
+            let behind = node.missing(token).unwrap_or_else(|| APP.into());
+            Err(Error::new(ErrorKind::Timeout, "reach the position on timeline")
+                .subject(format!("`{behind}`"))
+                .detail(format!("it was not there within {within:?}; try again")))
+        })
+    }
+
+    /// How the cache is now.
+    pub fn status(&self) -> Status {
+        let node = &self.inner.node;
+        let memory = node.tier.stats();
+        let timelines = node.known().into_iter().map(|known| TimelineStatus {
+            proven_age: node.proven_age(&known),
+            name: known.name,
+            epoch: known.epoch,
+            applied: known.applied,
+            confirmed: known.confirmed,
+            last_doubt: known.doubt,
+        });
+        Status {
+            entries: memory.entries,
+            bytes: memory.weight,
+            limit_bytes: memory.limit,
+            links: memory.links,
+            evictions: memory.evictions,
+            invalidated: memory.invalidated,
+            loads_running: self.inner.capacity.running(),
+            timelines: timelines.collect(),
+        }
+    }
+
+    /// What happened since the start, in all regions together.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.inner.node.counters.read();
+        for counters in self.inner.regions.lock().values() {
+            stats += counters.read();
+        }
+        stats
+    }
+
+    /// Refuses new loads, waits up to 10 s for running ones, and stops the feeds and the sweeper.
+    ///
+    /// Values in memory stay readable until the handles are dropped, but are soon no longer proven.
+    pub async fn close(&self) {
+        self.inner.capacity.close();
+        let ended = async {
+            while self.inner.capacity.running() != 0 {
+                tokio::time::sleep(CLOSE_STEP).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_WAIT, ended).await.is_err() {
+            tracing::warn!(running = self.inner.capacity.running(), "closed over running loads");
+        }
+        self.inner.stop();
+    }
+}
+
+impl CacheInner {
+    pub(crate) fn new(
+        node: SharedNode,
+        feeds: Vec<Arc<dyn Feed>>,
+        capacity: Capacity,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { node, feeds, capacity, runtime, regions: Mutex::default() }
+    }
+
+    /// Takes the name and gives the number under which a region's keys are encoded.
+    pub(crate) fn add_region(&self, name: &Arc<str>) -> Result<(u32, Arc<Counters>), Error> {
+        let mut regions = self.regions.lock();
+        let refused = |why: &'static str| {
+            let error = Error::new(ErrorKind::Config, "build region");
+            error.subject(format!("`{name}`")).detail(why)
+        };
+        let id = u32::try_from(regions.len()).map_err(|_| refused("there are too many"))?;
+        if regions.contains_key(name) {
+            return Err(refused("the cache has a region of this name; give it another"));
+        }
+        let counters = Arc::new(Counters::default());
+        regions.insert(name.clone(), counters.clone());
+        Ok((id, counters))
+    }
+
+    /// Asks every origin now.
+    pub(crate) async fn catch_up_all(&self) -> Result<(), Error> {
+        for feed in &self.feeds {
+            feed.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the origins of `stamps` now.
+    pub(crate) async fn catch_up(&self, stamps: &Stamps) -> Result<(), Error> {
+        for feed in &self.feeds {
+            if stamps.get(feed.timeline()).is_some() {
+                feed.catch_up().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits, up to `within`, until everything announced is visible to loads.
+    pub(crate) async fn settle(&self, within: Duration) {
+        let node = &self.node;
+        let mut progress = node.progress();
+        if !node.is_behind(&node.stamps()) {
+            return;
+        }
+        let settled = async {
+            let _ = self.catch_up_all().await;
+            while node.is_behind(&node.stamps()) && progress.changed().await.is_ok() {}
+        };
+        // A result from an origin that keeps a change back is checked like any other.
+        let _ = tokio::time::timeout(within, settled).await;
+    }
+
+    fn stop(&self) {
+        for feed in &self.feeds {
+            feed.stop();
+        }
+        self.node.tier.close();
+    }
+}
+
+impl Drop for CacheInner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("node", &self.inner.node).finish_non_exhaustive()
+    }
+}

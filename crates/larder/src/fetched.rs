@@ -1,0 +1,67 @@
+//! What a read gave, and how it came about.
+//!
+//! **Invariant**: a value that is not fresh is never without a [`Source`] that says so.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A value and where it came from.
+pub struct Fetched<V> {
+    /// The value; cloning shares it.
+    pub value: Arc<V>,
+    /// How this read came by it.
+    pub source: Source,
+    /// How long ago it was stored; zero for one just loaded.
+    pub age: Duration,
+    /// How long it stays fresh if nothing changes; `None` for one that never expires.
+    pub ttl_left: Option<Duration>,
+}
+
+impl<V> Clone for Fetched<V> {
+    fn clone(&self) -> Self {
+        let Self { value, source, age, ttl_left } = self;
+        Self { value: value.clone(), source: *source, age: *age, ttl_left: *ttl_left }
+    }
+}
+
+/// Does not show the value: it may be large or private.
+impl<V> fmt::Debug for Fetched<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched")
+            .field("source", &self.source)
+            .field("age", &self.age)
+            .field("ttl_left", &self.ttl_left)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a read came by its value.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Fresh, from memory.
+    Hit,
+    /// Loaded by this read.
+    Loaded,
+    /// Loaded by another read that was already under way.
+    Joined,
+    /// Loaded by the flight after the running one, which began before something this read knows of.
+    SecondFlight,
+    /// Past its TTL, served while it is loaded again.
+    StaleWhileRevalidate,
+    /// Past its TTL, or not proven fresh, served because loading it again failed.
+    StaleOnError,
+    /// Loaded just now, but the origin keeps a change from loads that this node has heard of.
+    Unproven,
+}
+
+impl Source {
+    /// Whether the value was in memory.
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::StaleWhileRevalidate | Self::StaleOnError)
+    }
+
+    /// Whether the value is not promised to be fresh.
+    pub fn is_stale(self) -> bool {
+        matches!(self, Self::StaleWhileRevalidate | Self::StaleOnError | Self::Unproven)
+    }
+}

@@ -1,0 +1,152 @@
+//! Landing: what becomes of a loaded value.
+//!
+//! Every late writer ends here: the flight of a read, the refresh behind a stale answer, and the
+//! value that was computed by hand. **Invariant**: a value is published only after it was linked
+//! under its dependencies *and then* found untouched by everything this node knows:
+//!
+//! 1. A load takes its stamps and reads the old row.
+//! 2. The row changes; the change is written into the history, then looks for linked entries.
+//! 3. The value is linked, then the history is asked.
+//!
+//! Whichever of 2 and 3 comes first, one of them sees the other: if the change looked for links
+//! before the value was linked, its line is in the history when the value asks.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_core::{
+    DependencySet, Error, ErrorKind, KeyBytes, Stamps, flight::Arrival, freshness::Deadlines,
+};
+use larder_memory::{Inserted, NewEntry};
+
+use crate::{
+    error::LoadError,
+    flight::Takers,
+    load::{Collected, Load},
+    loader,
+    node::Node,
+    region::{Inner, Tracking},
+};
+
+/// The end of a load.
+pub(crate) struct Landed<V, E> {
+    pub(crate) result: Result<Arc<V>, LoadError<E>>,
+    pub(crate) deadlines: Option<Deadlines>,
+    stamps: Stamps,
+    dependencies: DependencySet,
+    takers: Takers,
+}
+
+impl<V, E> Landed<V, E> {
+    pub(crate) fn failed(error: LoadError<E>) -> Self {
+        Self {
+            result: Err(error),
+            deadlines: None,
+            stamps: Stamps::new(),
+            dependencies: DependencySet::new(),
+            takers: Takers::default(),
+        }
+    }
+
+    /// Whether a reader that came at `arrival` may have this value.
+    pub(crate) fn may_be_taken(&self, node: &Node, arrival: &Arrival) -> bool {
+        self.takers.ask(arrival, || node.may_take(&self.stamps, &self.dependencies, arrival))
+    }
+}
+
+/// How long a load waits for the origin to show what it has already announced.
+const SETTLE: Duration = Duration::from_secs(1);
+
+impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
+    /// Runs one load from its turn to its landing.
+    pub(crate) async fn load<F>(
+        &self,
+        key: &KeyBytes,
+        start: impl FnOnce(Load) -> F,
+    ) -> Landed<V, E>
+    where
+        F: Future<Output = Result<V, E>>,
+    {
+        let _turn = match self.cache.capacity.turn().await {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.counters.overloaded.add(1);
+                return Landed::failed(error.into());
+            }
+        };
+        self.cache.settle(SETTLE).await;
+        let load = Load::begin(self.cache.node.clone());
+        let begun = self.cache.node.clock.now();
+        self.counters.loads.add(1);
+        let result = loader::run(start(load.clone()), self.load_timeout).await;
+        let micros = self.cache.node.clock.now().since(begun).as_micros();
+        self.counters.load_micros.add(usize::try_from(micros).unwrap_or(usize::MAX));
+        match result {
+            Ok(value) => self.store(key, value, load.collected()).await,
+            Err(error) => {
+                self.counters.load_errors.add(1);
+                Landed::failed(error)
+            }
+        }
+    }
+
+    /// Stores a loaded value if it still reflects everything this node knows.
+    pub(crate) async fn store(
+        &self,
+        key: &KeyBytes,
+        value: V,
+        collected: Collected,
+    ) -> Landed<V, E> {
+        let Collected { stamps, dependencies, cap } = collected;
+        if self.tracking == Tracking::Tracked && dependencies.is_empty() {
+            self.counters.load_errors.add(1);
+            return Landed::failed(self.untracked().into());
+        }
+        // The load may stand beyond what the watcher has seen, or on a file that is gone.
+        let proven = self.cache.catch_up(&stamps).await.is_ok();
+        let deadlines = self.policy.deadlines(self.cache.node.clock.now(), cap);
+        let value = Arc::new(value);
+        if proven {
+            self.publish(key, &value, deadlines, &stamps, &dependencies);
+        }
+        let deadlines = Some(deadlines);
+        Landed { result: Ok(value), deadlines, stamps, dependencies, takers: Takers::default() }
+    }
+
+    fn publish(
+        &self,
+        key: &KeyBytes,
+        value: &Arc<V>,
+        deadlines: Deadlines,
+        stamps: &Stamps,
+        dependencies: &DependencySet,
+    ) {
+        let node = &self.cache.node;
+        let pass = node.tier.pass(stamps.iter().map(|stamp| &*stamp.timeline));
+        let entry = NewEntry {
+            key: key.clone(),
+            value: value.clone(),
+            value_bytes: (self.weigher)(value) + size_of::<V>(),
+            deadlines,
+            dependencies: dependencies.clone(),
+            stamps: stamps.clone(),
+            pass,
+        };
+        match node.tier.insert(entry, || node.may_store(stamps, dependencies)) {
+            Inserted::Stored => {}
+            Inserted::Overtaken if node.is_forgotten(stamps, dependencies) => {
+                self.counters.forgotten.add(1);
+            }
+            Inserted::Overtaken => self.counters.overtaken.add(1),
+            Inserted::TooLarge { .. } => self.counters.too_large.add(1),
+        }
+    }
+
+    fn untracked(&self) -> Error {
+        Error::new(ErrorKind::Untracked, "store the value of region")
+            .subject(format!("`{}`", self.name))
+            .detail(
+                "the load named nothing it depends on, so no change could ever reach the entry; \
+                 call `depends_on`, or build the region with `build_untracked`",
+            )
+    }
+}

@@ -1,0 +1,321 @@
+//! The node: what this process knows of its timelines, and the sink that feeds deliver to.
+//!
+//! It joins the histories of `larder-core` with the memory tier. **Invariant**: whoever can see a
+//! position as applied can no longer hit an entry that a change up to it touched, because the
+//! entries are marked before the lock of the history is released.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use larder_core::{
+    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History, Moment,
+    Name, Position, Stamp, Stamps,
+    feed::{Doubt, FeedSink},
+    flight::{self, Arrival},
+    history::Verdict,
+    timeline::APP,
+    token::Token,
+};
+use larder_memory::{Cause, MemoryTier};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::stats::Counters;
+
+/// What this process knows. One for each cache, shared by its regions, flights and feeds.
+pub(crate) struct Node {
+    pub(crate) tier: MemoryTier,
+    pub(crate) clock: Clock,
+    pub(crate) counters: Counters,
+    timelines: Vec<Timeline>,
+    /// Counts confirmations, so that whoever waits for one can sleep.
+    progress: watch::Sender<u64>,
+}
+
+struct Timeline {
+    name: Name,
+    knowledge: Mutex<Knowledge>,
+}
+
+struct Knowledge {
+    history: History,
+    proven: Moment,
+    doubt: Option<Doubt>,
+}
+
+/// What is known of one timeline, for `status`.
+pub(crate) struct Known {
+    pub(crate) name: Name,
+    pub(crate) epoch: Epoch,
+    pub(crate) applied: Position,
+    pub(crate) confirmed: Position,
+    pub(crate) proven: Moment,
+    pub(crate) doubt: Option<Doubt>,
+}
+
+impl Node {
+    /// A node with the timeline `app` and those of `origins`, each with a random first epoch.
+    pub(crate) fn new(
+        tier: MemoryTier,
+        clock: Clock,
+        origins: impl IntoIterator<Item = Name>,
+        capacity: usize,
+    ) -> Self {
+        let timelines = std::iter::once(Name::from(APP)).chain(origins).map(|name| Timeline {
+            knowledge: Mutex::new(Knowledge {
+                history: History::new(name.clone(), random_epoch(), Position::START, capacity),
+                proven: Moment::EARLIEST,
+                doubt: None,
+            }),
+            name,
+        });
+        let timelines = timelines.collect();
+        Self {
+            tier,
+            clock,
+            counters: Counters::default(),
+            timelines,
+            progress: watch::Sender::new(0),
+        }
+    }
+
+    fn timeline(&self, name: &str) -> Option<&Timeline> {
+        self.timelines.iter().find(|timeline| &*timeline.name == name)
+    }
+
+    /// Fails, naming what exists, when there is no timeline `name`.
+    pub(crate) fn expect_timeline(&self, name: &str) -> Result<(), Error> {
+        if self.timeline(name).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.timelines.iter().map(|timeline| &*timeline.name).collect();
+        Err(Error::new(ErrorKind::NotFound, "find the timeline")
+            .subject(format!("`{name}`"))
+            .detail(format!("this cache has {}", known.join(", "))))
+    }
+
+    /// The confirmed stamps of all timelines, for a load that begins now.
+    pub(crate) fn stamps(&self) -> Stamps {
+        self.timelines.iter().map(|timeline| timeline.knowledge.lock().history.stamp()).collect()
+    }
+
+    /// The confirmed stamp of one timeline, for a load that begins now.
+    pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
+        Some(self.timeline(name)?.knowledge.lock().history.stamp())
+    }
+
+    /// Notices changes to the scopes of `dependency` precisely from now on.
+    pub(crate) fn register(&self, dependency: &Dependency) {
+        if let Some(timeline) = self.timeline(dependency.timeline()) {
+            timeline.knowledge.lock().history.register(dependency);
+        }
+    }
+
+    /// What is known at this moment, for a reader that arrives.
+    pub(crate) fn arrival(&self) -> Arrival {
+        let mut arrival = Arrival::default();
+        for timeline in &self.timelines {
+            arrival.note(&timeline.knowledge.lock().history);
+        }
+        arrival
+    }
+
+    /// Whether a reader that arrived at `arrival` may take a value with these stamps.
+    pub(crate) fn may_take(
+        &self,
+        stamps: &Stamps,
+        dependencies: &DependencySet,
+        arrival: &Arrival,
+    ) -> bool {
+        self.timelines.iter().all(|timeline| {
+            let knowledge = timeline.knowledge.lock();
+            flight::may_take(&knowledge.history, stamps, dependencies, arrival)
+        })
+    }
+
+    /// Whether a value with these stamps still reflects everything this node knows.
+    pub(crate) fn may_store(&self, stamps: &Stamps, dependencies: &DependencySet) -> bool {
+        self.timelines.iter().all(|timeline| {
+            let knowledge = timeline.knowledge.lock();
+            flight::may_store(&knowledge.history, stamps, dependencies)
+        })
+    }
+
+    /// Whether the node has heard of something, on a timeline of `stamps`, that is not yet visible
+    /// to loads, or stands before a stamp.
+    pub(crate) fn is_behind(&self, stamps: &Stamps) -> bool {
+        stamps.iter().any(|stamp| {
+            self.timeline(&stamp.timeline).is_some_and(|timeline| {
+                let history = &timeline.knowledge.lock().history;
+                history.confirmed() < history.applied() || history.applied() < stamp.as_of
+            })
+        })
+    }
+
+    /// Whether a record with these stamps lies below what is remembered, for the counter.
+    pub(crate) fn is_forgotten(&self, stamps: &Stamps, dependencies: &DependencySet) -> bool {
+        stamps.iter().any(|stamp| {
+            self.timeline(&stamp.timeline).is_some_and(|timeline| {
+                let history = &timeline.knowledge.lock().history;
+                let verdict = history.verdict(stamp, dependencies, history.applied());
+                verdict == Verdict::Forgotten
+            })
+        })
+    }
+
+    /// Writes `dependencies` as invalidated on `app`, as one position. When it returns no reader
+    /// hits an entry built from one of them.
+    pub(crate) fn invalidate(&self, dependencies: &[Dependency]) -> (Token, Vec<usize>) {
+        let app = self.timeline(APP).expect("every node has the timeline `app`");
+        let mut knowledge = app.knowledge.lock();
+        let history = &mut knowledge.history;
+        let position = history.applied().next();
+        let mut touched = Vec::with_capacity(dependencies.len());
+        let changes: Vec<Change> = dependencies.iter().cloned().map(Change::Touch).collect();
+        history.apply(position, &changes);
+        history.confirm(position);
+        for dependency in dependencies {
+            let what = dependency.to_string().into();
+            let cause = Cause { timeline: app.name.clone(), position, what };
+            let digests = digests_by_name(dependency);
+            touched.push(self.tier.invalidate(&digests, &cause));
+        }
+        let mut token = Token::new();
+        token.require(app.name.clone(), history.epoch(), position);
+        (token, touched)
+    }
+
+    /// The positions this node has applied: a reader with this token sees what this node shows.
+    pub(crate) fn token(&self) -> Token {
+        let mut token = Token::new();
+        for timeline in &self.timelines {
+            let history = &timeline.knowledge.lock().history;
+            token.require(timeline.name.clone(), history.epoch(), history.applied());
+        }
+        token
+    }
+
+    /// The first timeline on which this node is not yet where `token` asks it to be.
+    pub(crate) fn missing(&self, token: &Token) -> Option<Name> {
+        let behind = token.iter().find(|(name, epoch, position)| {
+            self.timeline(name).is_some_and(|timeline| {
+                let history = &timeline.knowledge.lock().history;
+                history.epoch() == *epoch && history.confirmed() < *position
+            })
+        });
+        behind.map(|(name, ..)| name.clone())
+    }
+
+    /// Whether the token speaks of another life of a timeline: then only asking the origin shows
+    /// that everything the client saw is included.
+    pub(crate) fn is_foreign(&self, token: &Token) -> bool {
+        token.iter().any(|(name, epoch, _)| {
+            self.timeline(name)
+                .is_some_and(|timeline| timeline.knowledge.lock().history.epoch() != *epoch)
+        })
+    }
+
+    /// A receiver that is woken by every confirmation.
+    pub(crate) fn progress(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    /// What is known of every timeline.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let known = |timeline: &Timeline| {
+            let knowledge = timeline.knowledge.lock();
+            Known {
+                name: timeline.name.clone(),
+                epoch: knowledge.history.epoch(),
+                applied: knowledge.history.applied(),
+                confirmed: knowledge.history.confirmed(),
+                proven: knowledge.proven,
+                doubt: knowledge.doubt,
+            }
+        };
+        self.timelines.iter().map(known).collect()
+    }
+
+    /// How old the proof of a timeline is; zero for `app`, which is always known.
+    pub(crate) fn proven_age(&self, known: &Known) -> Option<Duration> {
+        match (&*known.name, known.proven) {
+            (APP, _) => Some(Duration::ZERO),
+            (_, Moment::EARLIEST) => None,
+            (_, proven) => Some(self.clock.now().since(proven)),
+        }
+    }
+}
+
+impl FeedSink for Node {
+    fn received(&self, timeline: &str, position: Position, changes: &[Change]) {
+        let Some(timeline) = self.timeline(timeline) else { return };
+        let mut knowledge = timeline.knowledge.lock();
+        let touched = knowledge.history.apply(position, changes);
+        let what = format!("{} changes of {}", changes.len(), timeline.name).into();
+        let cause = Cause { timeline: timeline.name.clone(), position, what };
+        self.counters.changes.add(changes.len());
+        if touched.everything {
+            self.tier.shut(&timeline.name, &cause);
+        }
+        let everything = Digest::everything(&timeline.name);
+        let digests: Vec<Digest> =
+            touched.digests.into_iter().filter(|digest| *digest != everything).collect();
+        self.tier.invalidate(&digests, &cause);
+    }
+
+    fn confirmed(&self, timeline: &str, position: Position, moment: Moment) {
+        let Some(timeline) = self.timeline(timeline) else { return };
+        let mut knowledge = timeline.knowledge.lock();
+        let moved = knowledge.history.confirmed() < position;
+        knowledge.history.confirm(position);
+        // What was received and is not yet visible keeps the proof from getting younger.
+        if knowledge.history.confirmed() == knowledge.history.applied() {
+            knowledge.proven = knowledge.proven.max(moment);
+            self.tier.prove(&timeline.name, knowledge.proven);
+        }
+        drop(knowledge);
+        if moved {
+            self.progress.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
+        let Some(timeline) = self.timeline(timeline) else { return };
+        let mut knowledge = timeline.knowledge.lock();
+        knowledge.history.restart(epoch, start);
+        knowledge.doubt = Some(doubt);
+        let what = doubt.to_string().into();
+        let cause = Cause { timeline: timeline.name.clone(), position: start, what };
+        self.tier.shut(&timeline.name, &cause);
+        self.counters.restarts.add(1);
+        drop(knowledge);
+        self.progress.send_modify(|count| *count += 1);
+        if doubt != Doubt::Started {
+            tracing::warn!(timeline = %timeline.name, %doubt, "a new epoch: all its entries fell");
+        }
+    }
+}
+
+/// Shows the names only: histories are long.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&Name> = self.timelines.iter().map(|timeline| &timeline.name).collect();
+        f.debug_struct("Node").field("timelines", &names).finish_non_exhaustive()
+    }
+}
+
+/// The links under which an explicit invalidation finds its entries.
+fn digests_by_name(dependency: &Dependency) -> Vec<Digest> {
+    let mut digests = Vec::new();
+    larder_core::change::touched_by_name(dependency, &mut |digest| digests.push(digest));
+    digests.sort_unstable();
+    digests
+}
+
+/// Random enough that two lives never share a number: the hasher's keys come from the system.
+fn random_epoch() -> Epoch {
+    use std::hash::{BuildHasher, Hasher};
+    Epoch(std::hash::RandomState::new().build_hasher().finish())
+}
+
+/// So that sharing a node reads the same everywhere.
+pub(crate) type SharedNode = Arc<Node>;

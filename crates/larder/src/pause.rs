@@ -1,0 +1,70 @@
+//! Pauses: how long a key rests after its load failed.
+//!
+//! **Invariant**: a failing origin sees one load for each key and pause, however many ask; memory
+//! for pauses is bounded, and forgetting one only costs a load.
+
+use std::{collections::HashMap, time::Duration};
+
+use larder_core::{KeyBytes, Moment};
+
+use crate::error::LoadError;
+
+/// The first pause after a failure with nothing to serve.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause: later readers find an origin that came back within this.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The pause after a failure for which an older value was served: nobody waits for this one.
+pub(crate) const AFTER_STALE: Duration = Duration::from_secs(30);
+
+/// Pauses remembered for one region; over it the ended ones are dropped, then all.
+const MOST: usize = 10_000;
+
+#[derive(Debug)]
+pub(crate) struct Pauses<E>(HashMap<KeyBytes, Pause<E>>);
+
+#[derive(Debug)]
+struct Pause<E> {
+    until: Moment,
+    length: Duration,
+    error: LoadError<E>,
+}
+
+impl<E> Default for Pauses<E> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<E> Pauses<E> {
+    /// The error of the last load, while its pause lasts.
+    pub(crate) fn error(&self, key: &[u8], now: Moment) -> Option<LoadError<E>> {
+        let pause = self.0.get(key)?;
+        (now < pause.until).then(|| pause.error.clone())
+    }
+
+    /// Begins a pause after a failure: `at_least`, or twice the last one.
+    pub(crate) fn begin(
+        &mut self,
+        key: KeyBytes,
+        now: Moment,
+        at_least: Duration,
+        error: LoadError<E>,
+    ) {
+        if MOST <= self.0.len() {
+            self.0.retain(|_, pause| now < pause.until);
+        }
+        if MOST <= self.0.len() {
+            self.0.clear();
+        }
+        let last = self.0.get(key.as_slice()).map(|pause| pause.length * 2);
+        let length = last.unwrap_or(FIRST).min(LONGEST).max(at_least);
+        self.0.insert(key, Pause { until: now.plus(length), length: length.min(LONGEST), error });
+    }
+
+    /// Ends the pauses of a key that loaded.
+    pub(crate) fn end(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+}

@@ -1,0 +1,519 @@
+//! The region: a named, typed set of entries, and every way to read it.
+//!
+//! This is where a read is told from beginning to end; the parts are beside it (`flight`,
+//! `landing`, `load`). **Invariant**: a value leaves as fresh only if memory found it valid and
+//! proven at the moment of the read, or a flight's rules allowed it to this reader.
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+
+use larder_core::{
+    BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, Moment,
+    freshness::{Policy, State},
+};
+use larder_memory::{Found, Knowledge, Lookup};
+
+use crate::{
+    begin::Begun,
+    cache::CacheInner,
+    error::LoadError,
+    explain::{self, Explanation},
+    fetched::{Fetched, Source},
+    flight::{Flight, Flights, Waiter},
+    landing::Landed,
+    load::Load,
+    loader::SharedLoader,
+    pause,
+    region_builder::OnAbandon,
+    sample::Sample,
+    stats::{Counters, Stats},
+};
+
+/// A named, typed set of entries with a loader. Cloning shares it.
+pub struct Region<K, V, E = Error> {
+    inner: Arc<Inner<K, V, E>>,
+}
+
+pub(crate) struct Inner<K, V, E> {
+    pub(crate) id: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) cache: Arc<CacheInner>,
+    pub(crate) policy: Policy,
+    pub(crate) tracking: Tracking,
+    pub(crate) weigher: Arc<dyn Fn(&V) -> usize + Send + Sync>,
+    pub(crate) loader: Option<SharedLoader<K, V, E>>,
+    pub(crate) load_timeout: Duration,
+    pub(crate) on_abandon: OnAbandon,
+    pub(crate) is_transient: fn(&LoadError<E>) -> bool,
+    pub(crate) sample: Option<Sample<V>>,
+    pub(crate) flights: Flights<V, E>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Whether entries of a region must say what they depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    Tracked,
+    Untracked,
+}
+
+/// What memory has for a key.
+enum Look {
+    Fresh(Found),
+    Revalidate(Found),
+    /// Valid as far as is known, but this node's knowledge is too old to say so.
+    Unproven,
+    Nothing,
+}
+
+/// What a reader that found nothing fresh gets.
+enum Joined<V, E> {
+    Found(Found),
+    Waits(Waiter<V, E>),
+    Resting(LoadError<E>),
+    NoLoader,
+}
+
+/// A loader for one read.
+type Start<V, E> = Box<dyn FnOnce(Load) -> BoxFuture<'static, Result<V, E>> + Send>;
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E> {
+    pub(crate) fn new(inner: Inner<K, V, E>) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The name it was built with.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The fresh value for `key` if there is one; `None` is a miss. Never loads.
+    ///
+    /// # Errors
+    /// With `max_staleness` zero, when the origin cannot be asked whether something changed.
+    ///
+    /// # Cost
+    /// One look-up in memory; no allocation for keys under about 100 bytes.
+    pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
+        let inner = &self.inner;
+        let bytes = inner.encode(key);
+        let knowledge = inner.knowledge().await?;
+        match inner.look(bytes.as_slice(), knowledge) {
+            Look::Fresh(found) => {
+                inner.counters.hits.add();
+                Ok(Some(value(found)))
+            }
+            Look::Revalidate(_) | Look::Unproven | Look::Nothing => {
+                inner.counters.misses.add(1);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The value for `key`, loading it at most once however many ask. See [`Region::fetch`].
+    ///
+    /// # Errors
+    /// As [`Region::fetch`].
+    pub async fn get_or_load(&self, key: &K) -> Result<Arc<V>, LoadError<E>> {
+        Ok(self.fetch(key).await?.value)
+    }
+
+    /// The value for `key` and how it came about, loading it at most once however many ask.
+    ///
+    /// # Freshness
+    /// A fresh value reflects every change that this node knew when the call began, and every
+    /// commit older than the region's `max_staleness`. One past its TTL is returned only under
+    /// `stale_while_revalidate` or `stale_if_error`, and says so. An invalidated one is not
+    /// returned.
+    ///
+    /// # Errors
+    /// The loader's own error, shared by all who waited; `Panicked`; or the cache's: `Timeout` past
+    /// `load_timeout`, `Overloaded`, `Untracked` when the load named no dependency, `Closed`,
+    /// `Config` without a loader. After an error the key rests for 100 ms, doubling up to 5 s, and
+    /// readers meanwhile get the same error.
+    ///
+    /// # Cancel safety
+    /// The load runs on a task of its own. If all who wait leave, it ends and is stored, or is
+    /// cancelled, as [`OnAbandon`] says.
+    ///
+    /// # Cost
+    /// A hit: one look-up, no allocation. A miss: one load, at most two for one read.
+    pub async fn fetch(&self, key: &K) -> Result<Fetched<V>, LoadError<E>> {
+        let inner = &self.inner;
+        let bytes = inner.encode(key);
+        if inner.policy.max_staleness != Duration::ZERO
+            && let Some(hit) = inner.hit(key, bytes.as_slice(), inner.within())
+        {
+            return Ok(hit);
+        }
+        self.fetch_slowly(key, &bytes, inner.start(key)).await
+    }
+
+    /// As [`Region::fetch`], with a loader for this call that may own what it captured.
+    ///
+    /// # Errors
+    /// As [`Region::fetch`].
+    pub async fn get_or_load_with<F, L>(&self, key: &K, loader: L) -> Result<Arc<V>, LoadError<E>>
+    where
+        L: FnOnce(Load) -> F + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let bytes = self.inner.encode(key);
+        let start: Start<V, E> = Box::new(|load| Box::pin(loader(load)));
+        Ok(self.fetch_slowly(key, &bytes, Some(start)).await?.value)
+    }
+
+    async fn fetch_slowly(
+        &self,
+        key: &K,
+        bytes: &KeyEncoder,
+        start: Option<Start<V, E>>,
+    ) -> Result<Fetched<V>, LoadError<E>> {
+        let inner = &self.inner;
+        if let Ok(knowledge) = inner.knowledge().await {
+            if let Some(hit) = inner.hit(key, bytes.as_slice(), knowledge) {
+                return Ok(hit);
+            }
+            // The watcher may only be late: asking the origin once is cheaper than a load.
+            if matches!(inner.look(bytes.as_slice(), knowledge), Look::Unproven)
+                && inner.cache.catch_up_all().await.is_ok()
+                && let Some(hit) = inner.hit(key, bytes.as_slice(), knowledge)
+            {
+                return Ok(hit);
+            }
+        }
+        let result = inner.miss(bytes, start).await;
+        match &result {
+            Ok(fetched) => inner.count(fetched.source),
+            Err(_) => inner.counters.errors.add(1),
+        }
+        result
+    }
+
+    /// Begins to compute a value outside a loader: takes the stamps now, stores at `finish`.
+    pub fn begin(&self, key: &K) -> Begun<K, V, E> {
+        let bytes = self.inner.encode(key).finish();
+        Begun::new(self.inner.clone(), bytes)
+    }
+
+    /// Removes the entry of `key`; whether there was one. Not an invalidation: a load that is under
+    /// way may store it again.
+    pub fn remove(&self, key: &K) -> bool {
+        self.inner.cache.node.tier.remove(self.inner.encode(key).as_slice())
+    }
+
+    /// What is known of the entry of `key`, for people. Does not count as a read.
+    pub fn explain(&self, key: &K) -> Explanation {
+        explain::explain(&self.inner.cache.node, self.inner.encode(key).as_slice())
+    }
+
+    /// What happened in this region since it was built.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.read()
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
+    pub(crate) fn encode(&self, key: &K) -> KeyEncoder {
+        let mut encoder = KeyEncoder::new(self.id);
+        key.encode(&mut encoder);
+        encoder
+    }
+
+    fn start(&self, key: &K) -> Option<Start<V, E>> {
+        let loader = self.loader.clone()?;
+        let key = key.clone();
+        Some(Box::new(move |load| loader(key, load)))
+    }
+
+    fn within(&self) -> Knowledge {
+        Knowledge::Within(self.policy.max_staleness)
+    }
+
+    /// The fresh value in memory, not counted as a read.
+    pub(crate) fn fresh(&self, bytes: &[u8]) -> Option<Arc<V>> {
+        match self.look(bytes, self.within()) {
+            Look::Fresh(found) => Some(value(found)),
+            Look::Revalidate(_) | Look::Unproven | Look::Nothing => None,
+        }
+    }
+
+    /// How old the proof of a value may be for this read; with `max_staleness` zero it is made now.
+    async fn knowledge(&self) -> Result<Knowledge, Error> {
+        if self.policy.max_staleness != Duration::ZERO {
+            return Ok(self.within());
+        }
+        let moment = self.cache.node.clock.now();
+        self.cache.catch_up_all().await?;
+        Ok(Knowledge::Since(moment))
+    }
+
+    fn look(&self, bytes: &[u8], knowledge: Knowledge) -> Look {
+        match self.cache.node.tier.get(bytes, knowledge) {
+            Lookup::Miss => Look::Nothing,
+            Lookup::Hit(found) if !found.proven => Look::Unproven,
+            Lookup::Hit(found) => match found.state {
+                State::Fresh => Look::Fresh(found),
+                State::Revalidate => Look::Revalidate(found),
+                State::OnError | State::Expired => Look::Nothing,
+            },
+        }
+    }
+
+    /// The answer from memory, if memory has one that may be served.
+    fn hit(self: &Arc<Self>, key: &K, bytes: &[u8], knowledge: Knowledge) -> Option<Fetched<V>> {
+        match self.look(bytes, knowledge) {
+            Look::Fresh(found) => {
+                let count = self.counters.hits.add();
+                let fetched = self.fetched(found, Source::Hit);
+                if let Some(sample) = &self.sample
+                    && sample.is_due(count)
+                {
+                    self.check_sample(key, fetched.value.clone());
+                }
+                Some(fetched)
+            }
+            Look::Revalidate(found) => {
+                self.counters.stale_hits.add(1);
+                self.revalidate(key, bytes);
+                Some(self.fetched(found, Source::StaleWhileRevalidate))
+            }
+            Look::Unproven | Look::Nothing => None,
+        }
+    }
+
+    fn fetched(&self, found: Found, source: Source) -> Fetched<V> {
+        let now = self.cache.node.clock.coarse();
+        let ttl_left = (found.fresh_until != Moment::NEVER).then(|| found.fresh_until.since(now));
+        let age = now.since(found.stored);
+        Fetched { value: value(found), source, age, ttl_left }
+    }
+
+    /// Loads `key` again on a task of its own; readers need not wait for it.
+    fn revalidate(self: &Arc<Self>, key: &K, bytes: &[u8]) {
+        let mut start = self.start(key);
+        if let Joined::Waits(waiter) = self.join(&KeyBytes::from(bytes), &mut start)
+            && waiter.is_leader
+        {
+            self.counters.revalidations.add(1);
+            // Held until the end, so that nobody leaving does not mean abandoned.
+            self.cache.runtime.spawn(async move { waiter.landed().await });
+        }
+    }
+
+    /// The way of a read that found nothing fresh: join or begin a flight, at most two.
+    async fn miss(
+        self: &Arc<Self>,
+        bytes: &KeyEncoder,
+        mut start: Option<Start<V, E>>,
+    ) -> Result<Fetched<V>, LoadError<E>> {
+        let arrival = self.cache.node.arrival();
+        let key = bytes.finish();
+        let mut too_old = None;
+        for joined in [Source::Joined, Source::SecondFlight] {
+            let waiter = match self.join(&key, &mut start) {
+                Joined::Waits(waiter) => waiter,
+                Joined::Found(found) => return Ok(self.fetched(found, Source::Hit)),
+                Joined::Resting(error) => return self.despite(&key, error),
+                Joined::NoLoader if too_old.is_none() => return Err(self.no_loader().into()),
+                Joined::NoLoader => break,
+            };
+            let landed = waiter.landed().await;
+            let value = match &landed.result {
+                Ok(value) => value.clone(),
+                Err(error) => return self.despite(&key, error.clone()),
+            };
+            let ttl_left = landed.deadlines.and_then(|deadlines| {
+                let never = deadlines.fresh_until == Moment::NEVER;
+                (!never).then(|| deadlines.fresh_until.since(deadlines.stored))
+            });
+            let own = joined == Source::Joined && waiter.is_leader;
+            let source = if own { Source::Loaded } else { joined };
+            let fetched = Fetched { value, source, age: Duration::ZERO, ttl_left };
+            if landed.may_be_taken(&self.cache.node, &arrival) {
+                return Ok(fetched);
+            }
+            too_old = Some(Fetched { source: Source::Unproven, ..fetched });
+        }
+        too_old.ok_or_else(|| self.no_loader().into())
+    }
+
+    /// Joins the flight of `key`, or begins one.
+    ///
+    /// Memory is looked at again under the lock: a flight that ended since the reader looked has
+    /// stored its value before it left the map, so one load serves all of a crowd.
+    fn join(self: &Arc<Self>, key: &KeyBytes, start: &mut Option<Start<V, E>>) -> Joined<V, E> {
+        let mut shard = self.flights.shard(key.as_slice());
+        if let Some(flight) = shard.flying.get(key.as_slice()) {
+            return Joined::Waits(Waiter::new(flight.clone(), false));
+        }
+        if let Some(error) = shard.pauses.error(key.as_slice(), self.cache.node.clock.now()) {
+            return Joined::Resting(error);
+        }
+        if self.policy.max_staleness != Duration::ZERO
+            && let Look::Fresh(found) = self.look(key.as_slice(), self.within())
+        {
+            return Joined::Found(found);
+        }
+        let Some(start) = start.take() else { return Joined::NoLoader };
+        let flight = Flight::new();
+        let waiter = Waiter::new(flight.clone(), true);
+        shard.flying.insert(key.clone(), flight.clone());
+        self.cache.runtime.spawn(self.clone().fly(key.clone(), flight, start));
+        Joined::Waits(waiter)
+    }
+
+    async fn fly(self: Arc<Self>, key: KeyBytes, flight: Arc<Flight<V, E>>, start: Start<V, E>) {
+        let aloft = Aloft { region: &self, key: &key, flight: &flight, landed: false };
+        let load = self.load(&key, start);
+        let landed = match self.on_abandon {
+            OnAbandon::Finish => Some(load.await),
+            OnAbandon::Cancel => {
+                let give_up = || self.flights.give_up(key.as_slice(), &flight);
+                flight.unless_abandoned(load, give_up).await
+            }
+        };
+        match landed {
+            Some(landed) => aloft.land(landed),
+            // Nobody waits and nobody can join: there is no one to tell.
+            None => aloft.forget(),
+        }
+    }
+
+    /// Takes the flight off the map, then gives its result to those who wait.
+    pub(crate) fn land(&self, key: &KeyBytes, flight: &Arc<Flight<V, E>>, landed: Landed<V, E>) {
+        let mut shard = self.flights.shard(key.as_slice());
+        shard.take_off(key.as_slice(), flight);
+        match &landed.result {
+            Ok(_) => shard.pauses.end(key.as_slice()),
+            Err(LoadError::Cache(error)) if error.kind() != ErrorKind::Timeout => {}
+            Err(error) => {
+                let has_older = self.older(key.as_slice(), error).is_some();
+                let at_least = if has_older { pause::AFTER_STALE } else { Duration::ZERO };
+                let now = self.cache.node.clock.now();
+                shard.pauses.begin(key.clone(), now, at_least, error.clone());
+            }
+        }
+        drop(shard);
+        flight.land(Arc::new(landed));
+    }
+
+    /// The older value that may stand in for a load that failed with `error`.
+    fn older(&self, key: &[u8], error: &LoadError<E>) -> Option<Found> {
+        if self.policy.stale_if_error == Duration::ZERO || !(self.is_transient)(error) {
+            return None;
+        }
+        match self.cache.node.tier.get(key, self.within()) {
+            Lookup::Hit(found) if found.state != State::Expired => Some(found),
+            Lookup::Hit(_) | Lookup::Miss => None,
+        }
+    }
+
+    /// The answer to a read whose load failed.
+    fn despite(&self, key: &KeyBytes, error: LoadError<E>) -> Result<Fetched<V>, LoadError<E>> {
+        match self.older(key.as_slice(), &error) {
+            Some(found) => Ok(self.fetched(found, Source::StaleOnError)),
+            None => Err(error),
+        }
+    }
+
+    fn no_loader(&self) -> Error {
+        Error::new(ErrorKind::Config, "load a value of region")
+            .subject(format!("`{}`", self.name))
+            .detail("it was built without a loader; give one, or call `get_or_load_with`")
+    }
+
+    fn count(&self, source: Source) {
+        match source {
+            Source::Hit => drop(self.counters.hits.add()),
+            Source::StaleWhileRevalidate | Source::StaleOnError => self.counters.stale_hits.add(1),
+            Source::Loaded | Source::Unproven => self.counters.misses.add(1),
+            Source::Joined => {
+                self.counters.misses.add(1);
+                self.counters.joined.add(1);
+            }
+            Source::SecondFlight => {
+                self.counters.misses.add(1);
+                self.counters.second_flights.add(1);
+            }
+        }
+    }
+}
+
+/// A flight whose task runs. Whatever ends the task, those who wait get an answer and the key is
+/// free again.
+struct Aloft<'a, K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> {
+    region: &'a Inner<K, V, E>,
+    key: &'a KeyBytes,
+    flight: &'a Arc<Flight<V, E>>,
+    landed: bool,
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Aloft<'_, K, V, E> {
+    fn land(mut self, landed: Landed<V, E>) {
+        self.landed = true;
+        self.region.land(self.key, self.flight, landed);
+    }
+
+    fn forget(mut self) {
+        self.landed = true;
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<'_, K, V, E> {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.region.land(self.key, self.flight, Landed::failed(LoadError::Panicked));
+        }
+    }
+}
+
+/// The value as its own type.
+fn value<V: Send + Sync + 'static>(found: Found) -> Arc<V> {
+    found.value.downcast().expect("a region's entries are of the region's type")
+}
+
+impl<K, V, E> Clone for Region<K, V, E> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<K, V, E> fmt::Debug for Region<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { name, policy, tracking, .. } = &*self.inner;
+        f.debug_struct("Region")
+            .field("name", name)
+            .field("policy", policy)
+            .field("tracking", tracking)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A region whose entries depend on nothing: they live until their TTL.
+///
+/// It is everything a [`Region`] is, and values can be put into it by hand.
+pub struct UntrackedRegion<K, V, E = Error>(pub(crate) Region<K, V, E>);
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> UntrackedRegion<K, V, E> {
+    /// Puts `value` under `key`, in place of what was there, for the region's TTL.
+    ///
+    /// # Errors
+    /// `Limit` when the value is larger than an entry may be; what was there is gone.
+    pub async fn insert(&self, key: &K, value: V) -> Result<Arc<V>, Error> {
+        self.0.begin(key).finish(value).await
+    }
+}
+
+impl<K, V, E> Deref for UntrackedRegion<K, V, E> {
+    type Target = Region<K, V, E>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<K, V, E> fmt::Debug for UntrackedRegion<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

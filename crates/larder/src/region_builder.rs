@@ -1,0 +1,242 @@
+//! Building a region: its loader, its deadlines, its limits.
+//!
+//! The only place where the defaults of a region stand. **Invariant**: nothing is checked before
+//! `build`, and nothing that `build` accepted fails later.
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use larder_core::{
+    Error, ErrorKind, Key, Weigh,
+    freshness::{DEFAULT_MAX_STALENESS, Policy},
+};
+
+use crate::{
+    cache::CacheInner,
+    error::{LoadError, Transient},
+    flight::Flights,
+    load::Load,
+    loader::SharedLoader,
+    region::{Inner, Region, Tracking, UntrackedRegion},
+    sample::Sample,
+};
+
+/// How long a load may take by default.
+const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What becomes of a load when everybody who waited for it has left.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAbandon {
+    /// It goes on, up to its time limit, and is stored.
+    Finish,
+    /// It is dropped.
+    Cancel,
+}
+
+/// Builds a [`Region`]. Made by [`crate::Cache::region`].
+#[must_use = "a region is made by `build`"]
+pub struct RegionBuilder<K, V, E = Error> {
+    cache: Arc<CacheInner>,
+    name: Arc<str>,
+    ttl: Ttl,
+    stale_while_revalidate: Duration,
+    stale_if_error: Duration,
+    max_staleness: Duration,
+    load_timeout: Duration,
+    on_abandon: OnAbandon,
+    weigher: Arc<dyn Fn(&V) -> usize + Send + Sync>,
+    loader: Option<SharedLoader<K, V, E>>,
+    is_transient: fn(&LoadError<E>) -> bool,
+    sample: Option<Sample<V>>,
+    key: PhantomData<K>,
+}
+
+#[derive(Clone, Copy)]
+enum Ttl {
+    Unset,
+    Never,
+    Of(Duration),
+}
+
+impl<K: Key, V: Send + Sync + 'static> RegionBuilder<K, V> {
+    pub(crate) fn new(
+        cache: Arc<CacheInner>,
+        name: Arc<str>,
+        weigher: impl Fn(&V) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            cache,
+            name,
+            ttl: Ttl::Unset,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            max_staleness: DEFAULT_MAX_STALENESS,
+            load_timeout: DEFAULT_LOAD_TIMEOUT,
+            on_abandon: OnAbandon::Finish,
+            weigher: Arc::new(weigher),
+            loader: None,
+            is_transient: LoadError::is_transient,
+            sample: None,
+            key: PhantomData,
+        }
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K, V, E> {
+    /// How long a value is fresh, even if nothing is known to have changed.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Ttl::Of(ttl);
+        self
+    }
+
+    /// Lets values be fresh until something they depend on changes.
+    pub fn never_expires(mut self) -> Self {
+        self.ttl = Ttl::Never;
+        self
+    }
+
+    /// How long after its TTL a value may be served while it is loaded again. Default: not at all.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = window;
+        self
+    }
+
+    /// How long after its TTL a value may be served when loading it failed for a [transient]
+    /// reason. Default: not at all. An invalidated value is never served.
+    ///
+    /// [transient]: Transient
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = window;
+        self
+    }
+
+    /// How old this node's knowledge of an origin may be for a value to count as fresh. Default
+    /// 1 s; zero asks the origin before every read (2 to 5 microseconds for SQLite).
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.max_staleness = age;
+        self
+    }
+
+    /// How long a load may take before those who wait get `Timeout`. Default 30 s.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.load_timeout = timeout;
+        self
+    }
+
+    /// What becomes of a load that nobody waits for any more. Default: it finishes.
+    pub fn on_abandon(mut self, on_abandon: OnAbandon) -> Self {
+        self.on_abandon = on_abandon;
+        self
+    }
+
+    /// Estimates the bytes a value owns on the heap, in place of its [`Weigh`].
+    pub fn weigher(mut self, weigher: impl Fn(&V) -> usize + Send + Sync + 'static) -> Self {
+        self.weigher = Arc::new(weigher);
+        self
+    }
+
+    /// Loads one in `one_in` hits again and counts those that differ: the check on what no feed can
+    /// see. Zero switches it off, which is the default.
+    pub fn sample(
+        mut self,
+        one_in: u64,
+        is_same: impl Fn(&V, &V) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.sample = (one_in != 0).then(|| Sample { one_in, is_same: Arc::new(is_same) });
+        self
+    }
+
+    /// The code that fetches a value. It runs detached, so it owns what it captures.
+    ///
+    /// It must not read its own key through the region: that would wait for itself until
+    /// `load_timeout`.
+    pub fn loader<L, F, N>(self, loader: L) -> RegionBuilder<K, V, N>
+    where
+        L: Fn(K, Load) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<V, N>> + Send + 'static,
+        N: Transient + Send + Sync + 'static,
+    {
+        let Self { cache, name, ttl, stale_while_revalidate, stale_if_error, .. } = self;
+        RegionBuilder {
+            cache,
+            name,
+            ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            max_staleness: self.max_staleness,
+            load_timeout: self.load_timeout,
+            on_abandon: self.on_abandon,
+            weigher: self.weigher,
+            loader: Some(Arc::new(move |key, load| Box::pin(loader(key, load)))),
+            is_transient: LoadError::is_transient,
+            sample: self.sample,
+            key: PhantomData,
+        }
+    }
+
+    /// Builds the region. Each of its values must name something it depends on.
+    ///
+    /// # Errors
+    /// `Config` without a TTL (say `never_expires` if that is meant), with a TTL of zero, or when
+    /// the cache has a region of this name.
+    pub fn build(self) -> Result<Region<K, V, E>, Error> {
+        self.build_as(Tracking::Tracked)
+    }
+
+    /// Builds a region whose values may depend on nothing and live until their TTL.
+    ///
+    /// # Errors
+    /// As [`RegionBuilder::build`].
+    pub fn build_untracked(self) -> Result<UntrackedRegion<K, V, E>, Error> {
+        self.build_as(Tracking::Untracked).map(UntrackedRegion)
+    }
+
+    fn build_as(self, tracking: Tracking) -> Result<Region<K, V, E>, Error> {
+        let policy = self.policy()?;
+        let (id, counters) = self.cache.add_region(&self.name)?;
+        Ok(Region::new(Inner {
+            id,
+            name: self.name,
+            cache: self.cache,
+            policy,
+            tracking,
+            weigher: self.weigher,
+            loader: self.loader,
+            load_timeout: self.load_timeout,
+            on_abandon: self.on_abandon,
+            is_transient: self.is_transient,
+            sample: self.sample,
+            flights: Flights::default(),
+            counters,
+        }))
+    }
+
+    fn policy(&self) -> Result<Policy, Error> {
+        let ttl = match self.ttl {
+            Ttl::Of(ttl) => Some(ttl),
+            Ttl::Never => None,
+            Ttl::Unset => {
+                return Err(Error::new(ErrorKind::Config, "build region")
+                    .subject(format!("`{}`", self.name))
+                    .detail("it has no TTL; call `ttl`, or `never_expires` if that is meant"));
+            }
+        };
+        Ok(Policy {
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
+            max_staleness: self.max_staleness,
+            ..Policy::new(ttl)?
+        })
+    }
+}
+
+impl<K, V, E> fmt::Debug for RegionBuilder<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegionBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The weigher of values that weigh themselves.
+pub(crate) fn own_weight<V: Weigh>(value: &V) -> usize {
+    value.heap_bytes()
+}

@@ -1,0 +1,70 @@
+//! The sampler: loads one in so many hits again and compares.
+//!
+//! It is the last line against what no trigger and no log can see, and the number by which an
+//! operator knows that the promise holds. **Invariant**: a difference counts as a violation only if
+//! the entry is still valid after everything up to the second load is known; else it was only late.
+
+use std::{fmt, sync::Arc};
+
+use larder_core::Key;
+
+use crate::{load::Load, loader, region::Inner};
+
+/// Whether two values are the same for the reader.
+type Comparison<V> = dyn Fn(&V, &V) -> bool + Send + Sync;
+
+/// How often to sample and how to compare.
+pub(crate) struct Sample<V> {
+    pub(crate) one_in: u64,
+    pub(crate) is_same: Arc<Comparison<V>>,
+}
+
+impl<V> Sample<V> {
+    /// Whether the hit after `count` others is to be checked.
+    pub(crate) fn is_due(&self, count: u64) -> bool {
+        (count + 1).is_multiple_of(self.one_in)
+    }
+}
+
+impl<V> fmt::Debug for Sample<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sample(1 in {})", self.one_in)
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
+    /// Loads `key` again on a task of its own and compares with the value that was `served`.
+    pub(crate) fn check_sample(self: &Arc<Self>, key: &K, served: Arc<V>) {
+        let Some(loader) = self.loader.clone() else { return };
+        let (region, key) = (self.clone(), key.clone());
+        self.cache.runtime.spawn(async move {
+            let Ok(_turn) = region.cache.capacity.turn().await else { return };
+            let load = Load::begin(region.cache.node.clone());
+            let begun = load.clone();
+            let Ok(now) = loader::run(loader(key.clone(), begun), region.load_timeout).await else {
+                return;
+            };
+            region.counters.sampled.add(1);
+            let is_same = region.sample.as_ref().is_none_or(|s| (s.is_same)(&served, &now));
+            if !is_same && region.is_still_served(&key, &served, &load).await {
+                region.counters.violations.add(1);
+                tracing::error!(
+                    region = %region.name,
+                    "a sampled entry differs from its origin although no change was reported; \
+                     it was dropped"
+                );
+            }
+        });
+    }
+
+    /// Whether memory still holds `served` as valid once everything that `load` saw is known. If
+    /// so, it is removed.
+    async fn is_still_served(&self, key: &K, served: &Arc<V>, load: &Load) -> bool {
+        if self.cache.catch_up(&load.collected().stamps).await.is_err() {
+            return false;
+        }
+        let bytes = self.encode(key);
+        let same = self.fresh(bytes.as_slice()).is_some_and(|now| Arc::ptr_eq(&now, served));
+        same && self.cache.node.tier.remove(bytes.as_slice())
+    }
+}

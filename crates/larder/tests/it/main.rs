@@ -1,0 +1,19 @@
+//! The public behaviour of the library, one file for each subject; one binary, so that it links once.
+//!
+//! - `gate`: a loader that stops where a test wants it to
+//! - `flight`: one load for many readers, and who may take its result
+//! - `freshness`: deadlines, stale answers, pauses after errors
+//! - `invalidation`: explicit changes, by every late writer
+//! - `region`: building, untracked values, null, explain, limits
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod flight;
+
+mod freshness;
+
+mod gate;
+
+mod invalidation;
+
+mod region;
