@@ -23,7 +23,8 @@ fn policy(ttl: Option<u64>, revalidate: u64, on_error: u64) -> Policy {
 fn an_entry_is_dead_when_its_deadline_is_now() {
     // (ttl, revalidate, on_error) stored at 100, then (now, state).
     use State::{Expired, Fresh, OnError, Revalidate};
-    let table: &[((u64, u64, u64), &[(u64, State)])] = &[
+    type Line<'a> = ((u64, u64, u64), &'a [(u64, State)]);
+    let table: &[Line<'_>] = &[
         ((50, 0, 0), &[(100, Fresh), (149, Fresh), (150, Expired), (9999, Expired)]),
         ((50, 20, 0), &[(149, Fresh), (150, Revalidate), (169, Revalidate), (170, Expired)]),
         ((50, 0, 20), &[(149, Fresh), (150, OnError), (169, OnError), (170, Expired)]),

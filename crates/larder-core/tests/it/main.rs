@@ -1,6 +1,12 @@
 //! The public face of the core, tested from outside. One binary; the order is that of the reading
 //! order in `lib.rs`.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "what surrounds the tests may panic as they may"
+)]
+
 /// What the properties are tested with: small worlds full of separators and near misses.
 mod generate;
 

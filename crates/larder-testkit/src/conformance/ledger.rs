@@ -1,0 +1,224 @@
+//! What the suite knows: the truth as it was written, and what the feed has said of it.
+//!
+//! The sink is a node in miniature: a real [`History`] and nothing else. **Invariant**: every call
+//! of the feed is recorded before it takes effect, so that a broken order is seen.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use larder_core::{
+    Change, DependencySet, Epoch, History, Moment, Position, Stamp,
+    feed::{Doubt, FeedSink},
+    history::Verdict,
+    origin::Answer,
+};
+use parking_lot::Mutex;
+
+use super::{Ask, End, Row, World, Write};
+
+/// One call of the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Received(Position),
+    Confirmed(Position, Moment),
+    Restarted(Epoch, Position, Doubt),
+}
+
+/// The sink of the suite.
+#[derive(Debug)]
+pub(super) struct Node(Mutex<Knowledge>);
+
+#[derive(Debug)]
+struct Knowledge {
+    history: History,
+    proven: Moment,
+    calls: Vec<Call>,
+}
+
+impl Node {
+    fn new(timeline: &str) -> Self {
+        let history = History::new(timeline.into(), Epoch(0), Position::START, 100_000);
+        Self(Mutex::new(Knowledge { history, proven: Moment::EARLIEST, calls: Vec::new() }))
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.0.lock().calls.clone()
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.0.lock().history.stamp()
+    }
+
+    /// What the read rule says of a record, and how old the knowledge behind it is.
+    pub(super) fn ask(&self, record: &Record) -> (Verdict, Moment) {
+        let known = self.0.lock();
+        let applied = known.history.applied();
+        let verdict = known.history.verdict(&record.stamp, &record.dependencies, applied);
+        (verdict, known.proven)
+    }
+
+    pub(super) fn register(&self, dependencies: &DependencySet) {
+        let history = &mut self.0.lock().history;
+        dependencies.iter().for_each(|dependency| history.register(dependency));
+    }
+}
+
+impl FeedSink for Node {
+    fn received(&self, _: &str, position: Position, changes: &[Change]) {
+        let mut known = self.0.lock();
+        known.calls.push(Call::Received(position));
+        known.history.apply(position, changes);
+    }
+
+    fn confirmed(&self, _: &str, position: Position, moment: Moment) {
+        let mut known = self.0.lock();
+        known.calls.push(Call::Confirmed(position, moment));
+        known.history.confirm(position);
+        // As the library does: what is received and not yet visible keeps the proof from moving.
+        if known.history.confirmed() == known.history.applied() {
+            known.proven = known.proven.max(moment);
+        }
+    }
+
+    fn restarted(&self, _: &str, epoch: Epoch, start: Position, doubt: Doubt) {
+        let mut known = self.0.lock();
+        known.calls.push(Call::Restarted(epoch, start, doubt));
+        known.history.restart(epoch, start);
+    }
+}
+
+/// A stored answer.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) ask: Ask,
+    pub(super) rows: Vec<Row>,
+    pub(super) stamp: Stamp,
+    pub(super) dependencies: DependencySet,
+}
+
+/// One write with the moment at which it was surely visible.
+#[derive(Clone, Debug)]
+struct Acknowledged {
+    write: Write,
+    at: Moment,
+}
+
+/// A world, its node, and the truth.
+pub(super) struct Ledger<W: World> {
+    pub(super) world: W,
+    pub(super) node: Arc<Node>,
+    truth: BTreeMap<i64, Row>,
+    saved: BTreeMap<i64, Row>,
+    log: Vec<Acknowledged>,
+    version: u64,
+}
+
+impl<W: World> Ledger<W> {
+    /// A world with four rows in two buckets, whose feed runs and has caught up.
+    pub(super) fn started(world: W) -> Self {
+        let mut ledger = Self::fresh(world);
+        for id in 0..4 {
+            let row = ledger.row(id, id % 2);
+            ledger.commit(&[Write::Put(row)]);
+        }
+        ledger.start();
+        ledger.catch_up();
+        ledger
+    }
+
+    /// A world that is still empty and whose feed is not started.
+    pub(super) fn fresh(world: W) -> Self {
+        let node = Arc::new(Node::new(world.feed().timeline()));
+        let (truth, saved, log) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { world, node, truth, saved, log, version: 0 }
+    }
+
+    pub(super) fn start(&mut self) {
+        self.world.start(self.node.clone());
+    }
+
+    pub(super) fn catch_up(&mut self) {
+        self.world.catch_up().expect("an origin that can be asked catches up");
+    }
+
+    /// A row that was never written before.
+    pub(super) fn row(&mut self, id: i64, bucket: i64) -> Row {
+        self.version += 1;
+        Row { id, bucket, version: self.version }
+    }
+
+    pub(super) fn commit(&mut self, writes: &[Write]) {
+        self.transact(writes, End::Commit, &mut |_, _| {});
+    }
+
+    /// As [`World::transact`], and keeps the books. `during` gets the node as well.
+    pub(super) fn transact(
+        &mut self,
+        writes: &[Write],
+        end: End,
+        during: &mut dyn FnMut(&mut W, &Node),
+    ) {
+        let node = self.node.clone();
+        self.world.transact(writes, end, &mut |world| during(world, &node));
+        if end == End::Rollback {
+            return;
+        }
+        let at = self.world.clock().now();
+        for write in writes {
+            match write {
+                Write::Put(row) => self.truth.insert(row.id, *row),
+                Write::Remove(id) => self.truth.remove(id),
+            };
+            self.log.push(Acknowledged { write: *write, at });
+        }
+    }
+
+    pub(super) fn remember(&mut self) {
+        self.saved.clone_from(&self.truth);
+    }
+
+    pub(super) fn return_to_saved(&mut self) {
+        self.truth.clone_from(&self.saved);
+        self.log.clear();
+    }
+
+    pub(super) fn answer(&self, ask: Ask) -> Vec<Row> {
+        self.truth.values().filter(|row| ask.matches(row)).copied().collect()
+    }
+
+    /// Loads as a reader does: the stamp first, then the load.
+    pub(super) fn load(&mut self, ask: Ask) -> Record {
+        let before = self.node.stamp();
+        let load = self.world.begin_load(ask, before);
+        let answer = self.world.finish_load(load).expect("an origin that can be asked answers");
+        record(&self.node, ask, answer)
+    }
+
+    /// Checks a record right after the feed has caught up.
+    pub(super) fn check_caught_up(&self, record: &Record, when: &str) {
+        let (verdict, _) = self.node.ask(record);
+        if verdict == Verdict::Untouched {
+            assert_eq!(record.rows, self.answer(record.ask), "fresh but wrong, {when}: {record:?}");
+        }
+    }
+
+    /// Checks a record at any time: it must reflect every write from before what is proven.
+    pub(super) fn check_proven(&self, record: &Record, when: &str) {
+        let (verdict, proven) = self.node.ask(record);
+        if verdict != Verdict::Untouched {
+            return;
+        }
+        for Acknowledged { write, at } in self.log.iter().filter(|entry| entry.at < proven) {
+            let Write::Put(row) = write else { continue };
+            let shown = record.rows.iter().find(|shown| shown.id == row.id);
+            let is_older = shown.is_some_and(|shown| shown.version < row.version);
+            assert!(!is_older, "{write:?}, proven since {at:?}, is missing, {when}: {record:?}");
+        }
+    }
+}
+
+pub(super) fn record(node: &Node, ask: Ask, answer: Answer<Vec<Row>>) -> Record {
+    let dependencies = answer.dependencies.into_iter().collect();
+    // A scope that is registered after the load is answered by its table, never passed over.
+    node.register(&dependencies);
+    Record { ask, rows: answer.rows, stamp: answer.stamp, dependencies }
+}

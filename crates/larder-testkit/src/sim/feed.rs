@@ -1,0 +1,30 @@
+//! The feed side of the simulated origin. No thread: the test delivers, or `catch_up` does.
+
+use std::sync::Arc;
+
+use larder_core::{
+    BoxFuture, Error, Name,
+    feed::{Feed, FeedSink},
+};
+
+use super::SimOrigin;
+
+impl Feed for SimOrigin {
+    fn timeline(&self) -> &Name {
+        &self.name
+    }
+
+    fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
+        self.state.lock().start(&self.name, sink)
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
+        let moment = self.clock.now();
+        let caught_up = self.state.lock().catch_up(&self.name, moment);
+        Box::pin(std::future::ready(caught_up))
+    }
+
+    fn stop(&self) {
+        self.state.lock().stop();
+    }
+}
