@@ -114,7 +114,14 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// # Errors
     /// As [`Region::fetch`].
     pub async fn get_or_load(&self, key: &K) -> Result<Arc<V>, LoadError<E>> {
-        Ok(self.fetch(key).await?.value)
+        let inner = &self.inner;
+        let bytes = inner.encode(key);
+        if inner.policy.max_staleness != Duration::ZERO
+            && let Some((found, _)) = inner.hit(key, bytes.as_slice(), inner.within())
+        {
+            return Ok(value(found));
+        }
+        Ok(self.fetch_slowly(key, &bytes, inner.start(key)).await?.value)
     }
 
     /// The value for `key` and how it came about, loading it at most once however many ask.
@@ -141,9 +148,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         let inner = &self.inner;
         let bytes = inner.encode(key);
         if inner.policy.max_staleness != Duration::ZERO
-            && let Some(hit) = inner.hit(key, bytes.as_slice(), inner.within())
+            && let Some((found, source)) = inner.hit(key, bytes.as_slice(), inner.within())
         {
-            return Ok(hit);
+            return Ok(inner.fetched(found, source));
         }
         self.fetch_slowly(key, &bytes, inner.start(key)).await
     }
@@ -170,15 +177,15 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     ) -> Result<Fetched<V>, LoadError<E>> {
         let inner = &self.inner;
         if let Ok(knowledge) = inner.knowledge().await {
-            if let Some(hit) = inner.hit(key, bytes.as_slice(), knowledge) {
-                return Ok(hit);
+            if let Some((found, source)) = inner.hit(key, bytes.as_slice(), knowledge) {
+                return Ok(inner.fetched(found, source));
             }
             // The watcher may only be late: asking the origin once is cheaper than a load.
             if matches!(inner.look(bytes.as_slice(), knowledge), Look::Unproven)
                 && inner.cache.catch_up_all().await.is_ok()
-                && let Some(hit) = inner.hit(key, bytes.as_slice(), knowledge)
+                && let Some((found, source)) = inner.hit(key, bytes.as_slice(), knowledge)
             {
-                return Ok(hit);
+                return Ok(inner.fetched(found, source));
             }
         }
         let result = inner.miss(bytes, start).await;
@@ -259,23 +266,28 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         }
     }
 
-    /// The answer from memory, if memory has one that may be served.
-    fn hit(self: &Arc<Self>, key: &K, bytes: &[u8], knowledge: Knowledge) -> Option<Fetched<V>> {
+    /// What memory has, if that may be served.
+    #[inline]
+    fn hit(
+        self: &Arc<Self>,
+        key: &K,
+        bytes: &[u8],
+        knowledge: Knowledge,
+    ) -> Option<(Found, Source)> {
         match self.look(bytes, knowledge) {
             Look::Fresh(found) => {
                 let count = self.counters.hits.add();
-                let fetched = self.fetched(found, Source::Hit);
                 if let Some(sample) = &self.sample
                     && sample.is_due(count)
                 {
-                    self.check_sample(key, fetched.value.clone());
+                    self.check_sample(key, value_of(&found));
                 }
-                Some(fetched)
+                Some((found, Source::Hit))
             }
             Look::Revalidate(found) => {
                 self.counters.stale_hits.add(1);
                 self.revalidate(key, bytes);
-                Some(self.fetched(found, Source::StaleWhileRevalidate))
+                Some((found, Source::StaleWhileRevalidate))
             }
             Look::Unproven | Look::Nothing => None,
         }
@@ -465,6 +477,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<
             self.region.land(self.key, self.flight, Landed::failed(LoadError::Panicked));
         }
     }
+}
+
+/// The value as its own type, shared with memory.
+fn value_of<V: Send + Sync + 'static>(found: &Found) -> Arc<V> {
+    found.value.clone().downcast().expect("a region's entries are of the region's type")
 }
 
 /// The value as its own type.

@@ -5,6 +5,7 @@
 //! - `freshness`: deadlines, stale answers, pauses after errors
 //! - `invalidation`: explicit changes, by every late writer
 //! - `region`: building, untracked values, null, explain, limits
+//! - `origin`: a cache over an origin with a feed
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,5 +16,7 @@ mod freshness;
 mod gate;
 
 mod invalidation;
+
+mod origin;
 
 mod region;
