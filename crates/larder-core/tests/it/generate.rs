@@ -80,8 +80,9 @@ fn image() -> impl Strategy<Value = Vec<Value>> {
 /// A change of a row, whole or with parts that the feed does not report, or a touch by name.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     let row = (table(), proptest::option::of(image()), proptest::option::of(image()), 0u8..20);
+    let row = row.prop_map(|(table, old, new, fault)| row_change(table, old, new, fault));
     prop_oneof![
-        6 => row.prop_map(|(table, old, new, fault)| Change::Row(row_change(table, old, new, fault))),
+        6 => row.prop_map(Change::Row),
         2 => dependency().prop_map(Change::Touch),
     ]
 }
