@@ -278,16 +278,17 @@ impl CacheInner {
         Ok(())
     }
 
-    /// Waits, up to `within`, until everything announced is visible to loads.
+    /// Waits, up to `within`, until everything announced by now is visible to loads.
     pub(crate) async fn settle(&self, within: Duration) {
         let node = &self.node;
         let mut progress = node.progress();
-        if !node.is_behind(&node.stamps()) {
+        let arrival = node.arrival();
+        if node.may_begin(&arrival) {
             return;
         }
         let settled = async {
             let _ = self.catch_up_all().await;
-            while node.is_behind(&node.stamps()) && progress.changed().await.is_ok() {}
+            while !node.may_begin(&arrival) && progress.changed().await.is_ok() {}
         };
         // A result from an origin that keeps a change back is checked like any other.
         let _ = tokio::time::timeout(within, settled).await;

@@ -140,15 +140,11 @@ impl Node {
         })
     }
 
-    /// Whether the node has heard of something, on a timeline of `stamps`, that is not yet visible
-    /// to loads, or stands before a stamp.
-    pub(crate) fn is_behind(&self, stamps: &Stamps) -> bool {
-        stamps.iter().any(|stamp| {
-            self.timeline(&stamp.timeline).is_some_and(|timeline| {
-                let history = &timeline.knowledge.lock().history;
-                history.confirmed() < history.applied() || history.applied() < stamp.as_of
-            })
-        })
+    /// Whether a load that begins now would be stamped with all that was known at `arrival`.
+    pub(crate) fn may_begin(&self, arrival: &Arrival) -> bool {
+        self.timelines
+            .iter()
+            .all(|timeline| flight::may_begin(&timeline.knowledge.lock().history, arrival))
     }
 
     /// Whether a record with these stamps lies below what is remembered, for the counter.
