@@ -176,7 +176,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         start: Option<Start<V, E>>,
     ) -> Result<Fetched<V>, LoadError<E>> {
         let inner = &self.inner;
-        if let Ok(knowledge) = inner.knowledge().await {
+        // Where the origin cannot be asked, nothing in memory can be called fresh for this read.
+        let knowledge = inner.knowledge().await.ok();
+        if let Some(knowledge) = knowledge {
             if let Some((found, source)) = inner.hit(key, bytes.as_slice(), knowledge) {
                 return Ok(inner.fetched(found, source));
             }
@@ -188,7 +190,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
                 return Ok(inner.fetched(found, source));
             }
         }
-        let result = inner.miss(bytes, start).await;
+        let result = inner.miss(bytes, start, knowledge).await;
         match &result {
             Ok(fetched) => inner.count(fetched.source),
             Err(_) => inner.counters.errors.add(1),
@@ -303,7 +305,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// Loads `key` again on a task of its own; readers need not wait for it.
     fn revalidate(self: &Arc<Self>, key: &K, bytes: &[u8]) {
         let mut start = self.start(key);
-        if let Joined::Waits(waiter) = self.join(&KeyBytes::from(bytes), &mut start)
+        if let Joined::Waits(waiter) = self.join(&KeyBytes::from(bytes), &mut start, None)
             && waiter.is_leader
         {
             self.counters.revalidations.add(1);
@@ -317,12 +319,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         self: &Arc<Self>,
         bytes: &KeyEncoder,
         mut start: Option<Start<V, E>>,
+        knowledge: Option<Knowledge>,
     ) -> Result<Fetched<V>, LoadError<E>> {
         let arrival = self.cache.node.arrival();
         let key = bytes.finish();
         let mut too_old = None;
         for joined in [Source::Joined, Source::SecondFlight] {
-            let waiter = match self.join(&key, &mut start) {
+            let waiter = match self.join(&key, &mut start, knowledge) {
                 Joined::Waits(waiter) => waiter,
                 Joined::Found(found) => return Ok(self.fetched(found, Source::Hit)),
                 Joined::Resting(error) => return self.despite(&key, error),
@@ -353,7 +356,12 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     ///
     /// Memory is looked at again under the lock: a flight that ended since the reader looked has
     /// stored its value before it left the map, so one load serves all of a crowd.
-    fn join(self: &Arc<Self>, key: &KeyBytes, start: &mut Option<Start<V, E>>) -> Joined<V, E> {
+    fn join(
+        self: &Arc<Self>,
+        key: &KeyBytes,
+        start: &mut Option<Start<V, E>>,
+        knowledge: Option<Knowledge>,
+    ) -> Joined<V, E> {
         let mut shard = self.flights.shard(key.as_slice());
         if let Some(flight) = shard.flying.get(key.as_slice()) {
             return Joined::Waits(Waiter::new(flight.clone(), false));
@@ -361,8 +369,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         if let Some(error) = shard.pauses.error(key.as_slice(), self.cache.node.clock.now()) {
             return Joined::Resting(error);
         }
-        if self.policy.max_staleness != Duration::ZERO
-            && let Look::Fresh(found) = self.look(key.as_slice(), self.within())
+        if let Some(knowledge) = knowledge
+            && let Look::Fresh(found) = self.look(key.as_slice(), knowledge)
         {
             return Joined::Found(found);
         }
