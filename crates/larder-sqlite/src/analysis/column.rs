@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use larder_core::{Error, ErrorKind, Value};
 
+use super::number::{self, Reading};
+
 /// How SQLite converts what is stored into a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Affinity {
@@ -75,7 +77,61 @@ impl Column {
     /// `Unsupported` where SQLite's conversion is not known to the last bit: a number as text with
     /// more digits than a double keeps, a real as text in scientific form.
     pub fn convert(&self, value: Value) -> Result<Value, Error> {
-        Ok(value)
+        let value = match value {
+            // SQLite has no NaN: it becomes NULL where it is bound or computed.
+            Value::Real(number) if number.is_nan() => return Ok(Value::Null),
+            value => value,
+        };
+        match self.affinity {
+            Affinity::Text => self.to_text(value),
+            Affinity::Numeric | Affinity::Integer => Ok(whole(self.to_number(value)?)),
+            Affinity::Real => Ok(real(self.to_number(value)?)),
+            Affinity::Blob => Ok(whole(value)),
+        }
+    }
+
+    fn to_text(&self, value: Value) -> Result<Value, Error> {
+        match value {
+            Value::Integer(number) => Ok(number.to_string().into()),
+            Value::Real(number) => match number::write_real(number) {
+                Some(text) => Ok(text.into()),
+                None => Err(self.inexact()),
+            },
+            value => Ok(value),
+        }
+    }
+
+    fn to_number(&self, value: Value) -> Result<Value, Error> {
+        let Value::Text(text) = &value else { return Ok(value) };
+        match number::read(text) {
+            Reading::Number(number) => Ok(number),
+            Reading::NotANumber => Ok(value),
+            Reading::Unsure => Err(self.inexact()),
+        }
+    }
+
+    fn inexact(&self) -> Error {
+        Error::new(ErrorKind::Unsupported, "convert a value for column")
+            .subject(&*self.name)
+            .detail("its stored form depends on rounding")
+    }
+}
+
+/// `1.0` as `1`: they compare equal in every column that can hold both.
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Real(number) => number::whole(number),
+        value => value,
+    }
+}
+
+/// Numbers as reals, and one zero only.
+fn real(value: Value) -> Value {
+    match value {
+        #[expect(clippy::cast_precision_loss, reason = "SQLite rounds to the nearest as well")]
+        Value::Integer(number) => Value::Real(number as f64),
+        Value::Real(number) => Value::Real(if number == 0.0 { 0.0 } else { number }),
+        value => value,
     }
 }
 
@@ -85,11 +141,4 @@ impl Column {
 /// already.
 pub fn canonical(column: &Column, value: Value) -> Value {
     column.convert(value.clone()).unwrap_or(value)
-}
-
-/// An error about a value that has no exact form.
-pub(super) fn inexact(column: &Column) -> Error {
-    Error::new(ErrorKind::Unsupported, "convert a value for column")
-        .subject(&*column.name)
-        .detail("its stored form depends on rounding")
 }

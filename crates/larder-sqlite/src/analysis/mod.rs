@@ -6,16 +6,35 @@
 //! is not proven stays as wide as the authorizer reported it; a text that cannot be parsed narrows
 //! nothing.
 //!
-//! Reading order: [`catalog`] and [`column`] are what SQLite knows of the schema.
+//! Reading order: [`catalog`] and [`column`] are what SQLite knows of the schema; `authorizer` and
+//! `bytecode` are the two witnesses of what a statement reads, `survey` puts them together;
+//! `parse` and `prove` narrow it; `volatile` finds what changes by itself.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use larder_core::{Dependency, Error, Value, timeline::Name};
+use larder_core::{Dependency, Error, ErrorKind, Value, timeline::Name};
 use rusqlite::Connection;
 
 pub mod catalog;
 
 pub mod column;
+
+mod number;
+
+mod authorizer;
+
+mod bytecode;
+
+mod parse;
+
+mod prove;
+
+mod volatile;
+
+mod survey;
+
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{Kind, Schema, Table};
 pub use column::{Affinity, Column, canonical};
@@ -40,6 +59,8 @@ pub struct Analysis {
 pub struct TableRead {
     /// The table, as declared.
     pub table: Arc<str>,
+    /// The columns of its primary key in the key's order.
+    pub key: Vec<Arc<str>>,
     /// Every column whose change can change the result, sorted.
     pub columns: Vec<Arc<str>>,
     /// Which rows can matter.
@@ -84,14 +105,44 @@ pub enum Operand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Widening {
-    /// The text was not analysed or not understood.
+    /// The parser does not understand the text, or found in it what SQLite does not have.
     NotParsed,
+    /// There is a subquery, a derived table or a common table expression.
+    Subquery,
+    /// There is `UNION`, `INTERSECT`, `EXCEPT` or `VALUES`.
+    SetOperation,
+    /// There is an outer join.
+    OuterJoin,
+    /// There is a `NATURAL` join, whose columns the text does not name.
+    NaturalJoin,
+    /// A view is read.
+    View,
+    /// A function stands where a table could.
+    TableFunction,
+    /// A name in `FROM` is no table of the main database.
+    Unresolved,
+    /// The parser and SQLite do not see the same tables.
+    Disagreement,
+    /// Two parameters differ only in their prefix.
+    AmbiguousParameters,
+    /// No column of the table must equal a parameter or a literal in every row that matters.
+    NoCondition,
 }
 
 impl fmt::Display for Widening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotParsed => "the statement could not be parsed",
+            Self::Subquery => "the statement has a subquery",
+            Self::SetOperation => "the statement combines several queries",
+            Self::OuterJoin => "the statement has an outer join",
+            Self::NaturalJoin => "the statement has a natural join",
+            Self::View => "the statement reads a view",
+            Self::TableFunction => "the statement reads a table-valued function",
+            Self::Unresolved => "a name is no table of the main database",
+            Self::Disagreement => "the parser and SQLite do not see the same tables",
+            Self::AmbiguousParameters => "two parameters differ only in their prefix",
+            Self::NoCondition => "no condition holds for all rows that matter",
         })
     }
 }
@@ -100,16 +151,28 @@ impl Analysis {
     /// The dependencies of a result that is loaded with `parameters`, each a name without its
     /// prefix and a value.
     ///
-    /// Never empty: a statement that reads no table depends on the whole database.
+    /// Never empty: a statement that reads no table depends on the whole database. A parameter
+    /// that is missing, or has no exact form in its column, narrows nothing.
     pub fn dependencies(&self, parameters: &[(&str, &Value)]) -> Vec<Dependency> {
-        let _ = parameters;
-        vec![Dependency::everything(self.timeline.clone())]
+        if self.tables.is_empty() || self.reads_untrackable() {
+            return vec![Dependency::everything(self.timeline.clone())];
+        }
+        let mut dependencies = Vec::with_capacity(self.tables.len());
+        for read in &self.tables {
+            match &read.rows {
+                Rows::All(_) => dependencies.push(read.all(&self.timeline)),
+                Rows::Within(scopes) => dependencies.extend(
+                    scopes.iter().map(|scope| read.within(&self.timeline, scope, parameters)),
+                ),
+            }
+        }
+        dependencies
     }
 
     /// For each table the columns, besides its primary key, that a changed row must be reported
     /// with so that [`Analysis::dependencies`] can be matched.
     pub fn scope_columns(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
-        self.tables.iter().map(|read| (read.table.clone(), Vec::new())).collect()
+        self.tables.iter().map(|read| (read.table.clone(), read.scope_columns())).collect()
     }
 
     /// Whether the statement reads something that no change log can watch.
@@ -118,19 +181,66 @@ impl Analysis {
     }
 }
 
+impl TableRead {
+    fn all(&self, timeline: &Name) -> Dependency {
+        Dependency::table(timeline.clone(), self.table.clone())
+    }
+
+    fn within(&self, timeline: &Name, scope: &Scope, parameters: &[(&str, &Value)]) -> Dependency {
+        let known = scope
+            .terms
+            .iter()
+            .filter_map(|term| Some((term.column.name.clone(), term.value(parameters)?)));
+        let terms: Vec<(Arc<str>, Value)> = known.collect();
+        let value_of = |name: &Arc<str>| {
+            terms.iter().find(|(column, _)| column == name).map(|(_, value)| value.clone())
+        };
+        let key: Option<Vec<Value>> = self.key.iter().map(value_of).collect();
+        match key {
+            // A row with these values can only be the one with this key.
+            Some(key) if !key.is_empty() => {
+                Dependency::id(timeline.clone(), self.table.clone(), key)
+            }
+            _ => Dependency::scope(timeline.clone(), self.table.clone(), terms),
+        }
+    }
+
+    fn scope_columns(&self) -> Vec<Arc<str>> {
+        let Rows::Within(scopes) = &self.rows else { return Vec::new() };
+        let columns = scopes.iter().flat_map(|scope| &scope.terms);
+        let columns: BTreeSet<&Arc<str>> = columns.map(|term| &term.column.name).collect();
+        columns.into_iter().filter(|column| !self.key.contains(column)).cloned().collect()
+    }
+}
+
+impl Term {
+    /// The value in the form the column compares; `None` when it is not known exactly.
+    fn value(&self, parameters: &[(&str, &Value)]) -> Option<Value> {
+        let value = match &self.equals {
+            Operand::Literal(value) => value,
+            Operand::Parameter(name) => {
+                parameters.iter().find(|(given, _)| **given == **name).map(|(_, value)| *value)?
+            }
+        };
+        self.column.convert(value.clone()).ok()
+    }
+}
+
 /// Analyses `sql` against the schema that `connection` sees now.
 ///
-/// The connection is the analysis' own: an authorizer is installed and removed again.
+/// The connection is the analysis' own: an authorizer is installed and removed again, and a
+/// transaction is opened for the time of the call.
 ///
 /// # Errors
 /// `Origin` when SQLite refuses the text, `Unsupported` when it is not one reading statement.
+///
+/// # Cost
+/// Reads the whole catalog and compiles the statement twice: milliseconds.
 pub fn analyse(connection: &mut Connection, timeline: &Name, sql: &str) -> Result<Analysis, Error> {
-    let _ = (connection, sql);
-    Ok(Analysis {
-        timeline: timeline.clone(),
-        tables: Vec::new(),
-        untrackable: vec!["the whole database".into()],
-        time_dependent: None,
-        parameters: Vec::new(),
-    })
+    let failed = |error| Error::new(ErrorKind::Origin, "analyse the statement").source(error);
+    // One snapshot for the catalog, the statement and the plan.
+    connection.execute_batch("BEGIN").map_err(failed)?;
+    let outcome = survey::analyse(connection, timeline, sql);
+    connection.execute_batch("ROLLBACK").map_err(failed)?;
+    outcome
 }
