@@ -1,3 +1,46 @@
-//! Placeholder.
+//! SQLite as an origin and as a feed: read-only loads, and word of every change.
+//!
+//! Reading order:
+//!
+//! 1. [`origin`]: what a caller opens, with its options; [`statement`]: what it asks.
+//! 2. `reader`: the threads that answer, each over its own connection and its own snapshot.
+//! 3. [`feed`] and `watcher`: how a change is noticed; `header` and `identity`: the two cheap looks
+//!    at the file that decide whether to ask SQLite at all.
+//! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them complete.
+//! 5. [`analysis`]: what a statement depends on, derived from its text.
+//!
+//! **Invariant**: nothing here writes to the origin's database, except [`track`] when it is told to.
+
+pub mod origin;
+
+pub mod statement;
+
+mod reader;
+
+pub mod feed;
+
+mod watcher;
+
+mod knowledge;
+
+mod header;
+
+mod identity;
+
+mod log;
+
+pub mod track;
 
 pub mod analysis;
+
+mod connection;
+
+mod error;
+
+pub use origin::{Notice, NoticeLevel, OriginOptions, SqliteOrigin, Track};
+pub use statement::{Param, ParamKind, Query, Rows, Statement};
+
+/// The version of the SQLite that is linked, as `3054001` for 3.54.1.
+pub fn linked_version() -> i32 {
+    rusqlite::version_number()
+}

@@ -1,0 +1,204 @@
+//! The feed: the watcher's thread, and the way for anybody to ask right now.
+//!
+//! Thread and callers share one watcher behind a lock, so a probe by either serves both.
+//! **Invariant**: the sink is called under that lock only, so it hears of things in their order, and
+//! not at all once [`SqliteFeed::stop`] has returned.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use larder_core::{
+    BoxFuture, Clock, Error, ErrorKind,
+    feed::{Feed, FeedSink},
+    timeline::Name,
+};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::watcher::Watcher;
+
+/// Probes that someone who asked is kept waiting for while the database is locked. At the default
+/// interval that is a quarter of a second, longer than a writer usually holds its lock.
+const PATIENCE: u32 = 128;
+
+/// The pause between two probes while somebody waits.
+const HASTE: Duration = Duration::from_millis(2);
+
+/// The longest pause between two probes of a database that cannot be asked.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// The feed of one SQLite database. Made by [`crate::SqliteOrigin::feed`].
+#[derive(Debug)]
+pub struct SqliteFeed {
+    timeline: Name,
+    clock: Clock,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    interval: Duration,
+    watcher: Mutex<Watcher>,
+    desk: Mutex<Desk>,
+    called: Condvar,
+}
+
+/// Who waits for what. LOCKS: never held while the watcher's lock is taken.
+#[derive(Debug, Default)]
+struct Desk {
+    stopping: bool,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    probes: u32,
+    reply: oneshot::Sender<Result<(), Error>>,
+}
+
+impl SqliteFeed {
+    pub(crate) fn new(timeline: Name, clock: Clock, interval: Duration, watcher: Watcher) -> Self {
+        let shared = Shared {
+            interval,
+            watcher: Mutex::new(watcher),
+            desk: Mutex::default(),
+            called: Condvar::new(),
+        };
+        Self { timeline, clock, shared: Arc::new(shared), thread: Mutex::default() }
+    }
+
+    /// Waits for the next probe that gets through.
+    async fn wait(&self) -> Result<(), Error> {
+        let closed = || Err(Error::new(ErrorKind::Closed, "watch").subject(&*self.timeline));
+        let (reply, result) = oneshot::channel();
+        {
+            let mut desk = self.shared.desk.lock();
+            if desk.stopping {
+                return closed();
+            }
+            desk.waiting.push(Waiting { probes: PATIENCE, reply });
+        }
+        self.shared.called.notify_one();
+        result.await.unwrap_or_else(|_| closed())
+    }
+}
+
+impl Feed for SqliteFeed {
+    fn timeline(&self) -> &Name {
+        &self.timeline
+    }
+
+    fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
+        let mut thread = self.thread.lock();
+        if thread.is_some() {
+            return Err(Error::new(ErrorKind::Conflict, "start the feed of")
+                .subject(&*self.timeline)
+                .detail("it was started before"));
+        }
+        {
+            let mut watcher = self.shared.watcher.lock();
+            watcher.deliver_to(Some(sink));
+            let first = watcher.probe();
+            // A database that is merely locked is watched as soon as it is not.
+            if let Err(error) = first
+                && !error.is_retryable()
+            {
+                watcher.deliver_to(None);
+                return Err(error);
+            }
+        }
+        self.shared.desk.lock().stopping = false;
+        let shared = self.shared.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("larder-watch-{}", self.timeline))
+            .spawn(move || shared.run());
+        *thread = Some(spawned.map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "start a watcher").source(error)
+        })?);
+        Ok(())
+    }
+
+    /// Asks on the caller's thread, 3-10 us; waits, without holding the thread, only while the
+    /// database is locked.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
+        let called = self.clock.now();
+        Box::pin(async move {
+            let result = {
+                let mut watcher = self.shared.watcher.lock();
+                // Somebody asked after this call began, while it waited for the lock.
+                if called < watcher.confirmed() { Ok(()) } else { watcher.probe() }
+            };
+            match result {
+                Err(error) if error.is_retryable() => self.wait().await,
+                result => result,
+            }
+        })
+    }
+
+    fn stop(&self) {
+        self.shared.desk.lock().stopping = true;
+        self.shared.called.notify_one();
+        if let Some(thread) = self.thread.lock().take() {
+            thread.join().ok();
+        }
+        self.shared.watcher.lock().deliver_to(None);
+        self.shared.desk.lock().waiting.clear();
+    }
+}
+
+impl Drop for SqliteFeed {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut failures = 0u32;
+        while let Some(waiting) = self.next_turn(failures) {
+            let result = {
+                let mut watcher = self.watcher.lock();
+                if watcher.is_started() { watcher.probe() } else { return }
+            };
+            match &result {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(%error, "the database does not answer");
+                    }
+                    failures = failures.saturating_add(1);
+                }
+            }
+            self.answer(waiting, &result);
+        }
+    }
+
+    /// Sleeps until it is time to probe, and takes those who wait for that probe.
+    fn next_turn(&self, failures: u32) -> Option<Vec<Waiting>> {
+        let mut desk = self.desk.lock();
+        if !desk.stopping {
+            let idle = self.interval * failures.clamp(1, 64);
+            let pause = match (desk.waiting.is_empty(), failures) {
+                (true, _) => idle.min(PAUSE_MAX).max(self.interval),
+                (false, 0) => Duration::ZERO,
+                (false, _) => HASTE.min(self.interval),
+            };
+            if !pause.is_zero() {
+                self.called.wait_for(&mut desk, pause);
+            }
+        }
+        if desk.stopping { None } else { Some(std::mem::take(&mut desk.waiting)) }
+    }
+
+    fn answer(&self, waiting: Vec<Waiting>, result: &Result<(), Error>) {
+        for mut one in waiting {
+            let is_temporary = result.as_ref().is_err_and(Error::is_retryable);
+            if is_temporary && 0 < one.probes {
+                one.probes -= 1;
+                self.desk.lock().waiting.push(one);
+            } else {
+                one.reply.send(result.clone()).ok();
+            }
+        }
+    }
+}

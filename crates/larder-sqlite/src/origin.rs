@@ -1,0 +1,314 @@
+//! The origin: one SQLite database that is asked and watched, and never written.
+//!
+//! It only puts the parts together; readers answer, the feed watches. **Invariant**: whatever is
+//! handed out keeps working when the file is replaced, locked or gone: it fails and recovers, it
+//! does not go on with the old file.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use larder_core::{
+    BoxFuture, Clock, Dependency, Error, ErrorKind, Stamp,
+    feed::Feed,
+    origin::{Answer, Origin},
+    timeline::Name,
+};
+
+use crate::{
+    analysis::Schema,
+    connection::{self, in_snapshot, schema_version},
+    error::from_driver,
+    feed::SqliteFeed,
+    knowledge::{Coverage, Knowledge},
+    reader::Readers,
+    statement::{Param, Query, Reading, Rows, Statement, Version},
+    track::tracked::{Absent, Tracked},
+    watcher::Watcher,
+};
+
+/// How changes of the database are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Track {
+    /// Row by row, from the change log that `larder track` installs.
+    Rows,
+    /// Any commit drops everything. Needs nothing but the right to read.
+    Database,
+    /// Not at all: values live by their TTL.
+    None,
+}
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct OriginOptions {
+    /// The name of the origin's timeline.
+    pub name: Name,
+    /// The database file. It must exist.
+    pub path: PathBuf,
+    /// How changes are noticed; by default [`Track::Database`].
+    pub track: Track,
+    /// Where deadlines and confirmed moments come from.
+    pub clock: Clock,
+    /// Loads that can run at a time, each on a thread and a connection of its own.
+    pub readers: usize,
+    /// The pause between two looks at the database. Ten times shorter costs 3 % of a core, ten
+    /// times longer makes other processes' changes known only after 40 ms.
+    pub poll_interval: Duration,
+}
+
+impl OriginOptions {
+    /// The database at `path` with the defaults: database tracking, 4 readers, a look every 4 ms.
+    pub fn new(name: impl Into<Name>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            track: Track::Database,
+            clock: Clock::system(),
+            readers: 4,
+            poll_interval: Duration::from_millis(4),
+        }
+    }
+}
+
+/// Something that `check-config` says about a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub level: NoticeLevel,
+    /// What it is and, where something can be done about it, what.
+    pub text: String,
+}
+
+/// How much a [`Notice`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoticeLevel {
+    /// Good to know.
+    Info,
+    /// Works, at a cost.
+    Warning,
+    /// Does not do what was asked.
+    Error,
+}
+
+/// A SQLite database as an origin.
+#[derive(Debug)]
+pub struct SqliteOrigin {
+    options: OriginOptions,
+    knowledge: Arc<Knowledge>,
+    readers: Readers,
+    feed: Option<Arc<SqliteFeed>>,
+}
+
+/// How long small questions outside loads wait for a lock.
+const BUSY: Duration = Duration::from_secs(2);
+
+impl SqliteOrigin {
+    /// Opens the database at the options' path for reading.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file, `Corrupt` when it is no database, `Unavailable` when
+    /// it cannot be read now.
+    pub fn open(options: OriginOptions) -> Result<Arc<Self>, Error> {
+        let opened = connection::open(&options.path, BUSY)?;
+        let asked = in_snapshot(&opened.connection, schema_version);
+        asked.map_err(|error| connection::failed(&options.path, &error))?;
+        let coverage = match options.track {
+            Track::None => Coverage::Nothing,
+            Track::Database | Track::Rows => Coverage::Database,
+        };
+        let knowledge = Arc::new(Knowledge::new(options.name.clone(), coverage));
+        let (path, clock) = (options.path.clone(), options.clock.clone());
+        let readers =
+            Readers::start(path.clone(), clock.clone(), knowledge.clone(), options.readers)?;
+        let watch = || {
+            let watcher = Watcher::new(path, clock.clone(), options.track, knowledge.clone());
+            let (name, interval) = (options.name.clone(), options.poll_interval);
+            Arc::new(SqliteFeed::new(name, clock, interval, watcher))
+        };
+        let feed = if options.track == Track::None { None } else { Some(watch()) };
+        Ok(Arc::new(Self { options, knowledge, readers, feed }))
+    }
+
+    /// What advances this origin's timeline; `None` when nothing is tracked.
+    pub fn feed(&self) -> Option<Arc<dyn Feed>> {
+        self.feed.clone().map(|feed| feed as Arc<dyn Feed>)
+    }
+
+    /// Checks a statement and derives what it depends on.
+    ///
+    /// # Errors
+    /// `Config` when the text is not exactly one SELECT, when its parameters are not the declared
+    /// ones, or when two result columns have one name; `Origin` when SQLite refuses it.
+    ///
+    /// # Cost
+    /// A connection and a few hundred microseconds: once for each resource, not for each load.
+    pub fn prepare(&self, sql: &str, params: &[Param]) -> Result<Arc<Statement>, Error> {
+        let opened = connection::open(&self.options.path, BUSY)?;
+        let (mut connection, file) = (opened.connection, opened.identity);
+        let name = &self.options.name;
+        let epoch = self.knowledge.view().epoch;
+        let version = |connection: &rusqlite::Connection| {
+            let schema =
+                schema_version(connection).map_err(|error| from_driver("analyse", name, &error))?;
+            Ok(Version { file, schema, epoch })
+        };
+        let derive =
+            |connection: &mut rusqlite::Connection| Reading::derive(connection, name, sql, version);
+        let statement = Statement::check(&mut connection, sql, params, derive)?;
+        self.warn_where_unwatched(&statement);
+        Ok(Arc::new(statement))
+    }
+
+    /// The schema as it stands now.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database cannot be read now.
+    ///
+    /// # Cost
+    /// A connection and a few queries for each table.
+    pub fn schema(&self) -> Result<Arc<Schema>, Error> {
+        let opened = connection::open(&self.options.path, BUSY)?;
+        Schema::read(&opened.connection).map(Arc::new)
+    }
+
+    /// What somebody who is about to serve from this database should know.
+    pub fn check(&self) -> Vec<Notice> {
+        match self.try_check() {
+            Ok(notices) => notices,
+            Err(error) => vec![Notice { level: NoticeLevel::Error, text: error.to_string() }],
+        }
+    }
+
+    fn try_check(&self) -> Result<Vec<Notice>, Error> {
+        let opened = connection::open(&self.options.path, BUSY)?;
+        let connection = &opened.connection;
+        let failed = |error: rusqlite::Error| connection::failed(&self.options.path, &error);
+        let mut notices = Vec::new();
+        let mut say = |level, text: &str| notices.push(Notice { level, text: text.to_owned() });
+        if rusqlite::version_number() < WAL_RESET_FIXED {
+            let version = rusqlite::version();
+            say(
+                NoticeLevel::Warning,
+                &format!(
+                    "the linked SQLite {version} is older than 3.51.3, whose fix for a rare \
+                     corruption of WAL databases matters to every program that writes; larder \
+                     only reads"
+                ),
+            );
+        }
+        let journal: String = connection
+            .query_row("PRAGMA main.journal_mode", [], |row| row.get(0))
+            .map_err(failed)?;
+        let (level, text) = about_journal(&journal);
+        say(level, &format!("journal mode is {journal}: {text}"));
+        if self.options.track == Track::Rows {
+            let tracked = in_snapshot(connection, Tracked::read);
+            for (level, text) in about_tracking(tracked) {
+                say(level, &text);
+            }
+            say(NoticeLevel::Info, UNSEEN);
+        }
+        Ok(notices)
+    }
+
+    /// Says which tables of a statement are watched less closely than was asked for.
+    fn warn_where_unwatched(&self, statement: &Statement) {
+        let Coverage::Rows(tracked) = self.knowledge.view().coverage else { return };
+        let analysis = statement.analysis();
+        for read in &analysis.tables {
+            if let Some(why) = tracked.lacks(&read.table, &analysis) {
+                tracing::warn!(origin = %self.options.name, %why, "a statement reads what is not \
+                    tracked by row: every change of the database drops its answers; run \
+                    `larder track` again");
+            }
+        }
+    }
+}
+
+impl Origin for SqliteOrigin {
+    type Query = Query;
+    type Rows = Rows;
+
+    fn timeline(&self) -> &Name {
+        &self.options.name
+    }
+
+    fn shape(&self, query: &Query) -> Vec<Dependency> {
+        let reading = query.statement.reading();
+        let named = query.statement.named(&query.params);
+        self.knowledge.dependencies(&self.knowledge.view().coverage, &reading.analysis, &named)
+    }
+
+    fn load<'a>(
+        &'a self,
+        query: &'a Query,
+        before: Stamp,
+    ) -> BoxFuture<'a, Result<Answer<Rows>, Error>> {
+        Box::pin(async move {
+            if before.timeline != self.options.name {
+                return Err(Error::new(ErrorKind::Config, "load")
+                    .subject(&*self.options.name)
+                    .detail(format!("the stamp is of timeline {}", before.timeline)));
+            }
+            self.readers.load(query, before).await
+        })
+    }
+}
+
+/// The first version without the bug that two writers and a checkpoint could corrupt a WAL with.
+const WAL_RESET_FIXED: i32 = 3_051_003;
+
+/// What no trigger can see.
+const UNSEEN: &str = "rows are tracked by triggers, which do not see: changes through \
+    `PRAGMA writable_schema` or a program that disables triggers (SQLITE_DBCONFIG_ENABLE_TRIGGER), \
+    tables of virtual table modules, and changes made while the triggers were dropped";
+
+fn about_journal(journal: &str) -> (NoticeLevel, &'static str) {
+    match journal {
+        "wal" => (
+            NoticeLevel::Info,
+            "loads and writers do not wait for each other; while larder runs the journal mode \
+             cannot be changed, and a long load keeps the log from being reset",
+        ),
+        "off" | "memory" => (
+            NoticeLevel::Error,
+            "a writer that dies leaves the database broken, and larder could serve what was never \
+             committed; use WAL",
+        ),
+        _ => (
+            NoticeLevel::Warning,
+            "a writer cannot commit while a load runs, and gets SQLITE_BUSY unless it has a busy \
+             timeout longer than the load's deadline; `PRAGMA journal_mode = wal` removes this",
+        ),
+    }
+}
+
+fn about_tracking(tracked: Result<Tracked, Absent>) -> Vec<(NoticeLevel, String)> {
+    let tracked = match tracked {
+        Ok(tracked) => tracked,
+        Err(Absent::NotInstalled) => {
+            let text = "rows are to be tracked and no triggers are installed: run `larder track`; \
+                        until then any change drops everything";
+            return vec![(NoticeLevel::Error, text.to_owned())];
+        }
+        Err(Absent::Broken(why)) => {
+            return vec![(NoticeLevel::Error, format!("the log is broken: {why}; track again"))];
+        }
+        Err(Absent::Unknown(error)) => return vec![(NoticeLevel::Error, error.to_string())],
+    };
+    let mut said = Vec::new();
+    for why in &tracked.broken {
+        said.push((NoticeLevel::Error, format!("{why}; run `larder track` again")));
+    }
+    for spec in tracked.specs() {
+        let table = &spec.table;
+        let text = match &*spec.logged {
+            [] => format!("{table} is tracked as a whole"),
+            logged => format!(
+                "{table} is tracked by row; while it is, ALTER TABLE cannot drop {} or a column \
+                 of a unique index",
+                logged.join(", ")
+            ),
+        };
+        said.push((NoticeLevel::Info, text));
+    }
+    said
+}

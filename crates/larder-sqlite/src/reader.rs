@@ -1,0 +1,438 @@
+//! The readers: threads that run statements, each on its own long-lived connection.
+//!
+//! SQLite's calls block, so they get threads of their own and a queue instead of a runtime.
+//! **Invariant**: an answer comes from one snapshot, and its stamp was read in that same snapshot
+//! or was confirmed before it began.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use larder_core::{
+    Clock, Epoch, Error, ErrorKind, Moment, Stamp, Value, origin::Answer, safeguard::Safeguard,
+};
+use parking_lot::{Condvar, Mutex};
+use rusqlite::{
+    Connection,
+    hooks::{AuthContext, Authorization},
+    types::ValueRef,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    connection::{self, Opened},
+    error::from_driver,
+    knowledge::{Coverage, Knowledge, View},
+    log,
+    statement::{ATTEMPTS, Query, Reading, Rows, Statement, Version, allow_reading},
+};
+
+/// Loads that may wait for a connection. At a millisecond each this is over ten seconds of work
+/// for one thread: whoever comes later would not live to see the answer.
+const WAITING_MAX: usize = 16_384;
+
+/// How long a load waits for a lock before the origin counts as unavailable.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Instructions of SQLite's machine between two looks at the deadline: some tens of microseconds.
+const STEPS: i32 = 2_000;
+
+/// The threads and their queue.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    name: String,
+    path: PathBuf,
+    clock: Clock,
+    knowledge: Arc<Knowledge>,
+    waiting: Mutex<VecDeque<Job>>,
+    arrived: Condvar,
+    closing: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Job {
+    query: Query,
+    before: Stamp,
+    deadline: Moment,
+    abandoned: Arc<AtomicBool>,
+    reply: oneshot::Sender<Result<Answer<Rows>, Error>>,
+}
+
+impl Readers {
+    /// Starts `count` threads; each opens its connection when it is first asked.
+    pub(crate) fn start(
+        path: PathBuf,
+        clock: Clock,
+        knowledge: Arc<Knowledge>,
+        count: usize,
+    ) -> Result<Self, Error> {
+        let queue = Arc::new(Queue {
+            name: knowledge.timeline().to_string(),
+            path,
+            clock,
+            knowledge,
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            closing: AtomicBool::new(false),
+        });
+        let mut readers = Self { queue, threads: Vec::with_capacity(count) };
+        for number in 0..count.max(1) {
+            let queue = readers.queue.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("larder-read-{number}"))
+                .spawn(move || Reader::new(queue).run());
+            readers.threads.push(thread.map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "start a reader").source(error)
+            })?);
+        }
+        Ok(readers)
+    }
+
+    /// Runs `query`; dropping the future interrupts it.
+    pub(crate) async fn load(&self, query: &Query, before: Stamp) -> Result<Answer<Rows>, Error> {
+        query.statement.check_values(&query.params)?;
+        let (reply, answer) = oneshot::channel();
+        let abandoned = Abandon(Arc::new(AtomicBool::new(false)));
+        let job = Job {
+            query: query.clone(),
+            before,
+            deadline: self.queue.clock.now().plus(query.deadline),
+            abandoned: abandoned.0.clone(),
+            reply,
+        };
+        {
+            let mut waiting = self.queue.waiting.lock();
+            if WAITING_MAX <= waiting.len() {
+                return Err(Error::new(ErrorKind::Unavailable, "load")
+                    .subject(&*self.queue.name)
+                    .detail(format!("{WAITING_MAX} loads are waiting already")));
+            }
+            waiting.push_back(job);
+        }
+        self.queue.arrived.notify_one();
+        let closed = |_| Err(Error::new(ErrorKind::Closed, "load").subject(&*self.queue.name));
+        answer.await.unwrap_or_else(closed)
+    }
+}
+
+/// Interrupts what nobody waits for any more.
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.closing.store(true, Ordering::SeqCst);
+        self.queue.waiting.lock().clear();
+        self.queue.arrived.notify_all();
+        for thread in self.threads.drain(..) {
+            thread.join().ok();
+        }
+    }
+}
+
+/// Says on drop that nobody waits any more.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One thread.
+struct Reader {
+    queue: Arc<Queue>,
+    control: Arc<Control>,
+    opened: Option<Opened>,
+}
+
+/// What the connection's callbacks look at while a statement runs.
+#[derive(Debug, Default)]
+struct Control {
+    deadline: AtomicU64,
+    abandoned: Mutex<Option<Arc<AtomicBool>>>,
+    /// Only what was asked may be prepared now, not what larder asks for itself.
+    only_reading: AtomicBool,
+}
+
+impl Reader {
+    fn new(queue: Arc<Queue>) -> Self {
+        Self { queue, control: Arc::default(), opened: None }
+    }
+
+    fn run(&mut self) {
+        while let Some(job) = self.next_job() {
+            if job.abandoned.load(Ordering::SeqCst) {
+                continue;
+            }
+            let answer = self.answer(&job);
+            if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+                // Whatever kept the connection from answering, the next one starts clean.
+                self.opened = None;
+            }
+            job.reply.send(answer).ok();
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut waiting = self.queue.waiting.lock();
+        loop {
+            if self.queue.closing.load(Ordering::SeqCst) {
+                return None;
+            }
+            match waiting.pop_front() {
+                Some(job) => return Some(job),
+                None => self.queue.arrived.wait(&mut waiting),
+            }
+        }
+    }
+
+    fn answer(&mut self, job: &Job) -> Result<Answer<Rows>, Error> {
+        self.control.deadline.store(job.deadline.as_micros(), Ordering::SeqCst);
+        *self.control.abandoned.lock() = Some(job.abandoned.clone());
+        for _ in 0..ATTEMPTS {
+            if job.deadline <= self.queue.clock.now() {
+                return Err(self.too_late());
+            }
+            if let Some(answer) = self.try_answer(job)? {
+                return Ok(answer);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "load")
+            .subject(&*self.queue.name)
+            .detail("the schema changes faster than the statement can be analysed"))
+    }
+
+    /// One try; `None` when the statement's analysis was out of date and has been made anew.
+    fn try_answer(&mut self, job: &Job) -> Result<Option<Answer<Rows>>, Error> {
+        let queue = self.queue.clone();
+        let file = self.connect()?.identity;
+        let Some(opened) = self.opened.as_mut() else { return Ok(None) };
+        let failed = |error| self.control.failed(&queue, &error);
+        let statement = &job.query.statement;
+        let reading = statement.reading();
+        // Read before the snapshot begins: see `View::stamp`.
+        let view = queue.knowledge.view();
+        let loaded = connection::in_snapshot(&opened.connection, |connection| {
+            let schema = connection::schema_version(connection)?;
+            let of = Version { file, schema, epoch: view.epoch };
+            if reading.of != of {
+                return Ok(Loaded::Outdated(of));
+            }
+            let stamp = stamp(connection, &view, &job.before, schema)?;
+            let rows = run(connection, &self.control, job, &reading)?;
+            Ok(Loaded::Rows(rows, stamp))
+        });
+        match loaded {
+            Ok(Loaded::Rows(rows, mut stamp)) => {
+                if Safeguard::AsOfInsideTransaction.is_off() {
+                    let again = connection::in_snapshot(&opened.connection, |connection| {
+                        let schema = connection::schema_version(connection)?;
+                        self::stamp(connection, &view, &job.before, schema)
+                    });
+                    stamp = again.map_err(|error: rusqlite::Error| failed(error))?;
+                }
+                let named = statement.named(&job.query.params);
+                let dependencies =
+                    queue.knowledge.dependencies(&view.coverage, &reading.analysis, &named);
+                Ok(Some(Answer { rows, stamp, dependencies }))
+            }
+            Ok(Loaded::Outdated(of)) => {
+                statement.set_reading(derive(&queue, statement, of.epoch)?);
+                Ok(None)
+            }
+            Err(Trouble::Driver(error)) => Err(failed(error)),
+            Err(Trouble::Limit(error)) => Err(error),
+        }
+    }
+
+    /// The connection to the file that the path leads to now.
+    fn connect(&mut self) -> Result<&Opened, Error> {
+        let queue = &self.queue;
+        if let Some(opened) = &self.opened
+            && !opened.identity.is_at(&queue.path).unwrap_or(false)
+        {
+            self.opened = None;
+        }
+        match &mut self.opened {
+            Some(opened) => Ok(opened),
+            empty => {
+                let mut opened = connection::open(&queue.path, BUSY)?;
+                self.control
+                    .install(&mut opened.connection, queue)
+                    .map_err(|error| connection::failed(&queue.path, &error))?;
+                Ok(empty.insert(opened))
+            }
+        }
+    }
+
+    fn too_late(&self) -> Error {
+        Error::new(ErrorKind::Timeout, "load")
+            .subject(&*self.queue.name)
+            .detail("the deadline passed")
+    }
+}
+
+enum Loaded {
+    Rows(Rows, Stamp),
+    Outdated(Version),
+}
+
+enum Trouble {
+    Driver(rusqlite::Error),
+    Limit(Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl Control {
+    fn install(
+        self: &Arc<Self>,
+        connection: &mut Connection,
+        queue: &Arc<Queue>,
+    ) -> rusqlite::Result<()> {
+        let (control, queue) = (self.clone(), queue.clone());
+        connection.progress_handler(STEPS, Some(move || control.must_stop(&queue)))?;
+        let control = self.clone();
+        connection.authorizer(Some(move |context: AuthContext<'_>| {
+            let only_reading = control.only_reading.load(Ordering::SeqCst);
+            if only_reading { allow_reading(context) } else { Authorization::Allow }
+        }))
+    }
+
+    fn must_stop(&self, queue: &Queue) -> bool {
+        queue.closing.load(Ordering::SeqCst)
+            || self.deadline.load(Ordering::SeqCst) <= queue.clock.now().as_micros()
+            || self.abandoned.lock().as_ref().is_some_and(|flag| flag.load(Ordering::SeqCst))
+    }
+
+    fn failed(&self, queue: &Queue, error: &rusqlite::Error) -> Error {
+        let error = from_driver("load", &queue.name, error);
+        if error.kind() == ErrorKind::Timeout {
+            return error.detail("the deadline passed while the statement was running");
+        }
+        error
+    }
+}
+
+/// Derives what the statement reads, on a connection of its own: deriving takes the authorizer.
+fn derive(queue: &Queue, statement: &Statement, epoch: Option<Epoch>) -> Result<Reading, Error> {
+    let opened = connection::open(&queue.path, BUSY)?;
+    let Opened { mut connection, identity: file, .. } = opened;
+    Reading::derive(&mut connection, queue.knowledge.timeline(), statement.sql(), |connection| {
+        let schema = connection::schema_version(connection)
+            .map_err(|error| from_driver("analyse", &queue.name, &error))?;
+        Ok(Version { file, schema, epoch })
+    })
+}
+
+/// Where the snapshot stands: exactly, when the log is trusted under this schema, else `before`.
+fn stamp(
+    connection: &Connection,
+    view: &View,
+    before: &Stamp,
+    schema: i64,
+) -> rusqlite::Result<Stamp> {
+    match &view.coverage {
+        Coverage::Rows(tracked) if tracked.schema_version == schema => {
+            Ok(view.stamp(before, log::newest(connection)?))
+        }
+        _ => Ok(before.clone()),
+    }
+}
+
+fn run(
+    connection: &Connection,
+    control: &Control,
+    job: &Job,
+    reading: &Reading,
+) -> Result<Rows, Trouble> {
+    control.only_reading.store(true, Ordering::SeqCst);
+    let rows = fetch(connection, &job.query);
+    control.only_reading.store(false, Ordering::SeqCst);
+    Ok(Rows { columns: reading.columns.clone(), rows: rows? })
+}
+
+fn fetch(connection: &Connection, query: &Query) -> Result<Vec<Vec<Value>>, Trouble> {
+    let mut statement = connection.prepare_cached(query.statement.sql())?;
+    let mut name = String::new();
+    for (param, value) in query.statement.params().iter().zip(&query.params) {
+        name.clear();
+        name.push(':');
+        name.push_str(&param.name);
+        statement.raw_bind_parameter(&*name, Bound(value))?;
+    }
+    let width = statement.column_count();
+    let mut rows = Vec::new();
+    let mut bytes = 0usize;
+    let mut cursor = statement.raw_query();
+    while let Some(row) = cursor.next()? {
+        if query.max_rows <= rows.len() {
+            return Err(over("max_rows", query.max_rows, "rows"));
+        }
+        let mut values = Vec::with_capacity(width);
+        for index in 0..width {
+            let value = row.get_ref(index)?;
+            bytes = bytes.saturating_add(size(value));
+            if query.max_bytes < bytes {
+                return Err(over("max_bytes", query.max_bytes, "bytes"));
+            }
+            values.push(own(value));
+        }
+        rows.push(values);
+    }
+    Ok(rows)
+}
+
+fn over(limit: &str, value: usize, unit: &str) -> Trouble {
+    let detail = format!("the answer has more than {value} {unit}, the limit {limit}");
+    Trouble::Limit(Error::new(ErrorKind::Limit, "load").detail(detail))
+}
+
+fn size(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null => 1,
+        ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+    }
+}
+
+/// Text that is not UTF-8 keeps what can be kept of it: an answer is shown, never compared.
+fn own(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.into()),
+    }
+}
+
+/// A value on its way into a statement, without a copy.
+struct Bound<'a>(&'a Value);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Real(number) => ValueRef::Real(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}

@@ -1,0 +1,381 @@
+//! The watcher: one connection that is asked "has anybody committed?", and what follows from it.
+//!
+//! It decides; `feed` gives it a thread and a lock. **Invariant**: a moment is confirmed only when
+//! the database answered after it; whatever cannot be asked is not confirmed, and a connection that
+//! was opened anew begins a new life of the timeline, because its numbers mean nothing to the old.
+//!
+//! How it is asked depends on the journal:
+//!
+//! - **WAL**: `PRAGMA data_version`, 2-5 us, takes no lock that stops a writer. A commit is visible
+//!   to every later load exactly when it moves the number.
+//! - **Rollback journal**: asking SQLite takes the shared lock from the application each time, so
+//!   only the header is looked at until it moves. What a moved header means is uncertain:
+//!   1. A writer has written page 1 with its new counter and not yet deleted its journal. The header
+//!      has moved, the commit is not visible, and a load of the old rows can not begin (the writer
+//!      holds the file), but one that began before may still end.
+//!   2. The watcher sees the counter move: everything counts as touched, nothing is confirmed.
+//!   3. The writer dies. The next connection that may write finds the journal and rolls back: the
+//!      counter is what it was before 1.
+//!   4. Another writer commits: the counter is what it was in 2, with other rows. Whoever had taken
+//!      2 for a commit would see no difference now.
+//!
+//!   So after 2 the watcher is *unsettled* until it has read under a lock of its own, which no
+//!   writer's exclusive lock and no hot journal allows; only that header is compared with later.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use larder_core::{
+    Change, Clock, Dependency, Epoch, Error, ErrorKind, Moment, Position,
+    feed::{Doubt, FeedSink},
+    safeguard::Safeguard,
+};
+use rusqlite::Connection;
+
+use crate::{
+    connection::{self, Opened, data_version, in_snapshot, schema_version},
+    error::is_busy,
+    header::Header,
+    knowledge::{Coverage, Knowledge, UNWATCHED},
+    log::{self, Cursor},
+    origin::Track,
+    track::tracked::{Absent, Tracked},
+};
+
+/// Rows of the log read at once. A load beside the changes is measured against the end of a batch,
+/// so a larger one costs precision, a smaller one more calls.
+const BATCH: usize = 512;
+
+/// Batches delivered one by one; a larger backlog is answered by forgetting everything, which takes
+/// no longer however long it is.
+const BATCHES_MAX: usize = 64;
+
+/// How long the watcher itself waits for a lock. It is asked again soon, so: hardly.
+const BUSY: Duration = Duration::from_millis(1);
+
+/// Watches one database.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    path: PathBuf,
+    clock: Clock,
+    track: Track,
+    knowledge: Arc<Knowledge>,
+    sink: Option<Arc<dyn FeedSink>>,
+    connected: Option<Connected>,
+    /// The file that was watched last, to tell a replaced one from one that could not be asked.
+    last_file: Option<crate::identity::Identity>,
+    position: Position,
+    /// Everything that was visible before this is known.
+    confirmed: Moment,
+}
+
+#[derive(Debug)]
+struct Connected {
+    opened: Opened,
+    /// The header under a lock of ours, and nothing has moved since.
+    settled: Option<Header>,
+    /// The header as it was seen last, under a lock or not.
+    seen: Option<Header>,
+    data_version: i64,
+    schema_version: i64,
+    cursor: Option<Cursor>,
+}
+
+/// What one read transaction of the watcher found.
+struct Look {
+    header: Option<Header>,
+    data_version: i64,
+    schema_version: i64,
+}
+
+/// Why a probe ended early.
+enum Stop {
+    Driver(rusqlite::Error),
+    Error(Error),
+    /// Continuity is lost: connect again and say why.
+    Doubt(Doubt),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl Watcher {
+    pub(crate) fn new(
+        path: PathBuf,
+        clock: Clock,
+        track: Track,
+        knowledge: Arc<Knowledge>,
+    ) -> Self {
+        Self {
+            path,
+            clock,
+            track,
+            knowledge,
+            sink: None,
+            connected: None,
+            last_file: None,
+            position: Position::START,
+            confirmed: Moment::EARLIEST,
+        }
+    }
+
+    /// Delivers to `sink` from now on, or to nobody.
+    pub(crate) fn deliver_to(&mut self, sink: Option<Arc<dyn FeedSink>>) {
+        self.sink = sink;
+        self.connected = None;
+        self.last_file = None;
+        self.confirmed = Moment::EARLIEST;
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// Everything that was visible before this is known.
+    pub(crate) fn confirmed(&self) -> Moment {
+        self.confirmed
+    }
+
+    /// Asks the database once.
+    ///
+    /// # Errors
+    /// Whatever keeps the database from answering; then nothing was confirmed.
+    ///
+    /// # Cost
+    /// Nothing changed: a `stat`, a `pread` and, in WAL mode, `data_version`: 3-6 us.
+    pub(crate) fn probe(&mut self) -> Result<(), Error> {
+        let Some(sink) = self.sink.clone() else {
+            return Err(Error::new(ErrorKind::Closed, "watch").subject(self.subject()));
+        };
+        // Before anything is read: what was visible before this is seen by what follows.
+        let moment = self.clock.now();
+        let result = match self.connected.take() {
+            None => self.connect(&*sink, Doubt::Started),
+            Some(mut connected) => match self.look(&mut connected, &*sink) {
+                Ok(()) => {
+                    self.connected = Some(connected);
+                    Ok(())
+                }
+                Err(Stop::Doubt(doubt)) => self.connect(&*sink, doubt),
+                Err(Stop::Driver(error)) => {
+                    if is_busy(&error) {
+                        self.connected = Some(connected);
+                    }
+                    Err(connection::failed(&self.path, &error))
+                }
+                Err(Stop::Error(error)) => Err(error),
+            },
+        };
+        result?;
+        self.confirmed = moment;
+        sink.confirmed(self.knowledge.timeline(), self.position, moment);
+        Ok(())
+    }
+
+    fn subject(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Opens the file and begins a new life of the timeline where it stands.
+    fn connect(&mut self, sink: &dyn FeedSink, doubt: Doubt) -> Result<(), Error> {
+        let opened = connection::open(&self.path, BUSY)?;
+        let begun = in_snapshot(&opened.connection, |connection| {
+            let look = Look::take(connection, &opened)?;
+            let (coverage, cursor) = self.coverage(connection, doubt, look.schema_version)?;
+            Ok((look, coverage, cursor))
+        });
+        let (look, coverage, cursor) = match begun {
+            Ok(begun) => begun,
+            Err(Stop::Driver(error)) => return Err(connection::failed(&self.path, &error)),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Doubt(doubt)) => {
+                return Err(Error::new(ErrorKind::Unavailable, "watch")
+                    .subject(self.subject())
+                    .detail(doubt.to_string()));
+            }
+        };
+        let lost = match &coverage {
+            Coverage::Rows(tracked) => !tracked.broken.is_empty(),
+            Coverage::Database | Coverage::Nothing => self.track == Track::Rows,
+        };
+        let doubt = match self.last_file {
+            Some(file) if file != opened.identity => Doubt::Replaced,
+            _ if lost && doubt == Doubt::SchemaChanged => Doubt::TrackingLost,
+            _ => doubt,
+        };
+        self.last_file = Some(opened.identity);
+        self.connected = Some(Connected {
+            opened,
+            settled: look.header,
+            seen: look.header,
+            data_version: look.data_version,
+            schema_version: look.schema_version,
+            cursor,
+        });
+        self.restart(sink, coverage, cursor, doubt)
+    }
+
+    fn restart(
+        &mut self,
+        sink: &dyn FeedSink,
+        coverage: Coverage,
+        cursor: Option<Cursor>,
+        doubt: Doubt,
+    ) -> Result<(), Error> {
+        let epoch = Epoch(getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "draw a random number").detail(error.to_string())
+        })?);
+        if doubt != Doubt::Started {
+            tracing::info!(origin = %self.knowledge.timeline(), %doubt, "everything is a miss");
+        }
+        self.position = Position(cursor.map_or(0, |cursor| log::position(cursor.seq)));
+        self.knowledge.change(|view| {
+            view.epoch = Some(epoch);
+            view.coverage = coverage;
+            view.extra = 0;
+        });
+        sink.restarted(self.knowledge.timeline(), epoch, self.position, doubt);
+        Ok(())
+    }
+
+    /// What can be watched under the schema as it stands, and where the log ends.
+    fn coverage(
+        &self,
+        connection: &Connection,
+        doubt: Doubt,
+        schema_version: i64,
+    ) -> Result<(Coverage, Option<Cursor>), Stop> {
+        if self.track != Track::Rows {
+            return Ok((Coverage::Database, None));
+        }
+        if doubt == Doubt::SchemaChanged
+            && Safeguard::TriggersVerified.is_off()
+            && let Coverage::Rows(tracked) = self.knowledge.view().coverage
+        {
+            let mut unverified = (*tracked).clone();
+            unverified.schema_version = schema_version;
+            return Ok((Coverage::Rows(Arc::new(unverified)), Some(log::end(connection)?)));
+        }
+        let origin = self.knowledge.timeline();
+        match Tracked::read(connection) {
+            Ok(tracked) => {
+                for why in &tracked.broken {
+                    tracing::error!(%origin, %why, "a table is not tracked any more; any change \
+                        drops what was read from it until `larder track` is run again");
+                }
+                let cursor = log::end(connection)?;
+                Ok((Coverage::Rows(Arc::new(tracked)), Some(cursor)))
+            }
+            Err(Absent::Unknown(error)) => Err(Stop::Driver(error)),
+            Err(Absent::NotInstalled) => {
+                tracing::error!(%origin, "rows are to be tracked and no triggers are installed; \
+                    any change drops everything until `larder track` is run");
+                Ok((Coverage::Database, None))
+            }
+            Err(Absent::Broken(why)) => {
+                tracing::error!(%origin, %why, "the change log cannot be trusted; any change \
+                    drops everything until `larder track` is run again");
+                Ok((Coverage::Database, None))
+            }
+        }
+    }
+
+    /// Looks whether anything moved, and delivers what did.
+    fn look(&mut self, connected: &mut Connected, sink: &dyn FeedSink) -> Result<(), Stop> {
+        let unreadable = |error: std::io::Error| {
+            let error = Error::new(ErrorKind::Unavailable, "watch").detail(error.to_string());
+            Stop::Error(error.subject(self.path.display().to_string()))
+        };
+        if !connected.opened.identity.is_at(&self.path).map_err(unreadable)? {
+            return Err(Stop::Doubt(Doubt::Replaced));
+        }
+        let header = connected.opened.header.read().map_err(unreadable)?;
+        let was_wal = connected.settled.is_some_and(|settled| settled.is_wal());
+        let moved = if was_wal && header.is_some_and(|header| header.is_wal()) {
+            data_version(&connected.opened.connection)? != connected.data_version
+        } else {
+            connected.settled.is_none() || connected.settled != header
+        };
+        if !moved || Safeguard::DataVersionRead.is_off() {
+            return Ok(());
+        }
+        let rows = matches!(self.knowledge.view().coverage, Coverage::Rows(_));
+        if !rows && !was_wal && connected.seen != header {
+            // What is in the header may not be committed yet, and may never be. Once it can be read
+            // under a lock nothing more has to be touched: nobody was confirmed up to here before.
+            self.touch(sink, Dependency::everything(self.knowledge.timeline().clone()));
+        }
+        connected.seen = header;
+        connected.settled = None;
+        in_snapshot(&connected.opened.connection, |connection| {
+            let look = Look::take(connection, &connected.opened)?;
+            if look.schema_version != connected.schema_version {
+                return Err(Stop::Doubt(Doubt::SchemaChanged));
+            }
+            if rows {
+                connected.cursor = self.read_log(connection, connected.cursor, sink)?;
+            } else if was_wal {
+                self.touch(sink, Dependency::everything(self.knowledge.timeline().clone()));
+            }
+            connected.settled = look.header;
+            connected.seen = look.header;
+            connected.data_version = look.data_version;
+            Ok(())
+        })
+    }
+
+    /// Delivers the rows after `cursor`. Call it inside a read transaction.
+    fn read_log(
+        &mut self,
+        connection: &Connection,
+        cursor: Option<Cursor>,
+        sink: &dyn FeedSink,
+    ) -> Result<Option<Cursor>, Stop> {
+        let view = self.knowledge.view();
+        let (Some(mut cursor), Coverage::Rows(tracked)) = (cursor, &view.coverage) else {
+            return Err(Stop::Doubt(Doubt::TrackingLost));
+        };
+        if !log::continues(connection, cursor)? {
+            return Err(Stop::Doubt(Doubt::LogBroken));
+        }
+        let timeline = self.knowledge.timeline().clone();
+        for number in 0.. {
+            let batch = log::read(connection, &timeline, tracked, cursor, BATCH)?
+                .ok_or(Stop::Doubt(Doubt::Undecodable))?;
+            if batch.changes.is_empty() {
+                break;
+            }
+            if number == BATCHES_MAX {
+                return Err(Stop::Doubt(Doubt::Overflow));
+            }
+            cursor = batch.end;
+            self.position = Position(log::position(cursor.seq).saturating_add(view.extra));
+            sink.received(&timeline, self.position, &batch.changes);
+        }
+        if self.knowledge.reads_unwatched() {
+            self.knowledge.change(|view| view.extra += 1);
+            self.touch(sink, Dependency::table(timeline, UNWATCHED));
+        }
+        Ok(Some(cursor))
+    }
+
+    fn touch(&mut self, sink: &dyn FeedSink, dependency: Dependency) {
+        self.position = self.position.next();
+        sink.received(self.knowledge.timeline(), self.position, &[Change::Touch(dependency)]);
+    }
+}
+
+impl Look {
+    /// Reads what later looks are compared with; the first read begins the snapshot, and in
+    /// rollback-journal mode takes the lock under which the header is read.
+    fn take(connection: &Connection, opened: &Opened) -> Result<Self, Stop> {
+        let schema_version = schema_version(connection)?;
+        let data_version = data_version(connection)?;
+        let header = opened.header.read().map_err(|error| {
+            Stop::Error(Error::new(ErrorKind::Unavailable, "watch").detail(error.to_string()))
+        })?;
+        Ok(Self { header, data_version, schema_version })
+    }
+}

@@ -1,0 +1,17 @@
+//! The SQLite origin and feed against real files.
+//!
+//! - `place`: a database in a directory of its own, a sink that remembers, a writer in another
+//!   process.
+//! - `load`: statements, limits, deadlines, errors.
+//! - `database`: `database` mode in both journals.
+//! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
+//! - `complete`: every way to change a row, against the triggers that must see it.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod complete;
+mod database;
+mod load;
+mod place;
+mod rows;

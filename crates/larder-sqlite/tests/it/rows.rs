@@ -1,0 +1,1 @@
+//! The log, its triggers, and what happens when they go.
