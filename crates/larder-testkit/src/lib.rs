@@ -18,3 +18,5 @@ pub mod wait;
 pub mod sim;
 
 pub mod conformance;
+
+pub mod history;

@@ -1,0 +1,132 @@
+//! The writes of a run, arranged so that each read is judged in logarithmic time.
+//!
+//! **Invariant**: nothing here depends on the order in which the notes were taken.
+
+use std::collections::HashMap;
+
+use super::{Loaded, Micros, Outcome, Read, Written};
+use crate::conformance::Ask;
+
+/// Everything that was written, by row and by time.
+pub(super) struct Index<'a> {
+    rows: HashMap<i64, Row<'a>>,
+    /// Ends of commits that concern an answer, sorted.
+    commits: HashMap<Ask, Vec<Micros>>,
+    /// When transactions were open: disjoint, sorted.
+    open: Vec<(Micros, Micros)>,
+}
+
+/// The commits of one row.
+#[derive(Default)]
+struct Row<'a> {
+    /// By version.
+    versions: Vec<&'a Written>,
+    /// By end, each with the commit of the highest version among those that ended until then.
+    acknowledged: Vec<(Micros, &'a Written)>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn new(written: &'a [Written]) -> Self {
+        let mut rows: HashMap<i64, Row<'a>> = HashMap::new();
+        for commit in written.iter().filter(|write| write.outcome == Outcome::Committed) {
+            rows.entry(commit.row).or_default().versions.push(commit);
+        }
+        let mut commits: HashMap<Ask, Vec<Micros>> = HashMap::new();
+        for (id, row) in &mut rows {
+            row.arrange();
+            let mut before = None;
+            for commit in &row.versions {
+                let buckets = [before, commit.bucket];
+                let asks = buckets.into_iter().flatten().map(Ask::Bucket).chain([Ask::Row(*id)]);
+                for ask in asks {
+                    commits.entry(ask).or_default().push(commit.ended);
+                }
+                before = commit.bucket;
+            }
+        }
+        commits.values_mut().for_each(|ends| ends.sort_unstable());
+        let open = union(written.iter().map(|write| (write.began, write.ended)).collect());
+        Self { rows, commits, open }
+    }
+
+    /// The newest commit of each row that a fresh answer must reflect.
+    pub(super) fn required(&self, includes: Micros) -> impl Iterator<Item = &'a Written> {
+        self.rows.values().filter_map(move |row| row.required(includes))
+    }
+
+    /// The newest commit of `row` that a fresh answer must reflect.
+    pub(super) fn required_of(&self, row: i64, includes: Micros) -> Option<&'a Written> {
+        self.rows.get(&row)?.required(includes)
+    }
+
+    /// The commit that made this version of the row.
+    pub(super) fn made(&self, row: i64, version: u64) -> Option<&'a Written> {
+        let versions = &self.rows.get(&row)?.versions;
+        let place = versions.binary_search_by_key(&version, |commit| commit.version).ok()?;
+        versions.get(place).copied()
+    }
+
+    /// Whether an answer may lack the row: some commit from `required` on, begun before `until`,
+    /// left it outside.
+    pub(super) fn may_lack(&self, ask: Ask, required: &Written, until: Micros) -> bool {
+        let Some(row) = self.rows.get(&required.row) else { return true };
+        row.versions
+            .iter()
+            .skip_while(|commit| commit.version < required.version)
+            .any(|commit| commit.began <= until && !belongs(ask, commit))
+    }
+
+    /// Whether a commit that concerns the read ended at most `within` before it began.
+    pub(super) fn is_close(&self, read: &Read, within: Micros) -> bool {
+        let Some(ends) = self.commits.get(&read.ask) else { return false };
+        let after = ends.partition_point(|end| *end <= read.began);
+        let last = after.checked_sub(1).and_then(|place| ends.get(place));
+        last.is_some_and(|end| read.began - end <= within)
+    }
+
+    /// Whether any transaction was open at some time during the load.
+    pub(super) fn overlaps(&self, load: &Loaded) -> bool {
+        let after = self.open.partition_point(|(_, end)| *end < load.began);
+        self.open.get(after).is_some_and(|(begin, _)| *begin <= load.ended)
+    }
+}
+
+impl<'a> Row<'a> {
+    fn arrange(&mut self) {
+        self.versions.sort_unstable_by_key(|commit| commit.version);
+        let mut by_end = self.versions.clone();
+        by_end.sort_unstable_by_key(|commit| commit.ended);
+        let mut newest: Option<&'a Written> = None;
+        for commit in by_end {
+            let best = newest.filter(|best| commit.version < best.version).unwrap_or(commit);
+            newest = Some(best);
+            self.acknowledged.push((commit.ended, best));
+        }
+    }
+
+    fn required(&self, includes: Micros) -> Option<&'a Written> {
+        let after = self.acknowledged.partition_point(|(end, _)| *end < includes);
+        let (_, newest) = self.acknowledged.get(after.checked_sub(1)?)?;
+        Some(newest)
+    }
+}
+
+/// Whether the row as `commit` left it belongs to the answer.
+pub(super) fn belongs(ask: Ask, commit: &Written) -> bool {
+    match ask {
+        Ask::Row(id) => commit.row == id && commit.bucket.is_some(),
+        Ask::Bucket(bucket) => commit.bucket == Some(bucket),
+    }
+}
+
+fn union(mut spans: Vec<(Micros, Micros)>) -> Vec<(Micros, Micros)> {
+    spans.sort_unstable();
+    let mut joined: Vec<(Micros, Micros)> = Vec::new();
+    for (begin, end) in spans {
+        match joined.last_mut() {
+            Some((_, last)) if begin <= *last => *last = end.max(*last),
+            _ => joined.push((begin, end)),
+        }
+    }
+    joined
+}
