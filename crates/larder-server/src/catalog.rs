@@ -1,0 +1,162 @@
+//! The catalog: every origin, opened, and every resource with its region of the cache.
+//!
+//! Built once at start from the configuration. **Invariant**: a resource in the catalog can be
+//! asked; whatever is wrong with its statement was refused when the catalog was built.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::HeaderValue;
+use larder::{Cache, Clock, Error, MemoryLimit, Region};
+
+use crate::{
+    body::Body,
+    config::{Config, ConfigError, Lifetime, Resource as Settings},
+    histogram::Histogram,
+    origin::{Origin, Question},
+    parameters::{Key, Parameter},
+};
+
+/// One resource.
+#[derive(Debug)]
+pub struct Resource {
+    /// The name in the URL.
+    pub name: String,
+    /// Its place in the catalog.
+    pub place: usize,
+    /// What the query of a URL must hold.
+    pub params: Arc<[Parameter]>,
+    /// Its entries.
+    pub region: Region<Key, Body, Error>,
+    /// The value of `Cache-Control`.
+    pub cache_control: HeaderValue,
+    /// How long a value is fresh.
+    pub ttl: Option<std::time::Duration>,
+    /// The tables its statement reads.
+    pub reads: Vec<String>,
+    /// How long hits take.
+    pub hit_seconds: Histogram,
+    /// How long all other answers take.
+    pub miss_seconds: Histogram,
+}
+
+/// Origins and resources.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The origins, by name.
+    pub origins: Vec<Origin>,
+    /// The resources, by place.
+    pub resources: Vec<Resource>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Catalog {
+    /// Opens the origins, prepares the statements, and builds the cache over them.
+    pub fn build(config: &Config, clock: &Clock) -> Result<(Cache, Self), ConfigError> {
+        let mut origins = Vec::new();
+        for (name, settings) in &config.origins {
+            let at = |error| failed(&format!("origin.{name}"), &error);
+            origins.push(Origin::open(name, settings, clock).map_err(at)?);
+        }
+        let questions = questions(config, &origins)?;
+        let mut builder = Cache::builder()
+            .memory(MemoryLimit::bytes(config.cache.memory_bytes as u64))
+            .clock(clock.clone())
+            .max_loads(config.cache.loads, config.cache.loads_waiting);
+        for feed in origins.iter().filter_map(Origin::feed) {
+            builder = builder.feed(feed);
+        }
+        let cache = builder.build().map_err(|error| failed("cache", &error))?;
+        let mut catalog = Self { origins, resources: Vec::new(), by_name: HashMap::new() };
+        for (place, (name, settings, question)) in questions.into_iter().enumerate() {
+            let resource = resource(&cache, place, name, settings, question)
+                .map_err(|error| failed(&format!("resource.{name}"), &error))?;
+            catalog.by_name.insert(name.to_owned(), place);
+            catalog.resources.push(resource);
+        }
+        Ok((cache, catalog))
+    }
+
+    /// The resource of that name.
+    #[inline]
+    pub fn resource(&self, name: &str) -> Option<&Resource> {
+        self.by_name.get(name).and_then(|place| self.resources.get(*place))
+    }
+
+    /// The origin of that name.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.origins.iter().find(|origin| origin.name == name)
+    }
+}
+
+/// The prepared statement of every resource, in the order of their names.
+pub(crate) fn questions<'a>(
+    config: &'a Config,
+    origins: &[Origin],
+) -> Result<Vec<(&'a str, &'a Settings, Question)>, ConfigError> {
+    let mut questions = Vec::new();
+    for (name, settings) in &config.resources {
+        let place = format!("resource.{name}.sql");
+        let origin = origins.iter().find(|origin| origin.name == settings.origin);
+        let origin = origin.ok_or_else(|| ConfigError::new(&*place, "its origin is missing"))?;
+        let question = origin.prepare(settings).map_err(|error| failed(&place, &error))?;
+        questions.push((&**name, settings, question));
+    }
+    Ok(questions)
+}
+
+fn resource(
+    cache: &Cache,
+    place: usize,
+    name: &str,
+    settings: &Settings,
+    question: Question,
+) -> Result<Resource, Error> {
+    let params = question.params().clone();
+    let reads = question.reads();
+    let is_tracked = question.is_tracked();
+    let builder = cache.region_weighed::<Key, Body>(name, Body::heap_bytes);
+    let builder = match settings.ttl {
+        Lifetime::For(span) => builder.ttl(span.0),
+        Lifetime::Never => builder.never_expires(),
+    };
+    let builder = builder
+        .stale_while_revalidate(settings.stale_while_revalidate)
+        .stale_if_error(settings.stale_if_error)
+        .max_staleness(settings.max_staleness)
+        .load_timeout(settings.load_timeout)
+        .sample(settings.sample.into(), |a: &Body, b: &Body| a.etag == b.etag)
+        .loader(move |key: Key, load| {
+            let question = question.clone();
+            async move { question.ask(&key, &load).await }
+        });
+    let region = match is_tracked {
+        true => builder.build()?,
+        false => (*builder.build_untracked()?).clone(),
+    };
+    let invalid = |_| Error::new(larder::ErrorKind::Config, "build the resource");
+    Ok(Resource {
+        name: name.to_owned(),
+        place,
+        params,
+        region,
+        cache_control: HeaderValue::from_str(&settings.downstream).map_err(invalid)?,
+        ttl: match settings.ttl {
+            Lifetime::For(span) => Some(span.0),
+            Lifetime::Never => None,
+        },
+        reads,
+        hit_seconds: Histogram::default(),
+        miss_seconds: Histogram::default(),
+    })
+}
+
+/// The error with all its causes: whoever starts the server may read them.
+pub(crate) fn failed(place: &str, error: &Error) -> ConfigError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    ConfigError::new(place, text)
+}

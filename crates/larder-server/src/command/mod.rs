@@ -1,0 +1,80 @@
+//! The commands: one file each, and how their errors become an exit code.
+//!
+//! **Invariant**: an error is printed once, here, with all its causes, and says what to do.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use crate::{
+    cli::{Command, ConfigFile},
+    config::{Config, ConfigError, Inputs},
+    exit::Exit,
+    serve::StartError,
+};
+
+pub mod serve;
+
+pub mod check;
+
+pub mod track;
+
+pub mod status;
+
+pub mod token;
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "larder.toml";
+
+/// Does what was asked.
+pub fn run(command: Command) -> Exit {
+    let done = match command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => crate::demo::run(arguments),
+        Command::Track(arguments) => track::run(&arguments),
+        Command::Untrack(arguments) => track::run_untrack(&arguments),
+        Command::CheckConfig(arguments) => check::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Token => token::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {}", with_causes(&error));
+        match error.downcast_ref::<StartError>() {
+            Some(StartError::Config(_)) => Exit::Config,
+            Some(StartError::Listen(..)) => Exit::Failed,
+            None if error.is::<ConfigError>() => Exit::Config,
+            None => Exit::Failed,
+        }
+    })
+}
+
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        write!(text, "\n  because: {cause}").expect("writing to a string cannot fail");
+    }
+    text
+}
+
+/// Reads the configuration that the command line and the environment name.
+pub(crate) fn load(
+    file: &ConfigFile,
+    listen: Option<std::net::SocketAddr>,
+) -> Result<Config, ConfigError> {
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let value_of = |wanted: &str| variables.iter().find(|(name, _)| name == wanted);
+    let named = file.config.clone();
+    let named = named.or_else(|| value_of("LARDER_CONFIG").map(|(_, path)| PathBuf::from(path)));
+    let file = match named {
+        Some(path) => Some(path),
+        None if std::path::Path::new(DEFAULT_FILE).exists() => Some(DEFAULT_FILE.into()),
+        // Everything can come from the environment, as in a container.
+        None if variables.iter().any(|(name, _)| name.starts_with("LARDER_ORIGIN__")) => None,
+        None => {
+            let problem = "there is no such file here. Name one with --config, or run `larder demo` \
+                           to see one at work";
+            return Err(ConfigError::new(DEFAULT_FILE, problem));
+        }
+    };
+    Config::load(Inputs { file, variables, listen })
+}

@@ -1,0 +1,63 @@
+//! The larder server: `larder serve` keeps answers from a real database fast, and fresh by itself.
+//!
+//! A resource is one SQL statement with typed parameters. The first request loads its rows and
+//! encodes them once; later requests get the same bytes until a row they were built from changes.
+//! Everything that decides about freshness is in the crates below; only this one knows HTTP.
+//!
+//! Reading order:
+//!
+//! 1. [`cli`] and [`command`]: what can be typed.
+//! 2. [`config`]: from file, environment and flags to settings with their source.
+//! 3. [`serve`], [`listen`], [`shutdown`]: the life of the server; [`server`] is its state.
+//! 4. [`route`]: which request goes where; `route/resource.rs` is the hot path.
+//! 5. [`guard`], [`auth`], [`position`], [`empties`]: what keeps others out.
+//! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
+//! 7. [`demo`]: the music shop.
+
+pub mod cli;
+
+pub mod command;
+
+pub mod exit;
+
+pub mod log;
+
+pub mod config;
+
+pub mod serve;
+
+pub mod listen;
+
+pub mod shutdown;
+
+pub mod server;
+
+pub mod phase;
+
+pub mod route;
+
+pub mod problem;
+
+pub mod guard;
+
+pub mod auth;
+
+pub mod secret;
+
+pub mod position;
+
+pub mod empties;
+
+pub mod catalog;
+
+pub mod origin;
+
+pub mod parameters;
+
+pub mod body;
+
+pub mod cache_status;
+
+pub mod histogram;
+
+pub mod demo;

@@ -1,0 +1,280 @@
+//! An origin as the server uses it: opened, checked, and asked for prepared bodies.
+//!
+//! The only file on the serving side that knows which backend an origin has. **Invariant**: an
+//! origin that cannot be tracked as configured is still served correctly, and says so.
+
+use std::{sync::Arc, time::Duration};
+
+use larder::{
+    Clock, Dependency, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp, Value,
+};
+use larder_sqlite::{
+    NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
+    analysis::{Operand, Rows, Schema, Table},
+};
+
+use crate::{
+    body::Body,
+    config::{self, Kind, Tracking},
+    parameters::{Key, Parameter},
+};
+
+/// An open origin.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its name, which is also that of its timeline.
+    pub name: String,
+    /// How its changes are noticed.
+    pub track: Tracking,
+    backend: Arc<SqliteOrigin>,
+}
+
+/// Something an operator should know about an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether something is worse than it could be; else it is just good to know.
+    pub matters: bool,
+    /// What it is and what to do about it.
+    pub text: String,
+}
+
+/// The tables of an origin at one moment.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    origin: String,
+    schema: Arc<Schema>,
+}
+
+/// A statement of a resource with its limits, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    backend: Arc<SqliteOrigin>,
+    statement: Arc<Statement>,
+    track: Tracking,
+    params: Arc<[Parameter]>,
+    deadline: Duration,
+    rows_max: usize,
+    bytes_max: usize,
+    lives_at_most: Option<Duration>,
+}
+
+impl Origin {
+    /// Opens the origin; nothing is watched yet.
+    pub fn open(name: &str, settings: &config::Origin, clock: &Clock) -> Result<Self, Error> {
+        let track = match settings.track {
+            Tracking::Rows => Track::Rows,
+            Tracking::Database => Track::Database,
+            Tracking::None => Track::None,
+        };
+        let backend = SqliteOrigin::open(OriginOptions {
+            name: name.into(),
+            path: settings.path.clone(),
+            track,
+            clock: clock.clone(),
+            readers: settings.readers,
+            poll_interval: settings.poll_interval,
+        })?;
+        Ok(Self { name: name.to_owned(), track: settings.track, backend })
+    }
+
+    /// What reports its changes.
+    pub fn feed(&self) -> Option<Arc<dyn Feed>> {
+        self.backend.feed()
+    }
+
+    /// What an operator should know: missing triggers, waits for writers, and the like.
+    pub fn notices(&self) -> Vec<Notice> {
+        let shown = |notice: larder_sqlite::Notice| Notice {
+            matters: NoticeLevel::Info < notice.level,
+            text: notice.text,
+        };
+        self.backend.check().into_iter().map(shown).collect()
+    }
+
+    /// Prepares the statement of a resource, and refuses what cannot be cached.
+    pub fn prepare(&self, settings: &config::Resource) -> Result<Question, Error> {
+        let params: Vec<Param> = settings.params.iter().map(param).collect();
+        let statement = self.backend.prepare(&settings.sql, &params)?;
+        if let Some(why) = statement.time_dependent()
+            && settings.time_dependent.is_none()
+        {
+            return Err(Error::new(ErrorKind::Config, "prepare the statement").detail(format!(
+                "its result changes although no row does ({why}); say how old it may become with \
+                 time_dependent = \"60s\""
+            )));
+        }
+        let parameter =
+            |(name, kind): &(String, Kind)| Parameter { name: name.clone(), kind: *kind };
+        Ok(Question {
+            backend: self.backend.clone(),
+            statement,
+            track: self.track,
+            params: settings.params.iter().map(parameter).collect(),
+            deadline: settings.load_timeout,
+            rows_max: settings.result_rows,
+            bytes_max: settings.result_bytes,
+            lives_at_most: settings.time_dependent,
+        })
+    }
+
+    /// The names of its tables and columns as they are now, to say what changed.
+    ///
+    /// It reads the schema, so it blocks for about a millisecond.
+    pub fn tables(&self) -> Result<Tables, Error> {
+        Ok(Tables { origin: self.name.clone(), schema: self.backend.schema()? })
+    }
+}
+
+impl Tables {
+    /// Whether there is a table of that name.
+    pub fn has(&self, table: &str) -> bool {
+        self.schema.table(table).is_some()
+    }
+
+    /// A row as a dependency, its key brought to the types of the table.
+    pub fn id(&self, table: &str, key: Vec<Value>) -> Result<Dependency, String> {
+        let table = self.find(table)?;
+        let columns = &table.primary_key;
+        if columns.len() != key.len() || key.is_empty() {
+            return Err(format!(
+                "the primary key of {} is ({}), {} values were given",
+                table.name,
+                columns.join(", "),
+                key.len()
+            ));
+        }
+        let mut values = Vec::with_capacity(key.len());
+        for (column, value) in columns.iter().zip(key) {
+            values.push(self.converted(table, column, value)?);
+        }
+        Ok(Dependency::id(&*self.origin, table.name.clone(), values))
+    }
+
+    /// All rows with certain values as a dependency.
+    pub fn scope(&self, table: &str, terms: Vec<(String, Value)>) -> Result<Dependency, String> {
+        let table = self.find(table)?;
+        let mut found: Vec<(Arc<str>, Value)> = Vec::with_capacity(terms.len());
+        for (column, value) in terms {
+            let own = table.column(&column).map(|own| own.name.clone());
+            let shown: String = column.chars().take(64).collect();
+            let own = own.ok_or_else(|| format!("{} has no column `{shown}`", table.name))?;
+            let value = self.converted(table, &own, value)?;
+            found.push((own, value));
+        }
+        match found.is_empty() {
+            true => Err("a scope needs a column and its value; name the table instead".into()),
+            false => Ok(Dependency::scope(&*self.origin, table.name.clone(), found)),
+        }
+    }
+
+    /// A whole table as a dependency.
+    pub fn table(&self, table: &str) -> Result<Dependency, String> {
+        Ok(Dependency::table(&*self.origin, self.find(table)?.name.clone()))
+    }
+
+    fn find(&self, table: &str) -> Result<&Arc<Table>, String> {
+        self.schema.table(table).ok_or_else(|| {
+            let shown: String = table.chars().take(64).collect();
+            format!("the origin `{}` has no table `{shown}`", self.origin)
+        })
+    }
+
+    fn converted(&self, table: &Table, column: &str, value: Value) -> Result<Value, String> {
+        let given = value.type_name();
+        let converted = self.schema.convert(&table.name, column, value);
+        converted.map_err(|_| format!("a {given} cannot be found in {}.{column}", table.name))
+    }
+}
+
+fn param((name, kind): &(String, Kind)) -> Param {
+    let kind = match kind {
+        Kind::Integer => ParamKind::Integer,
+        Kind::Real => ParamKind::Real,
+        Kind::Text => ParamKind::Text,
+        Kind::Blob => ParamKind::Blob,
+    };
+    Param { name: name.clone(), kind }
+}
+
+impl Question {
+    /// Asks with the values of `key`, and tells `load` what the answer was built from.
+    pub async fn ask(&self, key: &Key, load: &Load) -> Result<Body, Error> {
+        let query = Query {
+            statement: self.statement.clone(),
+            params: key.to_vec(),
+            deadline: self.deadline,
+            max_rows: self.rows_max,
+            max_bytes: self.bytes_max,
+        };
+        if let Some(at_most) = self.lives_at_most {
+            load.expires_within(at_most);
+        }
+        let rows = match self.track {
+            Tracking::Rows | Tracking::Database => load.ask(&*self.backend, &query).await?,
+            // Nothing watches this origin, so there is no position to compare with.
+            Tracking::None => self.backend.load(&query, self.no_stamp()).await?.rows,
+        };
+        let body = Body::encode(&rows.columns, rows.rows.iter().map(Vec::as_slice));
+        if self.bytes_max < body.json.len() {
+            return Err(Error::new(ErrorKind::Limit, "encode the result").detail(format!(
+                "it has {} bytes, the limit is {}; raise result_size",
+                body.json.len(),
+                self.bytes_max
+            )));
+        }
+        Ok(body)
+    }
+
+    fn no_stamp(&self) -> Stamp {
+        let timeline = self.backend.timeline().clone();
+        Stamp { timeline, epoch: Epoch(0), as_of: Position::START }
+    }
+
+    /// The declared parameters.
+    pub fn params(&self) -> &Arc<[Parameter]> {
+        &self.params
+    }
+
+    /// Whether changes of the origin are noticed.
+    pub fn is_tracked(&self) -> bool {
+        self.track != Tracking::None
+    }
+
+    /// The statement, to plan what tracking it takes.
+    pub fn statement(&self) -> &Arc<Statement> {
+        &self.statement
+    }
+
+    /// The tables that the statement reads.
+    pub fn reads(&self) -> Vec<String> {
+        let analysis = self.statement.analysis();
+        analysis.tables.iter().map(|read| read.table.to_string()).collect()
+    }
+
+    /// What an answer depends on and why no less, for people.
+    pub fn described(&self) -> Vec<String> {
+        let analysis = self.statement.analysis();
+        let mut lines = Vec::new();
+        for read in &analysis.tables {
+            match &read.rows {
+                Rows::All(why) => lines.push(format!("every row of {}: {why}", read.table)),
+                Rows::Within(scopes) => {
+                    for scope in scopes {
+                        let terms = scope.terms.iter().map(|term| {
+                            let equals = match &term.equals {
+                                Operand::Parameter(name) => format!(":{name}"),
+                                Operand::Literal(value) => value.to_string(),
+                            };
+                            format!("{} = {equals}", term.column.name)
+                        });
+                        let terms: Vec<String> = terms.collect();
+                        lines.push(format!("rows of {} where {}", read.table, terms.join(" and ")));
+                    }
+                }
+            }
+        }
+        let untrackable = analysis.untrackable.iter();
+        lines.extend(untrackable.map(|what| format!("the whole database, because of {what}")));
+        lines
+    }
+}

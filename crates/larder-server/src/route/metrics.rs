@@ -1,0 +1,192 @@
+//! `GET /metrics` in the text format of Prometheus.
+//!
+//! Written by hand: counters are read when somebody asks, so nothing is counted twice. **Invariant**:
+//! the only labels are names from the configuration, statuses and fixed words; a key is never one.
+
+use std::fmt::{Display, Write as _};
+
+use http::Response;
+use larder::Stats;
+
+use crate::{
+    body::Reply,
+    catalog::Resource,
+    histogram::{BOUNDS_MICROS, Histogram},
+    server::Server,
+};
+
+pub(super) fn answer(server: &Server) -> Response<Reply> {
+    super::plain("text/plain; version=0.0.4; charset=utf-8", text(server))
+}
+
+/// One family of metrics for each counter of a region.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Stats) -> u64,
+}
+
+const FAMILIES: [Family; 14] = [
+    Family { name: "hits", help: "Reads answered from memory, fresh.", read: |s| s.hits },
+    Family { name: "stale_hits", help: "Reads answered stale.", read: |s| s.stale_hits },
+    Family { name: "misses", help: "Reads answered by a load.", read: |s| s.misses },
+    Family { name: "errors", help: "Reads answered with an error.", read: |s| s.errors },
+    Family { name: "loads", help: "Loads begun.", read: |s| s.loads },
+    Family { name: "load_errors", help: "Loads that failed.", read: |s| s.load_errors },
+    Family { name: "joined", help: "Misses that shared a running load.", read: |s| s.joined },
+    Family {
+        name: "second_flights",
+        help: "Misses for which the running load was too old.",
+        read: |s| s.second_flights,
+    },
+    Family {
+        name: "overtaken",
+        help: "Loads not stored because something changed meanwhile.",
+        read: |s| s.overtaken,
+    },
+    Family {
+        name: "too_large",
+        help: "Loads not stored because they exceed an entry's limit.",
+        read: |s| s.too_large,
+    },
+    Family { name: "overloaded", help: "Loads refused for lack of room.", read: |s| s.overloaded },
+    Family {
+        name: "revalidations",
+        help: "Loads behind a stale answer.",
+        read: |s| s.revalidations,
+    },
+    Family { name: "sampled", help: "Hits loaded again to compare.", read: |s| s.sampled },
+    Family {
+        name: "violations",
+        help: "Sampled hits that differed from the origin.",
+        read: |s| s.violations,
+    },
+];
+
+fn text(server: &Server) -> String {
+    let mut out = Page(String::with_capacity(8 * 1024));
+    let resources = &server.catalog.resources;
+    let stats: Vec<Stats> = resources.iter().map(|resource| resource.region.stats()).collect();
+    for Family { name, help, read } in FAMILIES {
+        let name = format!("larder_{name}_total");
+        out.family(&name, "counter", help);
+        for (resource, stats) in resources.iter().zip(&stats) {
+            out.sample(&name, &[("resource", &resource.name)], read(stats));
+        }
+    }
+    let name = "larder_load_seconds_total";
+    out.family(name, "counter", "Time spent in loads.");
+    for (resource, stats) in resources.iter().zip(&stats) {
+        let labels = [("resource", &*resource.name)];
+        out.sample(name, &labels, Seconds(stats.load_micros));
+    }
+    out.latency(resources);
+    out.cache(server);
+    out.timelines(server);
+    let name = "larder_http_responses_total";
+    out.family(name, "counter", "Answers by status.");
+    for (status, count) in server.answers.read() {
+        out.sample(name, &[("status", &status.to_string())], count);
+    }
+    out.family("larder_uptime_seconds", "gauge", "Time since the start.");
+    out.sample("larder_uptime_seconds", &[], server.uptime().as_secs());
+    out.0
+}
+
+struct Page(String);
+
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}")
+            .expect("writing to a string cannot fail");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if place == 0 { '{' } else { ',' });
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            write!(self.0, "{label}=\"{text}\"").expect("writing to a string cannot fail");
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        writeln!(self.0, " {value}").expect("writing to a string cannot fail");
+    }
+
+    fn latency(&mut self, resources: &[Resource]) {
+        let name = "larder_answer_seconds";
+        let help = "Time to an answer: all misses, and one in 64 hits.";
+        self.family(name, "histogram", help);
+        for resource in resources {
+            self.histogram(name, &resource.name, "hit", &resource.hit_seconds);
+            self.histogram(name, &resource.name, "miss", &resource.miss_seconds);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, resource: &str, way: &str, histogram: &Histogram) {
+        let seen = histogram.snapshot();
+        let bucket = format!("{name}_bucket");
+        let mut total = 0;
+        for (bound, count) in BOUNDS_MICROS.iter().zip(&seen.buckets) {
+            total += count;
+            let bound = Seconds(*bound).to_string();
+            let labels = [("resource", resource), ("way", way), ("le", &*bound)];
+            self.sample(&bucket, &labels, total);
+        }
+        let labels = [("resource", resource), ("way", way), ("le", "+Inf")];
+        self.sample(&bucket, &labels, seen.count());
+        let labels = [("resource", resource), ("way", way)];
+        self.sample(&format!("{name}_sum"), &labels, seen.sum.as_secs_f64());
+        self.sample(&format!("{name}_count"), &labels, seen.count());
+    }
+
+    fn cache(&mut self, server: &Server) {
+        let status = server.cache.status();
+        let stats = server.cache.stats();
+        let (empty_bytes, empty_entries) = server.empties.held();
+        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+            self.family(name, kind, help);
+            self.sample(name, &[], value);
+        };
+        one("larder_entries", "gauge", "Entries in memory.", status.entries);
+        one("larder_bytes", "gauge", "Bytes they count.", status.bytes);
+        one("larder_limit_bytes", "gauge", "Bytes they may count.", status.limit_bytes);
+        one("larder_links", "gauge", "Links from dependencies to entries.", status.links);
+        one("larder_loads_running", "gauge", "Loads that run.", status.loads_running as u64);
+        one("larder_empty_bytes", "gauge", "Bytes of empty results, at most.", empty_bytes as u64);
+        one("larder_empty_entries", "gauge", "Empty results, at most.", empty_entries as u64);
+        let help = "Entries dropped for lack of room.";
+        one("larder_evictions_total", "counter", help, status.evictions);
+        let help = "Entries that fell because something changed.";
+        one("larder_entries_invalidated_total", "counter", help, status.invalidated);
+        let help = "Explicit invalidations.";
+        one("larder_invalidations_total", "counter", help, stats.invalidations);
+        one("larder_changes_total", "counter", "Changes from origins.", stats.changes);
+        one("larder_restarts_total", "counter", "New epochs of timelines.", stats.restarts);
+    }
+
+    fn timelines(&mut self, server: &Server) {
+        let timelines = server.cache.status().timelines;
+        self.family("larder_timeline_position", "gauge", "Applied up to here.");
+        for timeline in &timelines {
+            let labels = [("timeline", &*timeline.name)];
+            self.sample("larder_timeline_position", &labels, timeline.applied.0);
+        }
+        self.family("larder_timeline_age_seconds", "gauge", "Age of what is known.");
+        for timeline in &timelines {
+            if let Some(age) = timeline.proven_age {
+                let labels = [("timeline", &*timeline.name)];
+                self.sample("larder_timeline_age_seconds", &labels, age.as_secs_f64());
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The routes: which request goes where, and what must hold before it gets there.
+//!
+//! Seven paths need no router; a table by hand keeps the path of a hit short and the order of the
+//! checks in one place. **Invariant**: nothing but health is reached without the right name and,
+//! where tokens are set, the right token.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    body::Reply,
+    config::Scope,
+    guard,
+    problem::{Code, Problem},
+    server::Server,
+};
+
+pub mod resource;
+
+mod failure;
+
+pub mod explain;
+
+pub mod invalidate;
+
+pub mod metrics;
+
+pub mod health;
+
+pub mod status;
+
+pub mod page;
+
+type Answer = Result<Response<Reply>, Problem>;
+
+/// Answers one request. It never fails: what goes wrong is an answer too.
+pub async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response<Reply> {
+    let number = server.answers.begin();
+    let (head, body) = request.into_parts();
+    let response = match route(&server, number, &head, body).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    server.answers.end(response.status());
+    response
+}
+
+async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> Answer {
+    let path = head.uri.path();
+    if path.starts_with("/health/") {
+        return health::answer(server, head);
+    }
+    let authority = server.hosts.check(&head.uri, &head.headers)?;
+    if let Some(rest) = path.strip_prefix("/v1/resources/") {
+        only_get(head)?;
+        server.auth.check(&head.headers, Scope::Read)?;
+        return match rest.strip_suffix("/explain") {
+            None => resource::answer(server, number, rest, head).await,
+            Some(name) => explain::answer(server, name, head),
+        };
+    }
+    match path {
+        "/v1/invalidate" => {
+            server.auth.check(&head.headers, Scope::Invalidate)?;
+            only(&Method::POST, "POST", head)?;
+            guard::check_change(authority, &head.headers)?;
+            invalidate::answer(server, body).await
+        }
+        "/metrics" | "/v1/status" | "/" | "/page.js" | "/page.css" => {
+            server.auth.check(&head.headers, Scope::Admin)?;
+            only_get(head)?;
+            Ok(match path {
+                "/metrics" => metrics::answer(server),
+                "/v1/status" => status::answer(server),
+                path => page::answer(server, path),
+            })
+        }
+        _ => {
+            server.auth.check(&head.headers, Scope::Read)?;
+            Err(Problem::new(Code::NotFound, "GET / lists what there is"))
+        }
+    }
+}
+
+fn only_get(head: &Parts) -> Result<(), Problem> {
+    match head.method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => only(&Method::GET, "GET, HEAD", head),
+    }
+}
+
+fn only(method: &Method, allowed: &'static str, head: &Parts) -> Result<(), Problem> {
+    match &head.method {
+        own if own == method => Ok(()),
+        _ => {
+            let detail = format!("use {allowed}");
+            Err(Problem::new(Code::MethodNotAllowed, detail).header("allow", allowed))
+        }
+    }
+}
+
+/// A response whose body is never stored by others.
+fn plain(media_type: &'static str, body: impl Into<Reply>) -> Response<Reply> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Reply> {
+    let mut response = plain("application/json", body.to_string());
+    *response.status_mut() = status;
+    response
+}

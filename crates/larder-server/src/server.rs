@@ -1,0 +1,146 @@
+//! The server's state: what every request sees.
+//!
+//! It holds no logic beyond putting itself together; the routes decide. **Invariant**: it is built
+//! whole before the first connection is accepted, and nothing in it is replaced later.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::StatusCode;
+use larder::{Cache, Clock, Moment};
+
+use crate::{
+    auth::Auth,
+    catalog::Catalog,
+    config::{Config, ConfigError},
+    empties::Empties,
+    guard::Hosts,
+    origin::Notice,
+    phase::Phase,
+    position::Positions,
+};
+
+/// What every request sees.
+#[derive(Debug)]
+pub struct Server {
+    /// The cache under all resources.
+    pub cache: Cache,
+    /// Origins and resources.
+    pub catalog: Arc<Catalog>,
+    /// Who may do what.
+    pub auth: Auth,
+    /// The names this server goes by.
+    pub hosts: Hosts,
+    /// Signs and checks positions.
+    pub positions: Positions,
+    /// The share of memory for empty results.
+    pub empties: Empties,
+    /// Starting, serving, or about to stop.
+    pub phase: Phase,
+    /// What was answered.
+    pub answers: Answers,
+    /// The configuration, for its limits and for whoever asks.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// When this was built.
+    pub started: Moment,
+    /// What an operator should know about each origin: its name and the notices.
+    pub notices: Vec<(String, Vec<Notice>)>,
+    /// Which hits are timed: those whose number has none of these bits.
+    timing_mask: u64,
+}
+
+/// How many of the hits are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// One in 64, because on some machines taking the time twice costs a tenth of a hit.
+    Sampled,
+    /// Every one, for the demo.
+    All,
+}
+
+/// Answers by status, and those under way.
+#[derive(Debug)]
+pub struct Answers {
+    by_status: Vec<AtomicU64>,
+    requests: AtomicU64,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let by_status = (0..600).map(|_| AtomicU64::new(0)).collect();
+        Self { by_status, requests: AtomicU64::new(0) }
+    }
+}
+
+impl Answers {
+    /// Counts a request; how many came before.
+    #[inline]
+    pub fn begin(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts an answer.
+    #[inline]
+    pub fn end(&self, status: StatusCode) {
+        if let Some(count) = self.by_status.get(usize::from(status.as_u16())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Status and number of answers with it, for those that occurred.
+    pub fn read(&self) -> Vec<(usize, u64)> {
+        let counts = self.by_status.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.enumerate().filter(|(_, count)| *count != 0).collect()
+    }
+}
+
+impl Server {
+    /// Puts the server together: opens the origins and starts to watch them.
+    ///
+    /// Must be called inside a tokio runtime.
+    pub fn build(config: Config, timing: Timing) -> Result<Arc<Self>, ConfigError> {
+        let clock = Clock::system();
+        let auth = Auth::new(&config)?;
+        let positions = Positions::new(config.server.position_key).map_err(|error| {
+            ConfigError::new("server.position_key", format!("no randomness: {error}"))
+        })?;
+        let (cache, catalog) = Catalog::build(&config, &clock)?;
+        let notices = catalog.origins.iter().map(|origin| (origin.name.clone(), origin.notices()));
+        Ok(Arc::new(Self {
+            notices: notices.collect(),
+            cache,
+            catalog: Arc::new(catalog),
+            auth,
+            hosts: Hosts::new(&config.server.hosts, config.server.listen),
+            positions,
+            empties: Empties::new(config.cache.empty_results_bytes),
+            phase: Phase::default(),
+            answers: Answers::default(),
+            started: clock.now(),
+            clock,
+            config,
+            timing_mask: match timing {
+                Timing::Sampled => 63,
+                Timing::All => 0,
+            },
+        }))
+    }
+
+    /// Whether the request of this number is timed even if it is a hit.
+    #[inline]
+    pub fn is_timed(&self, number: u64) -> bool {
+        number & self.timing_mask == 0
+    }
+
+    /// How long the server has been up.
+    pub fn uptime(&self) -> Duration {
+        self.clock.now().since(self.started)
+    }
+}
