@@ -74,8 +74,8 @@ pub struct Ledger {
 
 #[derive(Clone, Debug)]
 pub enum Said {
-    Received(Position, Vec<Change>),
-    Confirmed(Position),
+    Received(Vec<Change>),
+    Confirmed,
     Restarted(Doubt),
 }
 
@@ -105,14 +105,14 @@ impl Ledger {
     pub fn changes(&self) -> Vec<Change> {
         let said = self.said();
         let changes = said.into_iter().filter_map(|said| match said {
-            Said::Received(_, changes) => Some(changes),
+            Said::Received(changes) => Some(changes),
             _ => None,
         });
         changes.flatten().collect()
     }
 
     pub fn confirmed(&self) -> usize {
-        self.said().iter().filter(|said| matches!(said, Said::Confirmed(..))).count()
+        self.said().iter().filter(|said| matches!(said, Said::Confirmed)).count()
     }
 
     pub fn stamp(&self) -> Stamp {
@@ -136,14 +136,14 @@ impl FeedSink for Ledger {
         let mut state = self.state.lock();
         assert!(state.1.applied() < position, "positions grow");
         state.1.apply(position, changes);
-        state.0.push(Said::Received(position, changes.to_vec()));
+        state.0.push(Said::Received(changes.to_vec()));
     }
 
     fn confirmed(&self, timeline: &str, position: Position, _: Moment) {
         assert_eq!(timeline, NAME);
         let mut state = self.state.lock();
         state.1.confirm(position);
-        state.0.push(Said::Confirmed(position));
+        state.0.push(Said::Confirmed);
     }
 
     fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
