@@ -246,7 +246,7 @@ impl FeedSink for Node {
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
         let touched = knowledge.history.apply(position, changes);
-        let what = format!("{} changes of {}", changes.len(), timeline.name).into();
+        let what = in_words(changes).into();
         let cause = Cause { timeline: timeline.name.clone(), position, what };
         self.counters.changes.add(changes.len());
         if touched.everything {
@@ -297,6 +297,34 @@ impl fmt::Debug for Node {
         let names: Vec<&Name> = self.timelines.iter().map(|timeline| &timeline.name).collect();
         f.debug_struct("Node").field("timelines", &names).finish_non_exhaustive()
     }
+}
+
+/// A batch of changes for people: the first few, and how many more.
+fn in_words(changes: &[Change]) -> String {
+    const SHOWN: usize = 3;
+    let mut words = String::new();
+    for change in changes.iter().take(SHOWN) {
+        if !words.is_empty() {
+            words.push_str(", ");
+        }
+        match change {
+            Change::Touch(dependency) => words.push_str(&dependency.to_string()),
+            Change::Row(row) => {
+                let verb = match (&row.old, &row.new) {
+                    (None, Some(_)) => "insert into",
+                    (Some(_), None) => "delete from",
+                    (Some(_), Some(_)) | (None, None) => "update of",
+                };
+                words.push_str(verb);
+                words.push(' ');
+                words.push_str(&row.table);
+            }
+        }
+    }
+    if SHOWN < changes.len() {
+        words.push_str(&format!(" and {} more", changes.len() - SHOWN));
+    }
+    words
 }
 
 /// The links under which an explicit invalidation finds its entries.
