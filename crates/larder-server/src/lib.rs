@@ -22,6 +22,8 @@ pub mod exit;
 
 pub mod log;
 
+pub mod say;
+
 pub mod config;
 
 pub mod serve;

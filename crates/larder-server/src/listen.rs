@@ -24,7 +24,8 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait when the operating system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most headers of one request; hyper answers 431 beyond it.
+/// The most headers of one request; hyper answers 431 beyond it. (Not with `pipeline_flush`: over a
+/// head that it cannot parse, that option never sends the answer.)
 const HEADERS_MAX: usize = 64;
 
 const REFUSAL: &str = "{\"type\":\"urn:larder:problem:overloaded\",\
@@ -109,7 +110,6 @@ async fn serve(
         .header_read_timeout(idle)
         .max_buf_size(header_bytes)
         .max_headers(HEADERS_MAX)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let stopped = async { stop.wait_for(|stop| *stop).await.is_ok() };

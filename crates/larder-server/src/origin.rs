@@ -196,6 +196,14 @@ fn param((name, kind): &(String, Kind)) -> Param {
     Param { name: name.clone(), kind }
 }
 
+/// A file that was there at start and is not there now may come back, like any origin that is down.
+fn gone_is_unavailable(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Unavailable, "ask the origin").source(error),
+        _ => error,
+    }
+}
+
 impl Question {
     /// Asks with the values of `key`, and tells `load` what the answer was built from.
     pub async fn ask(&self, key: &Key, load: &Load) -> Result<Body, Error> {
@@ -210,10 +218,13 @@ impl Question {
             load.expires_within(at_most);
         }
         let rows = match self.track {
-            Tracking::Rows | Tracking::Database => load.ask(&*self.backend, &query).await?,
+            Tracking::Rows | Tracking::Database => load.ask(&*self.backend, &query).await,
             // Nothing watches this origin, so there is no position to compare with.
-            Tracking::None => self.backend.load(&query, self.no_stamp()).await?.rows,
+            Tracking::None => {
+                self.backend.load(&query, self.no_stamp()).await.map(|answer| answer.rows)
+            }
         };
+        let rows = rows.map_err(gone_is_unavailable)?;
         let body = Body::encode(&rows.columns, rows.rows.iter().map(Vec::as_slice));
         if self.bytes_max < body.json.len() {
             return Err(Error::new(ErrorKind::Limit, "encode the result").detail(format!(

@@ -12,13 +12,14 @@ use crate::{
     config::{Config, Origin as Settings},
     exit::Exit,
     origin::Origin,
+    say,
 };
 
 use super::serve::settings_table;
 
 pub(super) fn run(arguments: &CheckConfig) -> Result<Exit> {
     let config = super::load(&arguments.file, None)?;
-    println!("{}\n", settings_table(&config.settings));
+    say!("{}\n", settings_table(&config.settings));
     let mut faults = Vec::new();
     if let Err(error) = Auth::new(&config) {
         faults.push(error.to_string());
@@ -30,7 +31,7 @@ pub(super) fn run(arguments: &CheckConfig) -> Result<Exit> {
         eprintln!("error: {fault}");
     }
     if faults.is_empty() {
-        println!("{} resources can be served", config.resources.len());
+        say!("{} resources can be served", config.resources.len());
         return Ok(Exit::Done);
     }
     Ok(Exit::Config)
@@ -44,13 +45,13 @@ fn check_origin(config: &Config, name: &str, settings: &Settings, faults: &mut V
             return;
         }
     };
-    println!("origin {name}: {}", settings.path.display());
+    say!("origin {name}: {}", settings.path.display());
     for (resource, settings) in config.resources.iter().filter(|(_, r)| r.origin == name) {
         match origin.prepare(settings) {
             Ok(question) => {
-                println!("  resource {resource} depends on");
+                say!("  resource {resource} depends on");
                 for line in question.described() {
-                    println!("    {line}");
+                    say!("    {line}");
                 }
             }
             Err(error) => {
@@ -61,6 +62,6 @@ fn check_origin(config: &Config, name: &str, settings: &Settings, faults: &mut V
     // After the statements: whether tracking is complete depends on what they read.
     for notice in origin.notices() {
         let word = if notice.matters { "warning" } else { "note" };
-        println!("  {word}: {}", notice.text);
+        say!("  {word}: {}", notice.text);
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     cli::Serve,
     config::{Config, Setting},
     exit::Exit,
+    say,
     serve::{self, Drained, Running},
     server::Timing,
     shutdown,
@@ -15,13 +16,13 @@ use crate::{
 
 pub(super) fn run(arguments: &Serve) -> Result<Exit> {
     let config = super::load(&arguments.file, arguments.listen)?;
-    println!("{}", settings_table(&config.settings));
+    say!("{}", settings_table(&config.settings));
     runtime(&config)?.block_on(async {
         let running = serve::start(config, Timing::Sampled).await?;
         announce(&running);
-        println!("ready on http://{}", running.address);
+        say!("ready on http://{}", running.address);
         let signal = shutdown::signal().await;
-        println!("{signal}: stopping");
+        say!("{signal}: stopping");
         Ok(match running.stop().await {
             Drained::Whole => Exit::Done,
             Drained::Cut => Exit::Cut,

@@ -11,14 +11,14 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cli::Status, exit::Exit};
+use crate::{cli::Status, exit::Exit, say};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(arguments: &Status) -> Result<Exit> {
     let text = fetch(arguments)?;
     if arguments.json {
-        println!("{text}");
+        say!("{text}");
         return Ok(Exit::Done);
     }
     let status: Value = serde_json::from_str(&text).context("the answer is not larder's")?;
@@ -55,7 +55,7 @@ fn fetch(arguments: &Status) -> Result<String> {
 }
 
 fn print_rows(status: &Value, section: &str, columns: &[&str]) {
-    println!("{section}");
+    say!("{section}");
     for row in status.get(section).and_then(Value::as_array).into_iter().flatten() {
         let cells: Vec<String> = columns
             .iter()
@@ -66,6 +66,6 @@ fn print_rows(status: &Value, section: &str, columns: &[&str]) {
                 None => "-".to_owned(),
             })
             .collect();
-        println!("  {}", cells.join("  "));
+        say!("  {}", cells.join("  "));
     }
 }

@@ -12,13 +12,14 @@ use crate::{
     config::{Config, ConfigError, Origin as Settings, Tracking},
     exit::Exit,
     origin::Origin,
+    say,
 };
 
 pub(super) fn run(arguments: &Track) -> Result<Exit> {
     let config = super::load(&arguments.file, None)?;
     for (name, settings) in chosen(&config, arguments.origin.as_deref())? {
         if settings.track != Tracking::Rows {
-            println!("origin {name}: `track` is not \"rows\", so there is nothing to do");
+            say!("origin {name}: `track` is not \"rows\", so there is nothing to do");
             continue;
         }
         let plan = planned(&config, name, settings)?;
@@ -39,7 +40,7 @@ pub(super) fn run_untrack(arguments: &Untrack) -> Result<Exit> {
 }
 
 /// Tracks every origin that is to be tracked by row, without asking: for a database of our own.
-pub(crate) fn ensure(config: &Config) -> Result<()> {
+pub fn ensure(config: &Config) -> Result<()> {
     for (name, settings) in &config.origins {
         if settings.track == Tracking::Rows {
             planned(config, name, settings)?.apply(&settings.path)?;
@@ -76,30 +77,30 @@ fn planned(config: &Config, name: &str, settings: &Settings) -> Result<TrackPlan
 }
 
 fn show(name: &str, settings: &Settings, plan: &TrackPlan) {
-    println!("origin {name}: {}", settings.path.display());
+    say!("origin {name}: {}", settings.path.display());
     for table in &plan.tables {
         match (table.by_row, &*table.why) {
-            (true, _) => println!("  {} is tracked row by row", table.table),
-            (false, why) => println!("  {} is not tracked row by row: {why}", table.table),
+            (true, _) => say!("  {} is tracked row by row", table.table),
+            (false, why) => say!("  {} is not tracked row by row: {why}", table.table),
         }
     }
     for note in &plan.notes {
-        println!("  note: {note}");
+        say!("  note: {note}");
     }
     for sql in &plan.sql {
-        println!("\n{sql};");
+        say!("\n{sql};");
     }
-    println!();
+    say!();
 }
 
 fn decide(name: &str, settings: &Settings, plan: &TrackPlan, yes: bool) -> Result<()> {
     match (plan.sql.is_empty(), yes) {
-        (true, _) => println!("origin {name}: nothing has to be done"),
-        (false, false) => println!("origin {name}: nothing was changed; add --yes to apply this"),
+        (true, _) => say!("origin {name}: nothing has to be done"),
+        (false, false) => say!("origin {name}: nothing was changed; add --yes to apply this"),
         (false, true) => {
             let place = || format!("cannot change {}", settings.path.display());
             plan.apply(&settings.path).with_context(place)?;
-            println!("origin {name}: done, {} statements in one transaction", plan.sql.len());
+            say!("origin {name}: done, {} statements in one transaction", plan.sql.len());
         }
     }
     Ok(())

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rusqlite::{Connection, Statement, params};
 
+use crate::say;
+
 /// The name of the file.
 pub const FILE: &str = "shop.sqlite";
 
@@ -50,13 +52,13 @@ const INDEXES: [&str; 5] = [
 /// Makes the database, unless it is there already.
 pub fn ensure(path: &Path, order_lines: u32) -> Result<()> {
     if is_whole(path, order_lines) {
-        println!("the shop is already in {}", path.display());
+        say!("the shop is already in {}", path.display());
         return Ok(());
     }
     if ORDER_LINES_MAX < order_lines {
         bail!("{order_lines} order lines are too many for a demo, at most {ORDER_LINES_MAX}");
     }
-    println!("making a music shop with {order_lines} order lines in {}", path.display());
+    say!("making a music shop with {order_lines} order lines in {}", path.display());
     let unfinished = path.with_extension("unfinished");
     for old in [path, &unfinished] {
         remove_with_companions(old)?;

@@ -7,7 +7,7 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::{catalog::Resource, histogram::Histogram, server::Server};
+use crate::{catalog::Resource, histogram::Histogram, say, server::Server};
 
 /// How often the terminal is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ async fn write_lines(server: &Server) {
         let now: Vec<String> = server.catalog.resources.iter().map(described).collect();
         let now = [now, vec![summary(server)]].concat();
         for line in now.iter().filter(|line| !shown.contains(*line)) {
-            println!("{line}");
+            say!("{line}");
         }
         shown = now;
         tokio::time::sleep(LINE).await;

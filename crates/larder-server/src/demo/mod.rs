@@ -12,6 +12,7 @@ use crate::{
     command::{serve::runtime, track},
     config::{Config, Inputs},
     exit::Exit,
+    say,
     serve::{self, Drained, Running, StartError},
     server::Timing,
     shutdown,
@@ -47,7 +48,7 @@ pub fn run(arguments: Demo) -> Result<Exit> {
             let dir = place::directory(dir.or(arguments.options.dir).as_deref())?;
             let what = what.unwrap_or(Change::Artist { id: 90, name: None });
             let done = change::apply(&dir.join(database::FILE), &what)?;
-            println!("{done}");
+            say!("{done}");
             Ok(Exit::Done)
         }
     }
@@ -67,7 +68,7 @@ fn run_shop(options: &DemoOptions) -> Result<Exit> {
         print_trials(&running, options, &database, &file);
         let stop = shutdown::signal();
         live::show(&running.server, stop).await;
-        println!("stopping");
+        say!("stopping");
         Ok(match running.stop().await {
             Drained::Whole => Exit::Done,
             Drained::Cut => Exit::Cut,
@@ -90,22 +91,22 @@ fn print_trials(running: &Running, options: &DemoOptions, database: &Path, file:
     let base = format!("http://{}/v1/resources", running.address);
     let larder = program();
     let dir = options.dir.as_deref().map_or(String::new(), |dir| format!(" --dir {}", quoted(dir)));
-    println!("Ask twice, then change what the answer was built from, and ask again:\n");
+    say!("Ask twice, then change what the answer was built from, and ask again:\n");
     for (path, what, change) in TRIALS {
-        println!("  curl -i '{base}/{path}'");
-        println!("    {what:<38}{larder} demo change {change}{dir}");
+        say!("  curl -i '{base}/{path}'");
+        say!("    {what:<38}{larder} demo change {change}{dir}");
     }
-    println!();
-    println!("The first answer says `cache-status: larder; fwd=miss`, the second `hit`.");
-    println!("Any other program can make the change as well; nothing tells larder of it.\n");
+    say!();
+    say!("The first answer says `cache-status: larder; fwd=miss`, the second `hit`.");
+    say!("Any other program can make the change as well; nothing tells larder of it.\n");
     if place::has_sqlite3() {
         let sql = "UPDATE Artist SET Name = 'The New Name' WHERE ArtistId = 90";
-        println!("  sqlite3 {} \"{sql}\"", quoted(database));
+        say!("  sqlite3 {} \"{sql}\"", quoted(database));
     }
-    println!();
-    println!("Why an answer fell:  curl '{base}/artist-albums/explain?artist=90'");
-    println!("In the browser:      http://{}/", running.address);
-    println!("The configuration:   {}\n", file.display());
+    say!();
+    say!("Why an answer fell:  curl '{base}/artist-albums/explain?artist=90'");
+    say!("In the browser:      http://{}/", running.address);
+    say!("The configuration:   {}\n", file.display());
 }
 
 /// This program as it was called, so that the printed lines work where they are read.

@@ -1,0 +1,92 @@
+//! `POST /v1/invalidate`, and the positions that it and every answer give out.
+
+use crate::{
+    client::Client,
+    shop::{ALBUMS, PATH, Shop},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_item_makes_its_entries_fall_and_is_counted() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    for (body, kind) in [
+        (r#"{"ids": [["shop.Artist", 90]]}"#, "ids"),
+        (r#"{"ids": [["shop.artist", "90"]]}"#, "ids"),
+        (r#"{"scopes": [["shop.Album", {"ArtistId": 90}]]}"#, "scopes"),
+        (r#"{"scopes": [["shop.ALBUM", {"artistid": "90"}]]}"#, "scopes"),
+        (r#"{"tables": ["shop.Album"]}"#, "tables"),
+    ] {
+        client.get(PATH).await;
+        assert!(client.get(PATH).await.is_hit());
+        let done = client.post("/v1/invalidate", body).await;
+        assert_eq!(done.status, 200, "{done:?}");
+        assert_eq!(done.json()["touched"][kind][0], 1, "{body}: {done:?}");
+        assert_eq!(done.json()["position"], done.header("larder-position"));
+        assert!(client.get(PATH).await.is_miss(), "{body}");
+    }
+    let unrelated = r#"{"ids": [["shop.Artist", 1]], "tags": ["front-page"]}"#;
+    let done = client.post("/v1/invalidate", unrelated).await.json();
+    assert_eq!((&done["touched"]["ids"][0], &done["touched"]["tags"][0]), (&0.into(), &0.into()));
+    assert!(client.get(PATH).await.is_hit());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_nothing_is_an_error_and_invalidates_nothing() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    client.get(PATH).await;
+    let good = r#"["shop.Artist", 90]"#;
+    for (body, code) in [
+        (format!(r#"{{"ids": [{good}, ["shop.Artst", 90]]}}"#), "unknown-table"),
+        (format!(r#"{{"ids": [{good}, ["Artist", 90]]}}"#), "unknown-table"),
+        (format!(r#"{{"ids": [{good}, ["store.Artist", 90]]}}"#), "unknown-table"),
+        (format!(r#"{{"ids": [{good}, ["shop.Artist", 90, 1]]}}"#), "unknown-item"),
+        (format!(r#"{{"ids": [{good}, ["shop.Artist"]]}}"#), "unknown-item"),
+        (format!(r#"{{"ids": [{good}, ["shop.Artist", true]]}}"#), "unknown-item"),
+        (format!(r#"{{"ids": [{good}], "scopes": [["shop.Album", {{}}]]}}"#), "unknown-item"),
+        (format!(r#"{{"ids": [{good}], "scopes": [["shop.Album", {{"X": 1}}]]}}"#), "unknown-item"),
+        (format!(r#"{{"ids": [{good}], "id": []}}"#), "malformed-request"),
+        (r#"{"ids": []}"#.to_owned(), "malformed-request"),
+        ("{".to_owned(), "malformed-request"),
+    ] {
+        let answer = client.post("/v1/invalidate", &body).await;
+        assert_eq!((answer.status, &*answer.code()), (400, code), "{body}");
+        assert!(client.get(PATH).await.is_hit(), "{body}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_at_least_as_new_as_a_position_gets_that_or_newer() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    client.get(PATH).await;
+    let done = client.post("/v1/invalidate", r#"{"ids": [["shop.Artist", 90]]}"#).await;
+    let position = done.header("larder-position").to_owned();
+    let answer = client.get_with(PATH, &[("larder-at-least", &position)]).await;
+    assert!(answer.is_miss());
+    // A position that is known does not pass the cache by.
+    let answer = client.get_with(PATH, &[("larder-at-least", &position)]).await;
+    assert!(answer.is_hit());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_one_key_accept_each_others_positions_and_wait_for_them() {
+    let shop = Shop::new("wal");
+    shop.track(ALBUMS);
+    let mut config = shop.config(ALBUMS);
+    config.server.position_key = Some([7; 32]);
+    config.server.at_least_wait = std::time::Duration::from_millis(20);
+    let one = shop.serve_config(config.clone()).await;
+    let two = shop.serve_config(config).await;
+    let (mut first, mut second) =
+        (Client::connect(one.address).await, Client::connect(two.address).await);
+    shop.change("UPDATE Artist SET Name = 'Renamed' WHERE ArtistId = 90");
+    let position = first.get(PATH).await.header("larder-position").to_owned();
+    let answer = second.get_with(PATH, &[("larder-at-least", &position)]).await;
+    assert!([200, 503].contains(&answer.status), "{answer:?}");
+    one.stop().await;
+    two.stop().await;
+}

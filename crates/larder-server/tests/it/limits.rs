@@ -1,0 +1,152 @@
+//! What keeps one client from taking everything: each limit with its test.
+
+use std::time::Duration;
+
+use crate::{
+    client::Client,
+    shop::{ALBUMS, PATH, Shop},
+};
+
+const SLOW: &str = r#"
+[resource.slow]
+origin = "shop"
+sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900000000) SELECT max(i) AS i, :n AS n FROM n"
+params = { n = "integer" }
+ttl = "1h"
+load_timeout = "3s"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_bodies_have_a_size() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}[server]\nheader_size = \"8KiB\"\nbody_size = \"1KiB\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    let long = "x".repeat(8 * 1024);
+    let answer = client.get_with(PATH, &[("x-long", &long)]).await;
+    assert_eq!(answer.status, 431, "{answer:?}");
+    let mut client = Client::connect(running.address).await;
+    let many: Vec<(String, String)> = (0..100).map(|n| (format!("x-{n}"), "x".into())).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(a, b)| (&**a, &**b)).collect();
+    assert_eq!(client.get_with(PATH, &many).await.status, 431);
+    let mut client = Client::connect(running.address).await;
+    let body = format!("{{\"tags\": [\"{}\"]}}", "x".repeat(2000));
+    let answer = client.post("/v1/invalidate", &body).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "body-too-large"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_a_number_of_items() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    let tags = vec!["\"t\""; 1001].join(",");
+    let answer = client.post("/v1/invalidate", &format!("{{\"tags\": [{tags}]}}")).await;
+    assert_eq!((answer.status, &*answer.code()), (400, "malformed-request"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_over_the_limit_are_told_so() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}[server]\nconnections = 2\n");
+    let (running, mut one) = shop.open(&text).await;
+    let mut two = Client::connect(running.address).await;
+    assert_eq!(one.get(PATH).await.status, 200);
+    assert_eq!(two.get(PATH).await.status, 200);
+    let mut three = Client::connect(running.address).await;
+    let answer = three.get(PATH).await;
+    assert_eq!((answer.status, &*answer.code()), (503, "overloaded"));
+    assert_eq!(answer.header("retry-after"), "1");
+    drop(two);
+    let room = async {
+        while Client::connect(running.address).await.get(PATH).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), room).await.expect("a place is free again");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_sends_nothing_is_closed() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}[server]\nidle_timeout = \"100ms\"\n");
+    let (running, mut idle) = shop.open(&text).await;
+    assert_eq!(idle.get(PATH).await.status, 200);
+    assert!(idle.is_closed().await);
+    let mut slow = Client::connect(running.address).await;
+    slow.write("GET / HTTP/1.1\r\nhost: loc").await;
+    assert!(slow.is_closed().await);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_a_time() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}{SLOW}[server]\nrequest_timeout = \"100ms\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    let answer = client.get("/v1/resources/slow?n=1").await;
+    assert_eq!((answer.status, &*answer.code()), (504, "load-timeout"));
+    assert!(client.get(PATH).await.is_miss(), "others are served meanwhile");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_has_a_time() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}{}", SLOW.replace("3s", "100ms"));
+    let (running, mut client) = shop.open(&text).await;
+    let answer = client.get("/v1/resources/slow?n=1").await;
+    assert_eq!((answer.status, &*answer.code()), (504, "load-timeout"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loads_beyond_those_running_and_waiting_are_refused_and_hits_are_not() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}{SLOW}[cache]\nloads = 1\nloads_waiting = 1\n");
+    let (running, mut client) = shop.open(&text).await;
+    client.get(PATH).await;
+    let mut busy = Vec::new();
+    for n in 0..2 {
+        let mut one = Client::connect(running.address).await;
+        let path = format!("/v1/resources/slow?n={n}");
+        one.write(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+        busy.push(one);
+    }
+    let refused = async {
+        for n in 100.. {
+            let mut one = Client::connect(running.address).await;
+            let path = format!("/v1/resources/slow?n={n}");
+            one.write(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+            let answer = one.read("GET").await;
+            if answer.status == 503 {
+                return answer;
+            }
+        }
+        unreachable!("the loop ends with an answer")
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(15), refused).await.unwrap();
+    assert_eq!(answer.code(), "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(client.get(PATH).await.is_hit());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_results_cannot_push_the_others_out() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}[cache]\nmemory = \"1MiB\"\nempty_results = \"64KiB\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    assert!(client.get(PATH).await.is_miss());
+    for artist in 1000..4000 {
+        client.get(&format!("/v1/resources/artist-albums?artist={artist}")).await;
+    }
+    assert!(client.get(PATH).await.is_hit());
+    let status = running.server.cache.status();
+    assert!(status.entries < 200, "{status:?}");
+    assert!(running.server.empties.held().0 <= 64 * 1024);
+    let newest = client.get("/v1/resources/artist-albums?artist=3999").await;
+    assert!(newest.is_hit(), "the newest empty result is still there");
+    running.stop().await;
+}

@@ -1,0 +1,24 @@
+//! What the server promises, asked over real connections of a real server on a real database.
+//!
+//! One binary, so that the crate is linked once. Read in this order:
+//!
+//! - `client`, `shop`: a small HTTP client, and the database and server that the tests use.
+//! - `freshness`: another program changes a row, and the next answer is right.
+//! - `answers`: statuses, headers and bodies of `/v1/resources`.
+//! - `explaining`, `invalidating`: the other two endpoints on entries.
+//! - `operating`: metrics, health, the page, shutdown.
+//! - `security`: every bullet of what keeps others out.
+//! - `limits`: every bullet of what keeps one client from taking everything.
+//! - `program`: the binary as a process: exit codes, what it prints, signals.
+
+mod client;
+mod shop;
+
+mod answers;
+mod explaining;
+mod freshness;
+mod invalidating;
+mod limits;
+mod operating;
+mod program;
+mod security;
