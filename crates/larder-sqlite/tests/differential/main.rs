@@ -1,0 +1,172 @@
+//! The differential test: when a result changed, its entry must have been invalidated.
+//!
+//! Contents, in reading order:
+//!
+//! - `schema`, `resource`, `change`: random schemas, statements and transactions, as text;
+//! - `case`: the three together, and how a failing case is made small;
+//! - `simulated`: the analysis alone, with row changes taken from whole tables;
+//! - `tracked`: the whole way, from real triggers through the log and the feed;
+//! - `tally`: what was seen, and how often an entry fell for nothing, by shape.
+//!
+//! `LARDER_SOAK_SEED` repeats a run, `LARDER_SOAK_BUDGET=full` makes it long: a million row changes
+//! or more. Mutants show that each kind of mistake would be found.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use larder_core::{Clock, Moment};
+
+use crate::{
+    case::{Case, Size},
+    random::Random,
+    simulated::Lens,
+    tally::Tally,
+};
+
+mod random;
+
+mod schema;
+
+mod resource;
+
+mod change;
+
+mod case;
+
+mod snapshot;
+
+mod simulated;
+
+mod tracked;
+
+mod tally;
+
+#[path = "../it/place.rs"]
+#[allow(dead_code, reason = "shared with the tests beside this one, which use the rest")]
+mod place;
+
+const SIZE: Size = Size { resources: 24, transactions: 150 };
+
+/// Row changes of a run with the full budget.
+const FULL_CHANGES: u64 = 1_000_000;
+
+#[test]
+fn changed_results_are_invalidated() {
+    let mut random = Random::new(seed());
+    let mut tally = Tally::default();
+    let end = deadline(Duration::from_secs(12));
+    while clock().now() < end || (is_full() && tally.changes < FULL_CHANGES) {
+        let case = Case::random(random.next(), SIZE);
+        if let Some(failure) = simulated::run(&case, &Lens::clear(), &mut tally) {
+            let fails = |case: &Case| simulated::run(case, &Lens::clear(), &mut Tally::default());
+            panic!("seed {}: {}", seed(), case.shrink(failure, fails));
+        }
+    }
+    tally.print(&format!("analysis against whole tables, seed {}", seed()));
+    tally.assert_not_void(10, &["id", "scope", "join-scope", "mixed", "table"]);
+}
+
+/// Smaller than the simulated ones: each makes a file, and each look at it is a few system calls.
+const TRACKED_SIZE: Size = Size { resources: 14, transactions: 80 };
+
+#[test]
+fn changed_results_are_invalidated_through_triggers_and_log() {
+    let mut random = Random::new(seed() ^ 0x5eed);
+    let mut tally = Tally::default();
+    let end = deadline(Duration::from_secs(12));
+    while clock().now() < end {
+        let case = Case::random(random.next(), TRACKED_SIZE);
+        if let Some(failure) = tracked::run(&case, &mut tally) {
+            let fails = |case: &Case| tracked::run(case, &mut Tally::default());
+            panic!("seed {}: {}", seed(), case.shrink(failure, fails));
+        }
+    }
+    tally.print(&format!("origin, triggers and log, seed {}", seed()));
+    tally.assert_not_void(1, &["id", "scope", "table"]);
+}
+
+/// Runs until the mutant is caught.
+#[track_caller]
+fn catch(name: &str, lens: Lens) {
+    let mut random = Random::new(seed());
+    let mut tally = Tally::default();
+    for _ in 0..2_000 {
+        let case = Case::random(random.next(), SIZE);
+        if simulated::run(&case, &lens, &mut tally).is_some() {
+            println!("{name}: caught after {} row changes", tally.changes);
+            return;
+        }
+    }
+    panic!("{name} was not caught in {} row changes", tally.changes);
+}
+
+#[test]
+fn or_taken_for_and_is_caught() {
+    catch("or", Lens { sql: |sql| sql.replace(" OR ", " AND "), ..Lens::clear() });
+}
+
+#[test]
+fn an_outer_join_taken_for_an_inner_one_is_caught() {
+    catch("outer join", Lens { sql: |sql| sql.replace("LEFT JOIN", "JOIN"), ..Lens::clear() });
+}
+
+#[test]
+fn a_collation_not_looked_at_is_caught() {
+    let schema = |sql: &str| sql.replace(" COLLATE NOCASE", "").replace(" COLLATE RTRIM", "");
+    catch("collation", Lens { schema, ..Lens::clear() });
+}
+
+#[test]
+fn an_affinity_not_looked_at_is_caught() {
+    let schema =
+        |sql: &str| sql.replace("INTEGER", "").replace("NUMERIC", "").replace("STRICT", "");
+    catch("affinity", Lens { schema, ..Lens::clear() });
+}
+
+#[test]
+fn a_list_taken_for_its_first_item_is_caught() {
+    let sql = |sql: &str| match sql.split_once(" IN (") {
+        Some((head, tail)) => match tail.split_once(", ") {
+            Some((first, rest)) => {
+                let rest = rest.split_once(')').map_or("", |(_, rest)| rest);
+                format!("{head} = {first}{rest}")
+            }
+            None => sql.to_owned(),
+        },
+        None => sql.to_owned(),
+    };
+    catch("list", Lens { sql, ..Lens::clear() });
+}
+
+#[test]
+fn a_displaced_row_that_is_not_logged_is_caught() {
+    catch("displaced row", Lens { forgets_displaced: true, ..Lens::clear() });
+}
+
+#[test]
+fn a_column_missing_from_the_mask_is_caught() {
+    let log_columns = |analysis: &mut larder_sqlite::analysis::Analysis| {
+        for read in &mut analysis.tables {
+            read.columns.retain(|column| &**column != "g");
+        }
+    };
+    catch("mask", Lens { log_columns, ..Lens::clear() });
+}
+
+fn seed() -> u64 {
+    std::env::var("LARDER_SOAK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}
+
+fn is_full() -> bool {
+    std::env::var("LARDER_SOAK_BUDGET").is_ok_and(|budget| budget == "full")
+}
+
+fn clock() -> Clock {
+    Clock::system()
+}
+
+fn deadline(small: Duration) -> Moment {
+    clock().now().plus(if is_full() { 20 * small } else { small })
+}
