@@ -1,0 +1,147 @@
+//! Each safeguard of this crate taken out in turn: the promise must break where a test looks.
+//!
+//! One test, because the switch is of the whole process.
+
+#![cfg(feature = "mutants")]
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "the place is shared with the other test binary")]
+
+#[path = "it/place.rs"]
+mod place;
+
+use larder_core::safeguard::Safeguard;
+use larder_sqlite::Track;
+use rusqlite::Connection;
+
+use crate::place::{Place, World, query, track_rows, writer};
+
+const SCHEMA: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, code TEXT UNIQUE, grp INTEGER);
+    INSERT INTO t VALUES (1, 'one', 5), (2, 'two', 5), (3, 'three', 6);";
+const ASK: &str = "SELECT id, code FROM t WHERE grp = 5 ORDER BY id";
+
+/// Whether an answer that a change has made wrong is still called valid afterwards.
+fn serves_stale(track: Track, journal: &str, change: impl Fn(&std::path::Path, &Place)) -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", journal, SCHEMA);
+    if track == Track::Rows {
+        track_rows(&path, &[ASK]);
+    }
+    let world = World::open(&path, track);
+    let ask = query(&world.prepare(ASK, &[]), vec![]);
+    let answer = world.load(&ask).unwrap();
+    assert!(world.is_valid(&answer));
+    change(&path, &place);
+    let fresh = Connection::open(&path).unwrap();
+    let mut now = fresh.prepare(ASK).unwrap();
+    let now = now.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
+    let now: Vec<_> = now.unwrap().map(Result::unwrap).collect();
+    let then: Vec<_> = answer.rows.rows.iter().map(|row| format!("{row:?}")).collect();
+    let now: Vec<_> = now.iter().map(|(id, code)| format!("[{id}, {code:?}]")).collect();
+    assert_ne!(then, now, "the change must matter");
+    world.is_valid(&answer)
+}
+
+fn displace(path: &std::path::Path, _: &Place) {
+    writer(path).execute("REPLACE INTO t VALUES (8, 'one', 9)", []).unwrap();
+}
+
+fn rebuild(path: &std::path::Path, _: &Place) {
+    writer(path)
+        .execute_batch(
+            "CREATE TABLE new(id INTEGER PRIMARY KEY, code TEXT UNIQUE, grp INTEGER); \
+             INSERT INTO new SELECT * FROM t; DROP TABLE t; ALTER TABLE new RENAME TO t",
+        )
+        .unwrap();
+}
+
+fn replace_file(path: &std::path::Path, place: &Place) {
+    let other = place.database("other", "delete", SCHEMA);
+    writer(&other).execute("UPDATE t SET code = 'x' WHERE id = 1", []).unwrap();
+    std::fs::rename(&other, path).unwrap();
+    for side in ["a.db-wal", "a.db-shm"] {
+        std::fs::remove_file(place.path(side)).ok();
+    }
+}
+
+fn update(path: &std::path::Path, _: &Place) {
+    writer(path).execute("UPDATE t SET code = 'x' WHERE id = 1", []).unwrap();
+}
+
+/// A rebuilt table whose next change is after the feed has looked.
+fn rebuilt_then_changed() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    let ask = query(&world.prepare(ASK, &[]), vec![]);
+    rebuild(&path, &place);
+    world.catch_up().unwrap();
+    let answer = world.load(&ask).unwrap();
+    update(&path, &place);
+    world.is_valid(&answer)
+}
+
+/// A change between the load's snapshot and the moment when it reads its stamp.
+fn changed_during_the_load() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    let statement = world.prepare(ASK, &[]);
+    let ask = query(&statement, vec![]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = writer(&path);
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                other.execute("UPDATE t SET code = abs(random()) WHERE id = 1", []).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let check = Connection::open(&path).unwrap();
+        let stale = (0..3_000).any(|_| {
+            let answer = world.load(&ask).unwrap();
+            let now: String =
+                check.query_row("SELECT code FROM t WHERE id = 1", [], |row| row.get(0)).unwrap();
+            // What differed after the load has changed since the load, and is known by now.
+            world.is_valid(&answer) && answer.rows.rows[0][1] != larder_core::Value::from(now)
+        });
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        stale
+    })
+}
+
+#[test]
+fn each_safeguard_that_is_taken_out_is_missed() {
+    type Violation = (&'static str, Safeguard, fn() -> bool);
+    let violations: [Violation; 8] = [
+        ("displaced", Safeguard::DisplacedRowTrigger, || {
+            serves_stale(Track::Rows, "wal", displace)
+        }),
+        ("rebuilt", Safeguard::TriggersVerified, rebuilt_then_changed),
+        ("replaced, wal", Safeguard::InodeCompared, || {
+            serves_stale(Track::Database, "wal", replace_file)
+        }),
+        ("replaced, delete", Safeguard::InodeCompared, || {
+            serves_stale(Track::Database, "delete", replace_file)
+        }),
+        ("changed, wal", Safeguard::DataVersionRead, || {
+            serves_stale(Track::Database, "wal", update)
+        }),
+        ("changed, delete", Safeguard::DataVersionRead, || {
+            serves_stale(Track::Database, "delete", update)
+        }),
+        ("changed, rows", Safeguard::DataVersionRead, || {
+            serves_stale(Track::Rows, "wal", update)
+        }),
+        ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),
+    ];
+    for (name, safeguard, violated) in violations {
+        assert!(!violated(), "{name}: violated with every safeguard in place");
+        safeguard.take_out();
+        let missed = violated();
+        Safeguard::restore_all();
+        assert!(missed, "{name}: nobody would notice that {safeguard:?} is gone");
+    }
+}
