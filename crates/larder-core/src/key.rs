@@ -45,12 +45,21 @@ impl fmt::Debug for KeyBytes {
 const INLINE: usize = 104;
 
 /// Collects the bytes of one key, on the stack as long as they are few.
+///
+/// # Implementation notes
+/// It writes whole words. A processor that reads back what it has just written in smaller pieces
+/// must wait until those have reached its cache, and everything before them too: with 4- and 9-byte
+/// writes a hit in a large tier took five times as long as the bare engine's.
 #[derive(Debug)]
 pub struct KeyEncoder {
     inline: [u8; INLINE],
     len: usize,
+    /// The bytes after the last whole word, which are in `inline` as well.
+    tail: u64,
     spill: Vec<u8>,
 }
+
+const WORD: usize = size_of::<u64>();
 
 impl KeyEncoder {
     /// Starts the key of an entry in `region`.
@@ -59,37 +68,59 @@ impl KeyEncoder {
     /// No allocation, nor later while the key stays under about 100 bytes.
     #[inline]
     pub fn new(region: u32) -> Self {
-        let mut encoder = Self { inline: [0; INLINE], len: 0, spill: Vec::new() };
-        encoder.put(&region.to_le_bytes());
+        let mut encoder = Self { inline: [0; INLINE], len: 0, tail: 0, spill: Vec::new() };
+        encoder.put_word(region.into(), size_of::<u32>());
         encoder
     }
 
     /// Appends raw bytes. Whoever calls it must keep the whole self-delimiting.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        if self.spill.is_empty()
-            && let Some(room) = self.inline.get_mut(self.len..self.len + bytes.len())
-        {
-            room.copy_from_slice(bytes);
-            self.len += bytes.len();
-            return;
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        for word in words {
+            self.put_word(u64::from_le_bytes(*word), WORD);
         }
-        self.put_spilled(bytes);
+        if !rest.is_empty() {
+            let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.put_word(word, rest.len());
+        }
+    }
+
+    /// Appends the lowest `count` bytes of `word`, the others of which are zero.
+    #[inline]
+    fn put_word(&mut self, word: u64, count: usize) {
+        if INLINE < self.len + count || !self.spill.is_empty() {
+            return self.put_spilled(word, count);
+        }
+        let (place, shift) = (self.len / WORD, self.len % WORD * 8);
+        let (slots, _) = self.inline.as_chunks_mut::<WORD>();
+        self.tail |= word << shift;
+        if let Some(slot) = slots.get_mut(place) {
+            *slot = self.tail.to_le_bytes();
+        }
+        if 64 <= shift + count * 8 {
+            // Nothing is left over when the word began with a slot.
+            self.tail = if shift == 0 { 0 } else { word >> (64 - shift) };
+            if let Some(slot) = slots.get_mut(place + 1) {
+                *slot = self.tail.to_le_bytes();
+            }
+        }
+        self.len += count;
     }
 
     #[cold]
-    fn put_spilled(&mut self, bytes: &[u8]) {
+    fn put_spilled(&mut self, word: u64, count: usize) {
         if self.spill.is_empty() {
             self.spill.extend_from_slice(self.inline.get(..self.len).unwrap_or_default());
         }
-        self.spill.extend_from_slice(bytes);
+        self.spill.extend(word.to_le_bytes().iter().take(count));
     }
 
     /// Appends a length-prefixed string of bytes under a type byte.
     #[inline]
     pub fn put_tagged(&mut self, tag: u8, bytes: &[u8]) {
-        self.put(&[tag]);
-        self.put(&(bytes.len() as u64).to_le_bytes());
+        self.put_word(tag.into(), 1);
+        self.put_word(bytes.len() as u64, WORD);
         self.put(bytes);
     }
 
@@ -135,9 +166,8 @@ macro_rules! integer_keys {
         impl Key for $integer {
             #[inline]
             fn encode(&self, out: &mut KeyEncoder) {
-                let mut bytes = [INTEGER; 9];
-                bytes[1..].copy_from_slice(&i64::from(*self).to_le_bytes());
-                out.put(&bytes);
+                out.put_word(INTEGER.into(), 1);
+                out.put_word(i64::from(*self).cast_unsigned(), WORD);
             }
         }
     )*};
@@ -272,3 +302,23 @@ tuple_keys!(A B C);
 tuple_keys!(A B C D);
 tuple_keys!(A B C D E);
 tuple_keys!(A B C D E F);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_put_in_any_pieces_come_out_as_they_went_in() {
+        let all: Vec<u8> = (0..250).collect();
+        for piece in 1..40 {
+            for total in [0, 1, 7, 8, 9, 96, 99, 100, 101, 104, 105, 250] {
+                let bytes = &all[..total];
+                let mut encoder = KeyEncoder::new(7);
+                bytes.chunks(piece).for_each(|piece| encoder.put(piece));
+                let expected = [&7u32.to_le_bytes()[..], bytes].concat();
+                assert_eq!(encoder.as_slice(), expected, "{total} bytes in pieces of {piece}");
+                assert_eq!(encoder.finish().as_slice(), expected);
+            }
+        }
+    }
+}
