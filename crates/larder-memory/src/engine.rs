@@ -78,22 +78,66 @@ impl fmt::Debug for EngineKey {
     }
 }
 
-/// A borrowed key. Its hash is that of the bytes alone: nothing follows them, so no length is
-/// needed to keep two keys apart.
+/// A borrowed key. Its hash is that of the bytes without their length: nothing follows them, and
+/// keys that differ in trailing zeros only, which share a hash, do not come from one type.
 struct Sought<'a>(&'a [u8]);
 
 impl Hash for Sought<'_> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0);
+        words(self.0, |word| state.write_u64(word));
     }
 }
 
 impl Equivalent<EngineKey> for Sought<'_> {
     #[inline]
     fn equivalent(&self, key: &EngineKey) -> bool {
-        self.0 == key.as_slice()
+        same(self.0, key.as_slice())
     }
+}
+
+/// Calls `each` with the bytes as words, the last one filled up with zeros.
+///
+/// The reads lie within the words that `KeyEncoder` has just written; reading across them would
+/// stall (see there).
+#[inline]
+fn words(bytes: &[u8], mut each: impl FnMut(u64)) {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        each(u64::from_le_bytes(*word));
+    }
+    if !rest.is_empty() {
+        each(last_word(rest));
+    }
+}
+
+/// Up to seven bytes as a word, read in at most three pieces.
+#[inline]
+fn last_word(rest: &[u8]) -> u64 {
+    let (mut word, mut shift, mut rest) = (0, 0, rest);
+    if let Some((piece, more)) = rest.split_first_chunk::<4>() {
+        word = u64::from(u32::from_le_bytes(*piece));
+        (shift, rest) = (32, more);
+    }
+    if let Some((piece, more)) = rest.split_first_chunk::<2>() {
+        word |= u64::from(u16::from_le_bytes(*piece)) << shift;
+        (shift, rest) = (shift + 16, more);
+    }
+    if let [byte] = rest {
+        word |= u64::from(*byte) << shift;
+    }
+    word
+}
+
+/// Whether the bytes are the same, compared word by word for the same reason.
+#[inline]
+fn same(sought: &[u8], key: &[u8]) -> bool {
+    if sought.len() != key.len() {
+        return false;
+    }
+    let ((sought, sought_rest), (key, key_rest)) = (sought.as_chunks::<8>(), key.as_chunks::<8>());
+    sought.iter().zip(key).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && last_word(sought_rest) == last_word(key_rest)
 }
 
 /// What a hit needs: one cache line, and cloning it is one count.

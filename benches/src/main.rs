@@ -1,0 +1,74 @@
+//! `larder-bench [name] [--json FILE]`: the benchmarks, each ratio measured in one run.
+//!
+//! One file per benchmark, all of them in [`BENCHES`]. A benchmark is a function that returns rows;
+//! nothing here is a test, because a machine's mood must not fail a build. **Invariant**: a ratio
+//! compares two things measured in alternation in this very process.
+
+mod report;
+
+mod measure;
+
+mod hit;
+
+mod invalidate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use report::Row;
+
+/// A benchmark: its name on the command line, what it answers, and the function.
+struct Bench {
+    name: &'static str,
+    question: &'static str,
+    run: fn() -> Result<Vec<Row>>,
+}
+
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "hit",
+        question: "what does a hit in the memory tier cost, and do dependencies or changes matter?",
+        run: hit::run,
+    },
+    Bench {
+        name: "invalidate",
+        question: "what does it cost to invalidate a million dependents, and whom?",
+        run: invalidate::run,
+    },
+];
+
+fn main() -> Result<ExitCode> {
+    let (name, json) = arguments()?;
+    let chosen: Vec<&Bench> =
+        BENCHES.iter().filter(|b| name.as_deref().is_none_or(|name| name == b.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        bail!("no such benchmark; there are: {}", names.join(", "));
+    }
+    let mut rows = Vec::new();
+    for bench in chosen {
+        eprintln!("{}: {}", bench.name, bench.question);
+        let own = (bench.run)().with_context(|| format!("failed to run `{}`", bench.name))?;
+        println!("{}", report::table(&own));
+        rows.extend(own);
+    }
+    if let Some(path) = json {
+        report::write_json(&rows, &path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn arguments() -> Result<(Option<String>, Option<PathBuf>)> {
+    let (mut name, mut json) = (None, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => json = Some(arguments.next().context("--json needs a file")?.into()),
+            flag if flag.starts_with('-') => bail!("unknown argument `{flag}`"),
+            _ if name.is_some() => bail!("name one benchmark, or none for all"),
+            _ => name = Some(argument),
+        }
+    }
+    Ok((name, json))
+}
