@@ -209,6 +209,4 @@ pub struct Report {
     pub overlapping_loads: u64,
     /// Reads by each way.
     pub ways: Vec<(Way, u64)>,
-    /// What there was too little of; not empty means that the run says nothing.
-    pub void: Vec<String>,
 }

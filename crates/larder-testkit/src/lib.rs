@@ -6,6 +6,7 @@
 //! 2. [`sim`]: an origin that misbehaves in every way that real ones were seen to, on command.
 //! 3. [`conformance`]: what every origin with a feed must do, run by each backend.
 //! 4. [`history`]: the checker of what readers saw against what writers did.
+//! 5. `trial`: the history test itself, over the library and SQLite (feature `history`).
 //!
 //! **Invariant**: nothing here sleeps, and every run can be repeated from the seed it printed.
 
@@ -20,3 +21,6 @@ pub mod sim;
 pub mod conformance;
 
 pub mod history;
+
+#[cfg(feature = "history")]
+pub mod trial;

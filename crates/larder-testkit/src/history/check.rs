@@ -13,7 +13,7 @@ const SHOWN: usize = 10;
 ///
 /// # Cost
 /// A row is judged in the logarithm of its commits; an answer about a bucket looks at every row.
-pub fn check(notes: &Notes, minimum: &Minimum) -> Report {
+pub fn check(notes: &Notes) -> Report {
     let index = Index::new(&notes.written);
     let mut report = Report { reads: notes.reads.len() as u64, ..Report::default() };
     for read in &notes.reads {
@@ -30,19 +30,43 @@ pub fn check(notes: &Notes, minimum: &Minimum) -> Report {
     report.overlapping_loads = overlapping.count() as u64;
     let taken = |way| notes.reads.iter().filter(|read| read.way == way).count() as u64;
     report.ways = Way::ALL.map(|way| (way, taken(way))).to_vec();
-    report.void = void(&report, minimum);
     report
 }
 
-fn void(report: &Report, minimum: &Minimum) -> Vec<String> {
+impl Report {
+    /// Adds what another part of the same run did.
+    pub fn add(&mut self, other: Self) {
+        let Self { violations, violated, reads, close_reads, overlapping_loads, ways } = other;
+        let room = SHOWN.saturating_sub(self.violations.len());
+        self.violations.extend(violations.into_iter().take(room));
+        self.violated += violated;
+        self.reads += reads;
+        self.close_reads += close_reads;
+        self.overlapping_loads += overlapping_loads;
+        for (way, count) in ways {
+            match self.ways.iter_mut().find(|(own, _)| *own == way) {
+                Some((_, own)) => *own += count,
+                None => self.ways.push((way, count)),
+            }
+        }
+    }
+
+    /// What there was too little of. Not empty means that the run is void: it says nothing.
+    pub fn lacks(&self, minimum: &Minimum) -> Vec<String> {
+        lacks(self, minimum)
+    }
+}
+
+fn lacks(report: &Report, minimum: &Minimum) -> Vec<String> {
     let counted = [
         ("reads", report.reads, minimum.reads),
         ("reads close after a commit", report.close_reads, minimum.close_reads),
         ("loads beside an open write", report.overlapping_loads, minimum.overlapping_loads),
     ];
     let counted = counted.map(|(what, count, least)| (what.to_owned(), count, least));
-    let ways = report.ways.iter().filter(|(way, _)| minimum.ways.contains(way));
-    let ways = ways.map(|(way, count)| (format!("reads by {way:?}"), *count, minimum.each_way));
+    let taken = |way: &Way| report.ways.iter().find(|(own, _)| own == way).map_or(0, |(_, n)| *n);
+    let ways = minimum.ways.iter();
+    let ways = ways.map(|way| (format!("reads by {way:?}"), taken(way), minimum.each_way));
     counted
         .into_iter()
         .chain(ways)

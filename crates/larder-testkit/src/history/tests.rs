@@ -26,13 +26,9 @@ fn read(ask: Ask, seen: &[(i64, u64)], began: Micros, ended: Micros) -> Read {
     }
 }
 
-fn nothing() -> Minimum {
-    Minimum { reads: 0, close_reads: 0, overlapping_loads: 0, each_way: 0, ways: vec![] }
-}
-
 fn judge(written: &[Written], reads: &[Read]) -> Report {
     let notes = Notes { written: written.to_vec(), reads: reads.to_vec(), loads: vec![] };
-    check(&notes, &nothing())
+    check(&notes)
 }
 
 /// Two commits of row 1, the second of which moves it; row 2 comes and goes.
@@ -152,21 +148,21 @@ fn a_run_that_did_too_little_is_void() {
     let beside = Loaded { began: 105, ended: 107 };
     let whole =
         Notes { written: story().to_vec(), reads: vec![close, joined], loads: vec![beside] };
-    assert_eq!(check(&whole, &minimum).void, [] as [String; 0]);
+    assert_eq!(check(&whole).lacks(&minimum), [] as [String; 0]);
 
     let mut part = whole.clone();
     part.reads.pop();
-    let void = check(&part, &minimum).void;
+    let void = check(&part).lacks(&minimum);
     assert_eq!(
         void,
         ["1 reads, at least 2 are needed", "0 reads by Joined, at least 1 are needed"]
     );
     let mut part = whole.clone();
     part.loads = vec![Loaded { began: 111, ended: 199 }];
-    assert_eq!(check(&part, &minimum).void.len(), 1);
+    assert_eq!(check(&part).lacks(&minimum).len(), 1);
     let mut part = whole;
     part.reads.iter_mut().for_each(|read| read.began += 10_000);
-    assert_eq!(check(&part, &minimum).void.len(), 1);
+    assert_eq!(check(&part).lacks(&minimum).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! The history test as a program: `history --seed N --budget small|full`.
+//!
+//! It starts itself again with `--writer` for each process that writes. Exit codes: 0 when nothing
+//! was violated and enough was done, 1 when something was violated, 2 when the run is void or could
+//! not run. With the feature `mutants`, `--without SAFEGUARD` turns the meaning around: 0 when the
+//! missing safeguard was noticed.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use larder_core::safeguard::Safeguard;
+use larder_testkit::{
+    history::{Minimum, Report},
+    trial::{Fate, Journal, Plan, Stage, Tracking, Trouble, run, serve_writer},
+};
+
+/// How much smaller the small budget is.
+const SMALL: u64 = 20;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match start(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("history: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
+    if let ["--writer", path, seed, number] = arguments {
+        serve_writer(Path::new(path), seed.parse()?, number.parse()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut seed, mut full, mut without) = (1, false, None);
+    for pair in arguments.chunks(2) {
+        match pair {
+            ["--seed", number] => seed = number.parse()?,
+            ["--budget", "small"] => full = false,
+            ["--budget", "full"] => full = true,
+            ["--without", name] => without = Some(safeguard(name)?),
+            _ => return Err("say [--seed N] [--budget small|full] [--without SAFEGUARD]".into()),
+        }
+    }
+    println!("seed {seed}");
+    match without {
+        Some(safeguard) => expect_violation(seed, safeguard),
+        None => expect_none(seed, full),
+    }
+}
+
+fn safeguard(name: &str) -> Result<Safeguard, Trouble> {
+    let found = Safeguard::ALL.into_iter().find(|safeguard| format!("{safeguard:?}") == name);
+    found.ok_or_else(|| format!("there is no safeguard {name}; one of {:?}", Safeguard::ALL).into())
+}
+
+fn expect_none(seed: u64, full: bool) -> Result<ExitCode, Trouble> {
+    let (minimum, minutes) = match full {
+        true => (Minimum::full(), 30),
+        false => (Minimum::full().smaller(SMALL), 2),
+    };
+    let plan = Plan::whole(seed, minimum.clone(), Duration::from_secs(60 * minutes));
+    let report = run(&plan)?;
+    print(&report);
+    if report.violated != 0 {
+        println!("violated: {} answers", report.violated);
+        return Ok(ExitCode::from(1));
+    }
+    let lacks = report.lacks(&minimum);
+    if !lacks.is_empty() {
+        println!("void: {}", lacks.join("; "));
+        return Ok(ExitCode::from(2));
+    }
+    println!("0 violations");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(report: &Report) {
+    let Report { reads, close_reads, overlapping_loads, .. } = report;
+    println!("{reads} reads, {close_reads} of them close after a commit on a row they cover");
+    println!("{overlapping_loads} loads beside an open or committing write");
+    for (way, count) in &report.ways {
+        println!("{count:>10} {way:?}");
+    }
+    for violation in &report.violations {
+        println!("{violation:?}");
+    }
+}
+
+/// The stages in which this safeguard is all that stands between a reader and an old value.
+fn stages(safeguard: Safeguard) -> Vec<Stage> {
+    let rows = |journal, fates: &[Fate]| Stage {
+        journal,
+        tracking: Tracking::Rows,
+        fates: fates.to_vec(),
+    };
+    let (wal, delete) = (Journal::Wal, Journal::Delete);
+    match safeguard {
+        Safeguard::InodeCompared => vec![rows(delete, &[Fate::Replaced])],
+        Safeguard::TriggersVerified => vec![rows(wal, &[Fate::Rebuilt])],
+        _ => vec![rows(wal, &[Fate::Peace]), rows(delete, &[Fate::Peace])],
+    }
+}
+
+fn expect_violation(seed: u64, safeguard: Safeguard) -> Result<ExitCode, Trouble> {
+    // More than any run reaches: it goes on until a violation or the end of its time.
+    let minimum = Minimum { reads: u64::MAX, ..Minimum::full() };
+    let report = run(&Plan {
+        stages: stages(safeguard),
+        stops_at_violation: true,
+        without: Some(safeguard),
+        ..Plan::whole(seed, minimum, Duration::from_secs(60))
+    })?;
+    print(&report);
+    if report.violated == 0 {
+        println!("without {safeguard:?} nothing was noticed");
+        return Ok(ExitCode::from(1));
+    }
+    println!("without {safeguard:?}: {} answers violated", report.violated);
+    Ok(ExitCode::SUCCESS)
+}

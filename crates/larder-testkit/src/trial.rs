@@ -1,0 +1,53 @@
+//! The history test: writer processes on a SQLite file against readers through the library.
+//!
+//! Rounds of writing alternate with things that befall the file, while readers never stop; then
+//! [`crate::history`] judges what everybody noted. **Invariant**: what is noted as begun was noted
+//! before it began, and what is noted as ended after it had, so that a slow machine makes the test
+//! weaker and never wrong.
+
+mod database;
+mod readers;
+mod run;
+mod scene;
+mod writer;
+
+pub use self::{
+    run::{Plan, Stage, run},
+    writer::serve as serve_writer,
+};
+
+/// Whatever went wrong with the test itself.
+pub type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// What befalls the file between two rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Peace,
+    /// A file with other rows takes its place.
+    Replaced,
+    /// A table is added.
+    Altered,
+    /// The table is rebuilt, and its triggers are gone with the old one.
+    Rebuilt,
+    /// The file is away for a moment.
+    Away,
+}
+
+/// How the file keeps its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// Write-ahead log.
+    Wal,
+    /// Rollback journal.
+    Delete,
+}
+
+/// How the origin tracks changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// By triggers, row by row.
+    Rows,
+    /// Any change drops everything.
+    Database,
+}
