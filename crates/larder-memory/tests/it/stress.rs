@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
-    thread,
+    thread::{self, ScopedJoinHandle},
 };
 
 use larder_core::Clock;
@@ -98,7 +98,9 @@ fn run(limit: MemoryLimit) -> World {
             world.change(if shared { ROWS - 1 } else { step as usize % (ROWS - 1) });
             // Hits between changes are what may go wrong; without them the run would mean nothing.
             let enough = world.hits.load(SeqCst) + HITS_BETWEEN;
-            while world.hits.load(SeqCst) < enough && !readers.iter().any(|r| r.is_finished()) {
+            while world.hits.load(SeqCst) < enough
+                && !readers.iter().any(ScopedJoinHandle::is_finished)
+            {
                 thread::yield_now();
             }
             if step % 997 == 0 {
