@@ -4,7 +4,8 @@
 //! virtual machines is a system call and more than a whole hit. The coarse one is a number that the
 //! kernel keeps at hand; it is behind by up to a tick and, on a machine that is short of processor
 //! time, by a few. **Invariant**: a deadline is never passed unnoticed: whoever uses the coarse
-//! reading asks [`Clock::reached`], which takes the exact one within [`COARSE_LAG`] of the deadline.
+//! reading asks [`Clock::reached`], which takes the exact one within [`COARSE_LAG`] of
+//! the deadline.
 
 use std::{
     sync::{

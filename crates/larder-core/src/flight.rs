@@ -32,7 +32,7 @@ impl Arrival {
 ///
 /// The interleaving this is for:
 ///
-/// 1. Reader A finds nothing and starts a flight; the flight takes its stamps and reads the old row.
+/// 1. Reader A finds nothing and starts a flight; it takes its stamps and reads the old row.
 /// 2. The row changes; the node applies the change.
 /// 3. Reader B arrives, finds the flight running and joins it.
 /// 4. The flight ends with the old row. A may have it: the change came after A. B may not.

@@ -1,8 +1,8 @@
 //! Freshness: what may be done with an entry now, as a function of its deadlines and the time.
 //!
 //! Whether an entry is *valid* (nothing it depends on changed) is decided elsewhere; this is only
-//! about time. **Invariant**: a deadline is fixed when the value is stored and nothing but storing a
-//! new value moves it (X3, KD7).
+//! about time. **Invariant**: a deadline is fixed when the value is stored and nothing but storing
+//! a new value moves it (X3, KD7).
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ impl Policy {
     /// A policy with the given TTL and nothing served after it.
     ///
     /// # Errors
-    /// `Config` when the TTL is under a millisecond: a value that is dead at once is a mistake (X4),
-    /// and below a microsecond the clock could not tell the deadline from the store.
+    /// `Config` when the TTL is under a millisecond: a value that is dead at once is a mistake
+    /// (X4), and below a microsecond the clock could not tell the deadline from the store.
     pub fn new(ttl: Option<Duration>) -> Result<Self, Error> {
         if ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
             return Err(Error::new(ErrorKind::Config, "set a ttl")

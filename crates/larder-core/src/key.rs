@@ -41,7 +41,8 @@ impl fmt::Debug for KeyBytes {
 }
 
 /// Bytes a key may take on the stack before it spills to the heap: a region, three integers and a
-/// short name fit, so that a hit allocates nothing. Ten times more would cost a hit its cache lines.
+/// short name fit, so that a hit allocates nothing. Ten times more would cost a hit its
+/// cache lines.
 const INLINE: usize = 104;
 
 /// Collects the bytes of one key, on the stack as long as they are few.

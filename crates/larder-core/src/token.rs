@@ -1,8 +1,8 @@
 //! Position tokens: what a client keeps to read its own writes from any node.
 //!
 //! A token is authenticated, so that a client cannot make one up, and opaque by contract: it is not
-//! encrypted, and what it holds may change with any version. **Invariant**: a token that this key did not sign is refused before it is looked at, in
-//! constant time.
+//! encrypted, and what it holds may change with any version. **Invariant**: a token
+//! that this key did not sign is refused before it is looked at, in constant time.
 
 use std::{fmt, fmt::Write as _};
 
