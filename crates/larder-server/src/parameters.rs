@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn code(query: &str) -> &'static str {
-        parse(&declared(), query, 32).map_or_else(|problem| problem.code().parts().0, |_| "ok")
+        parse(&declared(), query, 32).map_or_else(|problem| problem.code().name(), |_| "ok")
     }
 
     #[test]

@@ -40,79 +40,95 @@ pub enum Code {
 }
 
 impl Code {
-    /// The code as clients see it, its status, and its title.
-    pub fn parts(self) -> (&'static str, StatusCode, &'static str) {
+    /// The code as clients see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingParameter => "missing-parameter",
+            Self::UnknownParameter => "unknown-parameter",
+            Self::RepeatedParameter => "repeated-parameter",
+            Self::IllTypedParameter => "ill-typed-parameter",
+            Self::MalformedRequest => "malformed-request",
+            Self::MalformedPosition => "malformed-position",
+            Self::UnknownTable => "unknown-table",
+            Self::UnknownItem => "unknown-item",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::ForeignOrigin => "foreign-origin",
+            Self::UnknownResource => "unknown-resource",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BodyTooLarge => "body-too-large",
+            Self::ParameterTooLong => "parameter-too-long",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::WrongHost => "wrong-host",
+            Self::LoadFailed => "load-failed",
+            Self::ResultTooLarge => "result-too-large",
+            Self::OriginUnavailable => "origin-unavailable",
+            Self::Overloaded => "overloaded",
+            Self::PositionNotReached => "position-not-reached",
+            Self::ShuttingDown => "shutting-down",
+            Self::LoadTimeout => "load-timeout",
+        }
+    }
+
+    /// The status of a response with it.
+    pub fn status(self) -> StatusCode {
         use StatusCode as S;
         match self {
-            Self::MissingParameter => {
-                ("missing-parameter", S::BAD_REQUEST, "a parameter is missing")
-            }
-            Self::UnknownParameter => {
-                ("unknown-parameter", S::BAD_REQUEST, "the resource has no such parameter")
-            }
-            Self::RepeatedParameter => {
-                ("repeated-parameter", S::BAD_REQUEST, "a parameter is given twice")
-            }
-            Self::IllTypedParameter => {
-                ("ill-typed-parameter", S::BAD_REQUEST, "a parameter is not of its type")
-            }
-            Self::MalformedRequest => {
-                ("malformed-request", S::BAD_REQUEST, "the request cannot be read")
-            }
-            Self::MalformedPosition => {
-                ("malformed-position", S::BAD_REQUEST, "the position token is not valid here")
-            }
-            Self::UnknownTable => ("unknown-table", S::BAD_REQUEST, "there is no such table"),
-            Self::UnknownItem => {
-                ("unknown-item", S::BAD_REQUEST, "an item cannot be brought to its table's types")
-            }
-            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "a token is needed"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "the token does not cover this"),
-            Self::ForeignOrigin => {
-                ("foreign-origin", S::FORBIDDEN, "pages of other sites may not change anything")
-            }
-            Self::UnknownResource => {
-                ("unknown-resource", S::NOT_FOUND, "there is no such resource")
-            }
-            Self::NotFound => ("not-found", S::NOT_FOUND, "there is nothing at this path"),
-            Self::MethodNotAllowed => {
-                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "the path has other methods")
-            }
-            Self::BodyTooLarge => {
-                ("body-too-large", S::PAYLOAD_TOO_LARGE, "the body is over its limit")
-            }
-            Self::ParameterTooLong => {
-                ("parameter-too-long", S::URI_TOO_LONG, "a parameter is over its limit")
-            }
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "send application/json")
-            }
-            Self::WrongHost => {
-                ("wrong-host", S::MISDIRECTED_REQUEST, "this server does not go by that name")
-            }
-            Self::LoadFailed => {
-                ("load-failed", S::INTERNAL_SERVER_ERROR, "the origin refused the statement")
-            }
-            Self::ResultTooLarge => {
-                ("result-too-large", S::BAD_GATEWAY, "the result is over the resource's limit")
-            }
-            Self::OriginUnavailable => {
-                ("origin-unavailable", S::SERVICE_UNAVAILABLE, "the origin cannot be asked now")
-            }
-            Self::Overloaded => {
-                ("overloaded", S::SERVICE_UNAVAILABLE, "too much is going on, come back later")
-            }
-            Self::PositionNotReached => (
-                "position-not-reached",
-                S::SERVICE_UNAVAILABLE,
-                "this node does not know that position yet",
-            ),
-            Self::ShuttingDown => {
-                ("shutting-down", S::SERVICE_UNAVAILABLE, "the server is about to stop")
-            }
-            Self::LoadTimeout => {
-                ("load-timeout", S::GATEWAY_TIMEOUT, "the origin took longer than allowed")
-            }
+            Self::MissingParameter
+            | Self::UnknownParameter
+            | Self::RepeatedParameter
+            | Self::IllTypedParameter
+            | Self::MalformedRequest
+            | Self::MalformedPosition
+            | Self::UnknownTable
+            | Self::UnknownItem => S::BAD_REQUEST,
+            Self::Unauthorized => S::UNAUTHORIZED,
+            Self::Forbidden | Self::ForeignOrigin => S::FORBIDDEN,
+            Self::UnknownResource | Self::NotFound => S::NOT_FOUND,
+            Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::ParameterTooLong => S::URI_TOO_LONG,
+            Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
+            Self::WrongHost => S::MISDIRECTED_REQUEST,
+            Self::LoadFailed => S::INTERNAL_SERVER_ERROR,
+            Self::ResultTooLarge => S::BAD_GATEWAY,
+            Self::OriginUnavailable
+            | Self::Overloaded
+            | Self::PositionNotReached
+            | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
+            Self::LoadTimeout => S::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// What it means, in the same words every time.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::MissingParameter => "a parameter is missing",
+            Self::UnknownParameter => "the resource has no such parameter",
+            Self::RepeatedParameter => "a parameter is given twice",
+            Self::IllTypedParameter => "a parameter is not of its type",
+            Self::MalformedRequest => "the request cannot be read",
+            Self::MalformedPosition => "the position token is not valid here",
+            Self::UnknownTable => "there is no such table",
+            Self::UnknownItem => "an item cannot be brought to its table's types",
+            Self::Unauthorized => "a token is needed",
+            Self::Forbidden => "the token does not cover this",
+            Self::ForeignOrigin => "pages of other sites may not change anything",
+            Self::UnknownResource => "there is no such resource",
+            Self::NotFound => "there is nothing at this path",
+            Self::MethodNotAllowed => "the path has other methods",
+            Self::BodyTooLarge => "the body is over its limit",
+            Self::ParameterTooLong => "a parameter is over its limit",
+            Self::UnsupportedMediaType => "send application/json",
+            Self::WrongHost => "this server does not go by that name",
+            Self::LoadFailed => "the origin refused the statement",
+            Self::ResultTooLarge => "the result is over the resource's limit",
+            Self::OriginUnavailable => "the origin cannot be asked now",
+            Self::Overloaded => "too much is going on, come back later",
+            Self::PositionNotReached => "this node does not know that position yet",
+            Self::ShuttingDown => "the server is about to stop",
+            Self::LoadTimeout => "the origin took longer than allowed",
         }
     }
 }
@@ -161,12 +177,12 @@ impl Problem {
 
     /// The status of the response.
     pub fn status(&self) -> StatusCode {
-        self.code.parts().1
+        self.code.status()
     }
 
     /// The response.
     pub fn into_response(self) -> Response<Reply> {
-        let (code, status, title) = self.code.parts();
+        let (code, status, title) = (self.code.name(), self.code.status(), self.code.title());
         let mut body = json!({
             "type": format!("urn:larder:problem:{code}"),
             "title": title,

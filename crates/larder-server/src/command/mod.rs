@@ -71,8 +71,8 @@ pub(crate) fn load(
         // Everything can come from the environment, as in a container.
         None if variables.iter().any(|(name, _)| name.starts_with("LARDER_ORIGIN__")) => None,
         None => {
-            let problem = "there is no such file here. Name one with --config, or run `larder demo` \
-                           to see one at work";
+            let problem = "there is no such file here. Name one with --config, or see one at \
+                           work with `larder demo`";
             return Err(ConfigError::new(DEFAULT_FILE, problem));
         }
     };

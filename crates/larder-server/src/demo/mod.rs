@@ -94,7 +94,7 @@ fn print_trials(running: &Running, options: &DemoOptions, database: &Path, file:
     say!("Ask twice, then change what the answer was built from, and ask again:\n");
     for (path, what, change) in TRIALS {
         say!("  curl -i '{base}/{path}'");
-        say!("    {what:<38}{larder} demo change {change}{dir}");
+        say!("    {what:<43}{larder} demo change {change}{dir}");
     }
     say!();
     say!("The first answer says `cache-status: larder; fwd=miss`, the second `hit`.");

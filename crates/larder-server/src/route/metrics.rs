@@ -1,7 +1,8 @@
 //! `GET /metrics` in the text format of Prometheus.
 //!
-//! Written by hand: counters are read when somebody asks, so nothing is counted twice. **Invariant**:
-//! the only labels are names from the configuration, statuses and fixed words; a key is never one.
+//! Written by hand: counters are read when somebody asks, so nothing is counted twice.
+//! **Invariant**: the only labels are names from the configuration, statuses and fixed words; a key
+//! is never one.
 
 use std::fmt::{Display, Write as _};
 

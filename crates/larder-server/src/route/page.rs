@@ -1,7 +1,7 @@
 //! `GET /`: one page that lists what is served and counts along.
 //!
-//! Everything it needs comes from this server. **Invariant**: its policy lets it load its own script
-//! and style and nothing else, and what the server sends is put in as text, never as markup.
+//! Everything it needs comes from this server. **Invariant**: its policy lets it load its own
+//! script and style and nothing else, and what the server sends is put in as text, never as markup.
 
 use http::{HeaderValue, Response, header};
 

@@ -10,10 +10,11 @@ use crate::{
 const SLOW: &str = r#"
 [resource.slow]
 origin = "shop"
-sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900000000) SELECT max(i) AS i, :n AS n FROM n"
+sql = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900000000)
+    SELECT max(i) AS i, :n AS n FROM n"""
 params = { n = "integer" }
 ttl = "1h"
-load_timeout = "3s"
+load_timeout = "1s"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +95,7 @@ async fn a_request_has_a_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_has_a_time() {
     let shop = Shop::new("wal");
-    let text = format!("{ALBUMS}{}", SLOW.replace("3s", "100ms"));
+    let text = format!("{ALBUMS}{}", SLOW.replace("1s", "100ms"));
     let (running, mut client) = shop.open(&text).await;
     let answer = client.get("/v1/resources/slow?n=1").await;
     assert_eq!((answer.status, &*answer.code()), (504, "load-timeout"));
@@ -107,26 +108,29 @@ async fn loads_beyond_those_running_and_waiting_are_refused_and_hits_are_not() {
     let text = format!("{ALBUMS}{SLOW}[cache]\nloads = 1\nloads_waiting = 1\n");
     let (running, mut client) = shop.open(&text).await;
     client.get(PATH).await;
-    let mut busy = Vec::new();
-    for n in 0..2 {
-        let mut one = Client::connect(running.address).await;
-        let path = format!("/v1/resources/slow?n={n}");
-        one.write(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
-        busy.push(one);
-    }
-    let refused = async {
-        for n in 100.. {
-            let mut one = Client::connect(running.address).await;
+    let ask = |n: u32| {
+        let address = running.address;
+        tokio::spawn(async move {
             let path = format!("/v1/resources/slow?n={n}");
-            one.write(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
-            let answer = one.read("GET").await;
-            if answer.status == 503 {
-                return answer;
-            }
-        }
-        unreachable!("the loop ends with an answer")
+            Client::connect(address).await.get(&path).await
+        })
     };
-    let answer = tokio::time::timeout(Duration::from_secs(15), refused).await.unwrap();
+    let busy = ask(0);
+    while running.server.cache.status().loads_running != 1 {
+        tokio::task::yield_now().await;
+    }
+    // One of these waits for its turn, which leaves no place for the other two.
+    let (mut refused, mut waited) = (Vec::new(), 0);
+    for asked in [ask(1), ask(2), ask(3)] {
+        let answer = asked.await.unwrap();
+        match answer.status {
+            503 => refused.push(answer),
+            _ => waited += 1,
+        }
+    }
+    assert_eq!((refused.len(), waited), (2, 1), "{refused:?}");
+    busy.await.unwrap();
+    let answer = refused.remove(0);
     assert_eq!(answer.code(), "overloaded");
     assert_eq!(answer.header("retry-after"), "1");
     assert!(client.get(PATH).await.is_hit());

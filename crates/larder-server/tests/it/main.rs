@@ -11,6 +11,12 @@
 //! - `limits`: every bullet of what keeps one client from taking everything.
 //! - `program`: the binary as a process: exit codes, what it prints, signals.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test does not expect ends it"
+)]
+
 mod client;
 mod shop;
 

@@ -10,7 +10,8 @@ use crate::{
 const SLOW: &str = r#"
 [resource.slow]
 origin = "shop"
-sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :steps) SELECT max(i) AS i FROM n"
+sql = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :steps)
+    SELECT max(i) AS i FROM n"""
 params = { steps = "integer" }
 ttl = "1h"
 "#;

@@ -21,11 +21,12 @@ use crate::client::{Answer, Client};
 pub(crate) const ALBUMS: &str = r#"
 [origin.shop]
 url = "sqlite:shop.sqlite"
-track = "rows"            # "rows" (change log), "database" (any change drops all), "none" (TTL only)
+track = "rows"  # "rows" (change log), "database" (any change drops all), "none" (TTL only)
 
 [resource.artist-albums]
 origin = "shop"
-sql = "SELECT al.AlbumId, al.Title, ar.Name FROM Album al JOIN Artist ar USING (ArtistId) WHERE ArtistId = :artist"
+sql = """SELECT al.AlbumId, al.Title, ar.Name
+    FROM Album al JOIN Artist ar USING (ArtistId) WHERE ArtistId = :artist"""
 params = { artist = "integer" }
 ttl = "1h"
 stale_if_error = "10m"
