@@ -40,10 +40,25 @@ pub(crate) fn open(path: &Path, busy: Duration) -> Result<Opened, Error> {
     Ok(Opened { connection, header, identity })
 }
 
+/// Opens a file that was there before: if it is not there now, it may come back.
+///
+/// # Errors
+/// As [`open`], with `Unavailable` in place of `NotFound`.
+pub(crate) fn reopen(path: &Path, busy: Duration) -> Result<Opened, Error> {
+    open(path, busy).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Unavailable, "open")
+            .subject(path.display().to_string())
+            .detail("the file is gone"),
+        _ => error,
+    })
+}
+
 fn prepare_for_reading(connection: &Connection, busy: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(busy)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Copying the log into the database is writing, also for the last one to leave.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(256);
     connection.pragma_update(None, "query_only", true)
 }

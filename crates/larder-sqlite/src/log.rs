@@ -28,86 +28,92 @@ pub(crate) mod operation {
     pub(crate) const TABLE: i64 = 4;
 }
 
-/// How far the log was read: the last row's number, and its nonce.
+/// How far the log was read: the last number given out, and the nonce of the row that had it.
+///
+/// Without a nonce the row was gone already: the log had been emptied by somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) seq: i64,
-    pub(crate) nonce: i64,
+    pub(crate) nonce: Option<i64>,
 }
 
-/// Rows of the log, decoded.
+/// What reading on from a cursor gave.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) changes: Vec<Change>,
-    pub(crate) end: Cursor,
+pub(crate) enum Read {
+    /// Changes, at most as many as asked for, and the cursor after them.
+    Changes(Vec<Change>, Cursor),
+    /// Rows are missing.
+    Hole,
+    /// A row cannot be read.
+    Undecodable,
 }
 
-/// The number of the newest row, or of the newest one that was trimmed.
+/// The number of the newest change that was ever logged, whether its row is still there or not.
 ///
 /// # Cost
-/// Two seeks, about 2 us.
+/// Three seeks, about 2 us.
 pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT coalesce((SELECT max(seq) FROM main.larder_log), \
+    newest_number(connection).map(position)
+}
+
+/// The sequence alone is not enough: a statement that ends in `OR FAIL` does not write it. Nor is
+/// the log alone: its end can be deleted.
+fn newest_number(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT max(coalesce((SELECT max(seq) FROM main.larder_log), 0), \
+               coalesce((SELECT seq FROM main.sqlite_sequence WHERE name = 'larder_log'), 0), \
                (SELECT seq FROM main.larder_meta WHERE id = 1))";
-    let seq: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(position(seq))
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
-/// The newest row's number and nonce.
+/// The cursor after everything that was ever logged.
 pub(crate) fn end(connection: &Connection) -> rusqlite::Result<Cursor> {
-    let newest = connection
-        .prepare_cached("SELECT seq, nonce FROM main.larder_log ORDER BY seq DESC LIMIT 1")?
-        .query_row([], cursor)
-        .optional()?;
-    newest.map_or_else(|| floor(connection), Ok)
+    let seq = newest_number(connection)?;
+    Ok(Cursor { seq, nonce: nonce_at(connection, seq)? })
 }
 
-fn floor(connection: &Connection) -> rusqlite::Result<Cursor> {
-    connection
-        .prepare_cached("SELECT seq, nonce FROM main.larder_meta WHERE id = 1")?
-        .query_row([], cursor)
+/// The nonce of the row with that number, also where it was the last one that was trimmed.
+fn nonce_at(connection: &Connection, seq: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT nonce FROM main.larder_log WHERE seq = ?1 UNION ALL \
+               SELECT nonce FROM main.larder_meta WHERE id = 1 AND seq = ?1 LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
 }
 
-fn cursor(row: &Row<'_>) -> rusqlite::Result<Cursor> {
-    Ok(Cursor { seq: row.get(0)?, nonce: row.get(1)? })
-}
-
-/// Whether the log still holds what was read up to `cursor`, and everything after it.
+/// Whether the log still is the one that was read up to `cursor`.
 pub(crate) fn continues(connection: &Connection, cursor: Cursor) -> rusqlite::Result<bool> {
-    let nonce: Option<i64> = connection
-        .prepare_cached("SELECT nonce FROM main.larder_log WHERE seq = ?1")?
-        .query_row([cursor.seq], |row| row.get(0))
-        .optional()?;
-    match nonce {
-        Some(nonce) => Ok(nonce == cursor.nonce),
-        // The row itself was trimmed: then it must be the last one that was.
-        None => Ok(floor(connection)? == cursor),
-    }
+    Ok(nonce_at(connection, cursor.seq)? == cursor.nonce
+        && cursor.seq <= newest_number(connection)?)
 }
 
-/// Up to `limit` rows after `after`; `None` when one of them cannot be read.
+/// Up to `limit` rows after `after`.
 pub(crate) fn read(
     connection: &Connection,
     timeline: &Name,
     tracked: &Tracked,
     after: Cursor,
     limit: usize,
-) -> rusqlite::Result<Option<Batch>> {
+) -> rusqlite::Result<Read> {
     let mut statement = connection
         .prepare_cached("SELECT * FROM main.larder_log WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query([after.seq, limit])?;
-    let mut batch = Batch { changes: Vec::new(), end: after };
+    let mut rows = statement.query([after.seq, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let (mut changes, mut end) = (Vec::new(), after);
     while let Some(row) = rows.next()? {
-        batch.end = cursor(row)?;
+        let seq: i64 = row.get(0)?;
+        // SQLite gives numbers out one after the other, so one that is missing was a change.
+        if end.seq.checked_add(1) != Some(seq) {
+            return Ok(Read::Hole);
+        }
+        end = Cursor { seq, nonce: row.get(1)? };
         let table = tracked.by_id(row.get(2)?);
         let change = table.map(|table| decode(row, timeline, table)).transpose()?.flatten();
         match change {
-            Some(change) => batch.changes.push(change),
-            None => return Ok(None),
+            Some(change) => changes.push(change),
+            None => return Ok(Read::Undecodable),
         }
     }
-    Ok(Some(batch))
+    if changes.len() < limit && end.seq != newest_number(connection)? {
+        return Ok(Read::Hole);
+    }
+    Ok(Read::Changes(changes, end))
 }
 
 /// A number of the log as a position.

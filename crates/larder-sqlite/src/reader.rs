@@ -267,7 +267,7 @@ impl Reader {
         match &mut self.opened {
             Some(opened) => Ok(opened),
             empty => {
-                let mut opened = connection::open(&queue.path, BUSY)?;
+                let mut opened = connection::reopen(&queue.path, BUSY)?;
                 self.control
                     .install(&mut opened.connection, queue)
                     .map_err(|error| connection::failed(&queue.path, &error))?;
@@ -331,7 +331,7 @@ impl Control {
 
 /// Derives what the statement reads, on a connection of its own: deriving takes the authorizer.
 fn derive(queue: &Queue, statement: &Statement, epoch: Option<Epoch>) -> Result<Reading, Error> {
-    let opened = connection::open(&queue.path, BUSY)?;
+    let opened = connection::reopen(&queue.path, BUSY)?;
     let Opened { mut connection, identity: file, .. } = opened;
     Reading::derive(&mut connection, queue.knowledge.timeline(), statement.sql(), |connection| {
         let schema = connection::schema_version(connection)
@@ -362,12 +362,13 @@ fn run(
     reading: &Reading,
 ) -> Result<Rows, Trouble> {
     control.only_reading.store(true, Ordering::SeqCst);
-    let rows = fetch(connection, &job.query);
+    let rows = fetch(connection, &job.query, reading.columns.len());
     control.only_reading.store(false, Ordering::SeqCst);
     Ok(Rows { columns: reading.columns.clone(), rows: rows? })
 }
 
-fn fetch(connection: &Connection, query: &Query) -> Result<Vec<Vec<Value>>, Trouble> {
+/// The width comes from the analysis: a cached statement learns of a new schema only as it runs.
+fn fetch(connection: &Connection, query: &Query, width: usize) -> Result<Vec<Vec<Value>>, Trouble> {
     let mut statement = connection.prepare_cached(query.statement.sql())?;
     let mut name = String::new();
     for (param, value) in query.statement.params().iter().zip(&query.params) {
@@ -376,7 +377,6 @@ fn fetch(connection: &Connection, query: &Query) -> Result<Vec<Vec<Value>>, Trou
         name.push_str(&param.name);
         statement.raw_bind_parameter(&*name, Bound(value))?;
     }
-    let width = statement.column_count();
     let mut rows = Vec::new();
     let mut bytes = 0usize;
     let mut cursor = statement.raw_query();

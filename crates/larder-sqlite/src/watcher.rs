@@ -180,7 +180,7 @@ impl Watcher {
 
     /// Opens the file and begins a new life of the timeline where it stands.
     fn connect(&mut self, sink: &dyn FeedSink, doubt: Doubt) -> Result<(), Error> {
-        let opened = connection::open(&self.path, BUSY)?;
+        let opened = connection::reopen(&self.path, BUSY)?;
         let begun = in_snapshot(&opened.connection, |connection| {
             let look = Look::take(connection, &opened)?;
             let (coverage, cursor) = self.coverage(connection, doubt, look.schema_version)?;
@@ -342,17 +342,21 @@ impl Watcher {
         }
         let timeline = self.knowledge.timeline().clone();
         for number in 0.. {
-            let batch = log::read(connection, &timeline, tracked, cursor, BATCH)?
-                .ok_or(Stop::Doubt(Doubt::Undecodable))?;
-            if batch.changes.is_empty() {
+            let read = log::read(connection, &timeline, tracked, cursor, BATCH)?;
+            let (changes, end) = match read {
+                log::Read::Changes(changes, end) => (changes, end),
+                log::Read::Hole => return Err(Stop::Doubt(Doubt::LogBroken)),
+                log::Read::Undecodable => return Err(Stop::Doubt(Doubt::Undecodable)),
+            };
+            if changes.is_empty() {
                 break;
             }
             if number == BATCHES_MAX {
                 return Err(Stop::Doubt(Doubt::Overflow));
             }
-            cursor = batch.end;
+            cursor = end;
             self.position = Position(log::position(cursor.seq).saturating_add(view.extra));
-            sink.received(&timeline, self.position, &batch.changes);
+            sink.received(&timeline, self.position, &changes);
         }
         if self.knowledge.reads_unwatched() {
             self.knowledge.change(|view| view.extra += 1);

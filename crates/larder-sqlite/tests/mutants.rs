@@ -58,10 +58,10 @@ fn rebuild(path: &std::path::Path, _: &Place) {
 fn replace_file(path: &std::path::Path, place: &Place) {
     let other = place.database("other", "delete", SCHEMA);
     writer(&other).execute("UPDATE t SET code = 'x' WHERE id = 1", []).unwrap();
-    std::fs::rename(&other, path).unwrap();
     for side in ["a.db-wal", "a.db-shm"] {
         std::fs::remove_file(place.path(side)).ok();
     }
+    std::fs::rename(&other, path).unwrap();
 }
 
 fn update(path: &std::path::Path, _: &Place) {

@@ -62,10 +62,10 @@ fn a_file_replaced_by_rename_is_a_new_life_and_is_read() {
         Connection::open(&other).unwrap().execute("UPDATE item SET name = 'new'", []).unwrap();
         let world = World::open(&path, Track::Database);
         let answer = world.load(&item(&world)).unwrap();
-        std::fs::rename(&other, &path).unwrap();
         for side in ["-wal", "-shm"] {
             std::fs::remove_file(place.path(&format!("{journal}{side}"))).ok();
         }
+        std::fs::rename(&other, &path).unwrap();
         assert!(!world.is_valid(&answer));
         assert_eq!(world.ledger.doubts(), [Doubt::Started, Doubt::Replaced]);
         let answer = world.load(&item(&world)).unwrap();

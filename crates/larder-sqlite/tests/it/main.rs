@@ -6,11 +6,13 @@
 //! - `database`: `database` mode in both journals.
 //! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
 //! - `complete`: every way to change a row, against the triggers that must see it.
+//! - `conformance`: what every origin with a feed must do.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod complete;
+mod conformance;
 mod database;
 mod load;
 mod place;
