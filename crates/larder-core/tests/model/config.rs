@@ -35,6 +35,8 @@ pub(crate) enum Removed {
     EpochCompared,
     /// The log row at the cursor is not compared, only the length of the log.
     NonceCompared,
+    /// A new epoch begins where a commit in the log is not visible yet.
+    StartBarrier,
     /// Hits do not look at what is announced and not yet swept.
     PendingConsulted,
     /// What was invalidated on `app` is compared with the position on the shop's timeline.

@@ -167,6 +167,11 @@ fn the_nonce_at_the_cursor_must_be_compared() {
 }
 
 #[test]
+fn an_epoch_must_begin_where_everything_is_visible() {
+    expect_violation(Removed::StartBarrier, FRESH, restored_log());
+}
+
+#[test]
 fn a_hit_must_consult_the_pending_list() {
     expect_violation(Removed::PendingConsulted, FRESH, two_timelines());
 }

@@ -284,7 +284,8 @@ impl Larder {
         known.confirmed = end;
         known.registered = known.registered.map(|_| end);
         state.nonce = state.number_at(end).unwrap();
-        state.knows.commits = state.visible().commits;
+        // The start of a life counts as applied.
+        state.knows.commits = state.log.iter().fold(0, |bits, logged| bits | bit(logged.number));
         state.announced.retain(|item| matches!(item, Announced::App(_)));
     }
 
@@ -354,7 +355,7 @@ impl Model for Larder {
             (state.hidden < self.config.hidden_changes, Step::ChangeBesideTheFeed),
             (!doubt && position < state.log_end(), Step::Apply),
             (can_confirm && !self.removes(Removed::ConfirmationEver), Step::Confirm),
-            (doubt && all_visible, Step::Restart),
+            (doubt && (all_visible || self.removes(Removed::StartBarrier)), Step::Restart),
             (state.knows.hidden < state.hidden, Step::Invalidate),
             (!state.announced.is_empty(), Step::Sweep),
             (can_begin, Step::Begin),
