@@ -3,7 +3,14 @@
 //! Built once at start from the configuration. **Invariant**: a resource in the catalog can be
 //! asked; whatever is wrong with its statement was refused when the catalog was built.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::HeaderValue;
 use larder::{Cache, Clock, Error, MemoryLimit, Region};
@@ -30,13 +37,23 @@ pub struct Resource {
     /// The value of `Cache-Control`.
     pub cache_control: HeaderValue,
     /// How long a value is fresh.
-    pub ttl: Option<std::time::Duration>,
+    pub ttl: Option<Duration>,
     /// The tables its statement reads.
     pub reads: Vec<String>,
     /// How long hits take.
     pub hit_seconds: Histogram,
     /// How long all other answers take.
     pub miss_seconds: Histogram,
+    /// The second of the server's life after the one in which a failure was last logged.
+    logged: AtomicU64,
+}
+
+impl Resource {
+    /// Whether a failure may be logged now: the first of every second may.
+    pub fn may_log(&self, uptime: Duration) -> bool {
+        let second = uptime.as_secs() + 1;
+        self.logged.swap(second, Ordering::Relaxed) != second
+    }
 }
 
 /// Origins and resources.
@@ -147,6 +164,7 @@ fn resource(
         reads,
         hit_seconds: Histogram::default(),
         miss_seconds: Histogram::default(),
+        logged: AtomicU64::new(0),
     })
 }
 

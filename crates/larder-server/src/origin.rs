@@ -10,7 +10,7 @@ use larder::{
 };
 use larder_sqlite::{
     NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
-    analysis::{Operand, Rows, Schema, Table},
+    analysis::{Affinity, Operand, Rows, Schema, Table},
 };
 
 use crate::{
@@ -179,10 +179,23 @@ impl Tables {
         })
     }
 
+    /// The value as the column holds it; one that it cannot hold is a mistake of the sender.
     fn converted(&self, table: &Table, column: &str, value: Value) -> Result<Value, String> {
         let given = value.type_name();
-        let converted = self.schema.convert(&table.name, column, value);
-        converted.map_err(|_| format!("a {given} cannot be found in {}.{column}", table.name))
+        let refused = || format!("a {given} like this cannot be in {}.{column}", table.name);
+        let own = table.column(column).ok_or_else(refused)?;
+        let is_rowid = table.rowid_alias.as_deref() == Some(column);
+        let converted = self.schema.convert(&table.name, column, value).map_err(|_| refused())?;
+        let numeric =
+            matches!(own.affinity, Affinity::Integer | Affinity::Real | Affinity::Numeric);
+        match &converted {
+            Value::Integer(_) => Ok(converted),
+            _ if is_rowid => Err(refused()),
+            Value::Null if own.not_null => Err(refused()),
+            // SQLite would store it, but hardly anybody means that.
+            Value::Text(_) | Value::Blob(_) if numeric => Err(refused()),
+            _ => Ok(converted),
+        }
     }
 }
 

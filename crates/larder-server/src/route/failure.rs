@@ -1,13 +1,15 @@
 //! From a failed load to what the client is told.
 //!
 //! **Invariant**: whether a client may try again is decided here alone, and the text of the
-//! database's own error goes to the log, never to the client.
+//! database's own error goes to the log, never to the client; to the log at most once a second for
+//! each resource, however many ask.
 
 use larder::{Error, ErrorKind, LoadError};
 
 use crate::{
     catalog::Resource,
     problem::{Code, Problem},
+    server::Server,
 };
 
 /// Seconds after which a client may try again what failed for lack of something.
@@ -15,17 +17,17 @@ const RETRY_SECONDS: u64 = 1;
 
 /// What the client is told about a failed load of `resource`.
 #[cold]
-pub(super) fn of_load(resource: &Resource, error: &LoadError<Error>) -> Problem {
-    let problem = match error {
-        LoadError::Load(error) => of_error(error),
-        LoadError::Cache(error) => of_error(error),
-        LoadError::Panicked => Problem::new(Code::LoadFailed, "the load panicked; see the log"),
+pub(super) fn of_load(server: &Server, resource: &Resource, error: &LoadError<Error>) -> Problem {
+    let (problem, cause): (Problem, &dyn std::error::Error) = match error {
+        LoadError::Load(own) => (of_error(own), &**own),
+        LoadError::Cache(own) => (of_error(own), own),
+        LoadError::Panicked => {
+            (Problem::new(Code::LoadFailed, "the load panicked; see the log"), error)
+        }
     };
-    let cause: &dyn std::error::Error = match error {
-        LoadError::Load(error) => &**error,
-        other => other,
-    };
-    tracing::debug!(resource = %resource.name, ?cause, "load failed");
+    if resource.may_log(server.uptime()) {
+        tracing::warn!(resource = %resource.name, cause = ?cause, "cannot answer");
+    }
     problem.with("resource", &*resource.name)
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn answer(
             (bounded(server, fetch).await, Some(began))
         }
     };
-    let fetched = fetched.map_err(|error| failure::of_load(resource, &error))?;
+    let fetched = fetched.map_err(|error| failure::of_load(server, resource, &error))?;
     if fetched.value.rows == 0 && !fetched.source.is_hit() {
         bound_empties(server, resource, &key);
     }

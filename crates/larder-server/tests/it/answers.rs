@@ -146,6 +146,26 @@ async fn a_value_past_its_ttl_is_served_when_the_origin_is_gone_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_past_its_ttl_is_served_while_it_is_loaded_again_and_says_so() {
+    let shop = Shop::new("wal");
+    let text = ALBUMS.replace("ttl = \"1h\"", "ttl = \"1ms\"\nstale_while_revalidate = \"1h\"");
+    let (running, mut client) = shop.open(&text).await;
+    assert!(client.get(PATH).await.is_miss());
+    let stale = async {
+        loop {
+            let answer = client.get(PATH).await;
+            assert!(answer.is_hit(), "nobody waits for the load: {answer:?}");
+            if answer.header("cache-status").contains("detail=stale-while-revalidate") {
+                break;
+            }
+        }
+    };
+    let patience = std::time::Duration::from_secs(5);
+    tokio::time::timeout(patience, stale).await.expect("its TTL is over soon");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_may_be_sent_ahead_of_their_answers() {
     let shop = Shop::new("wal");
     let (running, mut client) = shop.open(ALBUMS).await;
