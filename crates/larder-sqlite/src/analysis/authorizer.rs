@@ -18,6 +18,8 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
+use crate::error::from_driver;
+
 /// What a statement reads, by SQLite's own account.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
@@ -102,10 +104,10 @@ fn examine(statement: &Statement<'_>) -> (bool, Vec<String>) {
 fn refused(error: rusqlite::Error) -> Error {
     match error {
         rusqlite::Error::MultipleStatement => unsupported("there is more than one statement"),
-        error => Error::new(ErrorKind::Origin, "analyse the statement").source(error),
+        error => from_driver("analyse", "the statement", &error),
     }
 }
 
 fn unsupported(why: &'static str) -> Error {
-    Error::new(ErrorKind::Unsupported, "analyse the statement").detail(why)
+    Error::new(ErrorKind::Unsupported, "analyse").subject("the statement").detail(why)
 }

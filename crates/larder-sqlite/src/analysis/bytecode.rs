@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use larder_core::{Error, ErrorKind};
+use larder_core::Error;
 use rusqlite::Connection;
+
+use crate::error::from_driver;
 
 /// The b-trees and virtual tables that a statement opens.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +29,8 @@ impl Opened {
     /// # Errors
     /// `Origin` when SQLite does not answer.
     pub(super) fn collect(connection: &Connection, sql: &str) -> Result<Self, Error> {
-        Self::read(connection, sql).map_err(|error| {
-            Error::new(ErrorKind::Origin, "read the statement's plan").source(error)
-        })
+        Self::read(connection, sql)
+            .map_err(|error| from_driver("read the plan of", "the statement", &error))
     }
 
     fn read(connection: &Connection, sql: &str) -> rusqlite::Result<Self> {

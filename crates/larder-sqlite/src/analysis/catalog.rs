@@ -10,6 +10,7 @@ use larder_core::{Error, ErrorKind, Value};
 use rusqlite::Connection;
 
 use super::column::{Affinity, Column};
+use crate::error::from_driver;
 
 /// The main database's tables at one moment.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,8 @@ pub struct Index {
     pub name: Arc<str>,
     /// Whether it forbids equal keys.
     pub unique: bool,
+    /// Whether SQLite made it for the primary key.
+    pub primary: bool,
     /// Whether it has a WHERE clause.
     pub partial: bool,
     /// Whether some part is an expression; then `columns` lacks that part.
@@ -108,7 +111,8 @@ impl Schema {
     /// When SQLite does not answer.
     pub fn read(connection: &Connection) -> Result<Self, Error> {
         let mut schema = Self::default();
-        for table in read_tables(connection).map_err(failed)? {
+        let tables = read_tables(connection);
+        for table in tables.map_err(|error| from_driver("read", "the schema", &error))? {
             schema.tables.insert(table.name.to_ascii_lowercase(), Arc::new(table));
         }
         Ok(schema)
@@ -217,7 +221,7 @@ fn read_columns(connection: &Connection, table: &mut Table) -> rusqlite::Result<
 
 fn read_indexes(connection: &Connection, table: &mut Table) -> rusqlite::Result<()> {
     let mut list = connection.prepare(
-        "SELECT name, \"unique\", partial FROM pragma_index_list(?1, 'main') ORDER BY seq",
+        "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?1, 'main') ORDER BY seq",
     )?;
     let mut parts = connection.prepare(
         "SELECT cid, name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key ORDER BY seqno",
@@ -228,6 +232,7 @@ fn read_indexes(connection: &Connection, table: &mut Table) -> rusqlite::Result<
             name: row.get::<_, String>(0)?.into(),
             unique: row.get(1)?,
             partial: row.get(2)?,
+            primary: row.get(3)?,
             expression: false,
             columns: Vec::new(),
         };
@@ -284,17 +289,8 @@ fn read_foreign_keys(connection: &Connection, table: &mut Table) -> rusqlite::Re
 fn find_rowid_alias(table: &mut Table) {
     let [only] = &*table.primary_key else { return };
     let is_integer = table.column(only).is_some_and(|column| column.affinity == Affinity::Integer);
-    let mut prefix = String::from("sqlite_autoindex_");
-    prefix.push_str(&table.name);
-    let has_index = table.indexes.iter().any(|index| {
-        index.name.starts_with(&prefix)
-            && matches!(&*index.columns, [column] if column.name == *only)
-    });
+    let has_index = table.indexes.iter().any(|index| index.primary);
     if is_integer && !table.without_rowid && !has_index {
         table.rowid_alias = Some(only.clone());
     }
-}
-
-fn failed(error: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Origin, "read the schema").source(error)
 }

@@ -12,8 +12,10 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use larder_core::{Dependency, Error, ErrorKind, Value, timeline::Name};
+use larder_core::{Dependency, Error, Value, timeline::Name};
 use rusqlite::Connection;
+
+use crate::error::from_driver;
 
 pub mod catalog;
 
@@ -237,7 +239,7 @@ impl Term {
 /// # Cost
 /// Reads the whole catalog and compiles the statement twice: milliseconds.
 pub fn analyse(connection: &mut Connection, timeline: &Name, sql: &str) -> Result<Analysis, Error> {
-    let failed = |error| Error::new(ErrorKind::Origin, "analyse the statement").source(error);
+    let failed = |error| from_driver("analyse", "the statement", &error);
     // One snapshot for the catalog, the statement and the plan.
     connection.execute_batch("BEGIN").map_err(failed)?;
     let outcome = survey::analyse(connection, timeline, sql);

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use larder_core::{Error, ErrorKind, timeline::Name};
+use larder_core::{Error, timeline::Name};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
     prove::{self, Proof},
     volatile,
 };
+use crate::error::from_driver;
 
 /// Virtual tables that compute their rows from their arguments and read nothing.
 const PURE: [&str; 5] = ["json_each", "json_tree", "jsonb_each", "jsonb_tree", "generate_series"];
@@ -214,7 +215,6 @@ fn view_texts(connection: &Connection, views: &[Arc<str>]) -> Result<Vec<Option<
             .optional()
     };
     let texts: rusqlite::Result<Vec<_>> = views.iter().map(read).collect();
-    let texts = texts
-        .map_err(|error| Error::new(ErrorKind::Origin, "read the text of a view").source(error))?;
+    let texts = texts.map_err(|error| from_driver("read", "the text of a view", &error))?;
     Ok(texts.into_iter().map(|text| parse::parse(&text?)).collect())
 }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use larder_core::{Error, ErrorKind};
+use larder_core::Error;
 use rusqlite::Connection;
 
 use super::{authorizer::Reads, parse::Parsed};
+use crate::error::from_driver;
 
 /// Functions that read the clock or the machine's time zone if their arguments say so.
 pub(super) const CLOCKS: [&str; 7] =
@@ -38,9 +39,8 @@ pub(super) fn reason(
     reads: &Reads,
     texts: &[Option<Parsed>],
 ) -> Result<Option<String>, Error> {
-    let known = volatile_functions(connection).map_err(|error| {
-        Error::new(ErrorKind::Origin, "read SQLite's list of functions").source(error)
-    })?;
+    let known = volatile_functions(connection)
+        .map_err(|error| from_driver("read", "the list of functions", &error))?;
     let named = reads.functions.iter().find(|function| known.contains(*function));
     if let Some(function) = named {
         return Ok(Some(format!("it calls {function}()")));

@@ -179,12 +179,12 @@ impl Schema {
 }
 
 fn column_kind(random: &mut Random, strict: bool, column: &str) -> &'static str {
-    match (strict, column) {
+    let kinds: &[&'static str] = match (strict, column) {
         // Most joins are over this one.
-        (false, "g") => *random.pick(&["INTEGER", "INTEGER", "INTEGER", "NUMERIC", "TEXT"]),
-        (true, "g") => *random.pick(&["INTEGER", "INTEGER", "ANY"]),
-        (true, _) => *random.pick(&["INTEGER", "TEXT", "ANY", "REAL", "TEXT COLLATE NOCASE"]),
-        (false, _) => *random.pick(&[
+        (false, "g") => &["INTEGER", "INTEGER", "INTEGER", "NUMERIC", "TEXT"],
+        (true, "g") => &["INTEGER", "INTEGER", "ANY"],
+        (true, _) => &["INTEGER", "TEXT", "ANY", "REAL", "TEXT COLLATE NOCASE"],
+        (false, _) => &[
             "INTEGER",
             "INTEGER",
             "TEXT",
@@ -196,8 +196,10 @@ fn column_kind(random: &mut Random, strict: bool, column: &str) -> &'static str 
             "TEXT COLLATE NOCASE",
             "TEXT COLLATE RTRIM",
             "INTEGER DEFAULT 2",
-        ]),
-    }
+        ],
+    };
+    let kind: &&str = random.pick(kinds);
+    kind
 }
 
 /// A value from the few that all columns share, as SQL and as a parameter.

@@ -9,9 +9,12 @@ use larder_core::{RowChange, Value};
 use larder_sqlite::analysis::{Analysis, Kind, Schema, Table, canonical};
 use rusqlite::{Connection, types::ValueRef};
 
-/// The rows of every table, by what tells them apart.
+/// The rows of a table, by what tells them apart.
+type Rows = BTreeMap<Vec<u8>, Vec<Value>>;
+
+/// The rows of every table.
 pub struct Snapshot {
-    tables: Vec<(Arc<Table>, BTreeMap<Vec<u8>, Vec<Value>>)>,
+    tables: Vec<(Arc<Table>, Rows)>,
 }
 
 /// One row before and after, with all of its columns.
@@ -88,7 +91,7 @@ impl Difference {
     }
 }
 
-fn rows_of(connection: &Connection, table: &Table) -> BTreeMap<Vec<u8>, Vec<Value>> {
+fn rows_of(connection: &Connection, table: &Table) -> Rows {
     let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
     let rowid = if table.without_rowid { "0" } else { "rowid" };
     let sql = format!("SELECT {rowid}, {} FROM {}", columns.join(", "), table.name);
