@@ -2,8 +2,8 @@
 //!
 //! The contract is written for the hard origin: one that tells of a commit before, at, or long
 //! after the moment when a load can see it. So a feed says two things at two times: "this was
-//! received" and "up to here everything is visible to a load that begins now". **Invariant**: a node
-//! calls a value fresh only as far as the *confirmed* position reaches.
+//! received" and "up to here everything is visible to a load that begins now". **Invariant**: a
+//! node calls a value fresh only as far as the *confirmed* position reaches.
 
 use std::{fmt, sync::Arc};
 
