@@ -19,7 +19,7 @@ use crate::{
     body::Body,
     config::{Config, ConfigError, Lifetime, Resource as Settings},
     histogram::Histogram,
-    origin::{Origin, Question},
+    origin::{Origin, Question, Scheme},
     parameters::{Key, Parameter},
 };
 
@@ -32,6 +32,8 @@ pub struct Resource {
     pub place: usize,
     /// What the query of a URL must hold.
     pub params: Arc<[Parameter]>,
+    /// What it asks its origin.
+    pub question: Question,
     /// Its entries.
     pub region: Region<Key, Body, Error>,
     /// The value of `Cache-Control`.
@@ -99,6 +101,12 @@ impl Catalog {
         self.by_name.get(name).and_then(|place| self.resources.get(*place))
     }
 
+    /// By which columns any resource chooses rows of a table.
+    pub fn schemes(&self, origin: &str, table: &str) -> Vec<Scheme> {
+        let each = self.resources.iter();
+        each.flat_map(|resource| resource.question.schemes(origin, table)).collect()
+    }
+
     /// The origin of that name.
     pub fn origin(&self, name: &str) -> Option<&Origin> {
         self.origins.iter().find(|origin| origin.name == name)
@@ -142,9 +150,12 @@ fn resource(
         .max_staleness(settings.max_staleness)
         .load_timeout(settings.load_timeout)
         .sample(settings.sample.into(), |a: &Body, b: &Body| a.etag == b.etag)
-        .loader(move |key: Key, load| {
+        .loader({
             let question = question.clone();
-            async move { question.ask(&key, &load).await }
+            move |key: Key, load| {
+                let question = question.clone();
+                async move { question.ask(&key, &load).await }
+            }
         });
     let region = match is_tracked {
         true => builder.build()?,
@@ -155,6 +166,7 @@ fn resource(
         name: name.to_owned(),
         place,
         params,
+        question,
         region,
         cache_control: HeaderValue::from_str(&settings.downstream).map_err(invalid)?,
         ttl: match settings.ttl {

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use larder::{
     Clock, Dependency, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp, Value,
 };
+use larder_core::dependency::Atom;
 use larder_sqlite::{
     NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
     analysis::{Affinity, Operand, Rows, Schema, Table},
@@ -29,6 +30,9 @@ pub struct Origin {
     backend: Arc<SqliteOrigin>,
 }
 
+/// The columns, sorted, by which an answer chose the rows of a table.
+pub type Scheme = Vec<Arc<str>>;
+
 /// Something an operator should know about an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -42,6 +46,7 @@ pub struct Notice {
 #[derive(Clone, Debug)]
 pub struct Tables {
     origin: String,
+    track: Tracking,
     schema: Arc<Schema>,
 }
 
@@ -120,12 +125,20 @@ impl Origin {
     /// The names of its tables and columns as they are now, to say what changed.
     ///
     /// It reads the schema, so it blocks for about a millisecond.
+    ///
+    /// # Errors
+    /// `Unavailable` when the origin does not answer.
     pub fn tables(&self) -> Result<Tables, Error> {
-        Ok(Tables { origin: self.name.clone(), schema: self.backend.schema()? })
+        Ok(Tables { origin: self.name.clone(), track: self.track, schema: self.backend.schema()? })
     }
 }
 
 impl Tables {
+    /// Whether answers remember what they were built from.
+    pub fn is_tracked(&self) -> bool {
+        self.track != Tracking::None
+    }
+
     /// Whether there is a table of that name.
     pub fn has(&self, table: &str) -> bool {
         self.schema.table(table).is_some()
@@ -161,9 +174,42 @@ impl Tables {
             let value = self.converted(table, &own, value)?;
             found.push((own, value));
         }
-        match found.is_empty() {
-            true => Err("a scope needs a column and its value; name the table instead".into()),
-            false => Ok(Dependency::scope(&*self.origin, table.name.clone(), found)),
+        if found.is_empty() {
+            return Err("a scope needs a column and its value; name the table instead".into());
+        }
+        // A scope over exactly the primary key is a row, and is looked for under that name.
+        let of = |column: &Arc<str>| found.iter().find(|(own, _)| own == column);
+        let key: Option<Vec<Value>> =
+            table.primary_key.iter().map(|column| Some(of(column)?.1.clone())).collect();
+        match key {
+            Some(key) if key.len() == found.len() => {
+                Ok(Dependency::id(&*self.origin, table.name.clone(), key))
+            }
+            _ => Ok(Dependency::scope(&*self.origin, table.name.clone(), found)),
+        }
+    }
+
+    /// The dependency itself, or its whole table where some answer chose rows of the table by other
+    /// columns: whoever names a row or a value does not say which other values the row has.
+    pub fn widened(&self, dependency: Dependency, schemes: &[Scheme]) -> Dependency {
+        let Some(table) = dependency.about_table().and_then(|table| self.schema.table(table))
+        else {
+            return dependency;
+        };
+        let mut own: Scheme = match dependency.atom() {
+            Atom::Id { .. } => table.primary_key.clone(),
+            Atom::Scope { terms, .. } => terms.iter().map(|(column, _)| column.clone()).collect(),
+            Atom::Table(_) | Atom::Tag(_) | Atom::Everything => return dependency,
+        };
+        own.sort();
+        let holds_key = |scheme: &Scheme| {
+            !table.primary_key.is_empty() && table.primary_key.iter().all(|c| scheme.contains(c))
+        };
+        let is_id = matches!(dependency.atom(), Atom::Id { .. });
+        let same = |scheme: &Scheme| if holds_key(scheme) { is_id } else { *scheme == own };
+        match schemes.iter().all(same) {
+            true => dependency,
+            false => Dependency::table(&*self.origin, table.name.clone()),
         }
     }
 
@@ -267,6 +313,27 @@ impl Question {
     /// The statement, to plan what tracking it takes.
     pub fn statement(&self) -> &Arc<Statement> {
         &self.statement
+    }
+
+    /// By which columns the answer chooses rows of `table`; none where it takes all or none.
+    pub fn schemes(&self, origin: &str, table: &str) -> Vec<Scheme> {
+        if &**self.backend.timeline() != origin {
+            return Vec::new();
+        }
+        let analysis = self.statement.analysis();
+        let reads = analysis.tables.iter().filter(|read| &*read.table == table);
+        let scopes = reads.flat_map(|read| match &read.rows {
+            Rows::All(_) => &[],
+            Rows::Within(scopes) => scopes.as_slice(),
+        });
+        scopes
+            .map(|scope| {
+                let mut columns: Scheme =
+                    scope.terms.iter().map(|term| term.column.name.clone()).collect();
+                columns.sort();
+                columns
+            })
+            .collect()
     }
 
     /// The tables that the statement reads.

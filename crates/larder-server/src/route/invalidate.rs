@@ -42,7 +42,9 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
     let request: Request = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))?;
     check_count(&request)?;
-    let dependencies = dependencies(&Names::read(server).await?, &request)?;
+    let names = Names::read(server).await?;
+    let dependencies = dependencies(&names, &request)?;
+    let dependencies = dependencies.into_iter().map(|one| names.widened(server, one));
     let done = server.cache.invalidate(dependencies).await.map_err(|error| {
         tracing::error!(?error, "an invalidation failed");
         Problem::new(Code::LoadFailed, "the invalidation failed; see the log")
@@ -96,6 +98,17 @@ impl Names {
         names.map_err(|_| unreadable())
     }
 
+    /// What must fall so that no answer built from `dependency` stays.
+    fn widened(&self, server: &Server, dependency: Dependency) -> Dependency {
+        let Some(table) = dependency.about_table() else { return dependency };
+        let origin = &**dependency.timeline();
+        let schemes = server.catalog.schemes(origin, table);
+        match self.0.iter().find(|(own, _)| own == origin) {
+            Some((_, tables)) => tables.widened(dependency, &schemes),
+            None => dependency,
+        }
+    }
+
     /// `shop.Artist` as the tables of its origin and the name of one that is there.
     fn table_of<'a, 'b>(&'a self, name: &'b str) -> Result<(&'a Tables, &'b str), Problem> {
         let unknown = || {
@@ -105,6 +118,10 @@ impl Names {
         };
         let (origin, table) = name.split_once('.').ok_or_else(unknown)?;
         let own = self.0.iter().find(|(own, _)| own == origin).map(|(_, tables)| tables);
+        if own.is_some_and(|tables| !tables.is_tracked()) {
+            let detail = format!("`{origin}` is not tracked: its answers live for their TTL");
+            return Err(Problem::new(Code::UnknownTable, detail));
+        }
         own.filter(|tables| tables.has(table)).map(|tables| (tables, table)).ok_or_else(unknown)
     }
 }

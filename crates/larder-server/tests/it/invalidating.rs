@@ -31,6 +31,62 @@ async fn each_kind_of_item_makes_its_entries_fall_and_is_counted() {
     running.stop().await;
 }
 
+const ALBUM: &str = r#"
+[resource.album]
+origin = "shop"
+sql = "SELECT Title FROM Album WHERE AlbumId = :id"
+params = { id = "integer" }
+ttl = "1h"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_reaches_answers_that_chose_the_same_rows_by_other_columns() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{ALBUM}")).await;
+    let album = "/v1/resources/album?id=94";
+    for body in [
+        // Album 94 is one of artist 90: each of these is about rows that both answers hold.
+        r#"{"ids": [["shop.Album", 94]]}"#,
+        r#"{"scopes": [["shop.Album", {"ArtistId": 90}]]}"#,
+        r#"{"scopes": [["shop.Album", {"AlbumId": 94}]]}"#,
+        r#"{"scopes": [["shop.Album", {"Title": "A Matter of Life and Death"}]]}"#,
+    ] {
+        for path in [PATH, album] {
+            client.get(path).await;
+            assert!(client.get(path).await.is_hit());
+        }
+        assert_eq!(client.post("/v1/invalidate", body).await.status, 200);
+        for path in [PATH, album] {
+            assert!(client.get(path).await.is_miss(), "{body} {path}");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_reaches_answers_of_an_origin_that_is_tracked_as_a_whole() {
+    let shop = Shop::new("wal");
+    let running = shop.serve(&ALBUMS.replace("\"rows\" ", "\"database\" ")).await;
+    let mut client = Client::connect(running.address).await;
+    for body in [r#"{"ids": [["shop.Artist", 90]]}"#, r#"{"tables": ["shop.Album"]}"#] {
+        client.get(PATH).await;
+        assert!(client.get(PATH).await.is_hit());
+        assert_eq!(client.post("/v1/invalidate", body).await.status, 200);
+        assert!(client.get(PATH).await.is_miss(), "{body}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_invalidated_because_it_is_untracked_says_so() {
+    let shop = Shop::new("wal");
+    let running = shop.serve(&ALBUMS.replace("\"rows\" ", "\"none\" ")).await;
+    let mut client = Client::connect(running.address).await;
+    let answer = client.post("/v1/invalidate", r#"{"tables": ["shop.Album"]}"#).await;
+    assert_eq!((answer.status, &*answer.code()), (400, "unknown-table"));
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_names_nothing_is_an_error_and_invalidates_nothing() {
     let shop = Shop::new("wal");
