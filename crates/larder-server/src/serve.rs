@@ -70,6 +70,8 @@ pub async fn start(config: Config, timing: Timing) -> Result<Running, StartError
     let address = listener.local_addr().map_err(|error| StartError::Listen(wanted, error))?;
     let server = Server::build(config, timing)?;
     let connections = Arc::new(Connections::new(server.clone()));
+    let checked = server.clone();
+    tokio::task::spawn_blocking(move || checked.check_origins());
     let (stop, stopped) = watch::channel(false);
     let accepting = tokio::spawn({
         let connections = connections.clone();

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -50,8 +50,9 @@ pub struct Server {
     pub clock: Clock,
     /// When this was built.
     pub started: Moment,
-    /// What an operator should know about each origin: its name and the notices.
-    pub notices: Vec<(String, Vec<Notice>)>,
+    /// What an operator should know about each origin: its name and the notices. Empty until
+    /// [`Server::check_origins`] has run.
+    notices: OnceLock<Vec<(String, Vec<Notice>)>>,
     /// Which hits are timed: those whose number has none of these bits.
     timing_mask: u64,
 }
@@ -112,9 +113,8 @@ impl Server {
             ConfigError::new("server.position_key", format!("no randomness: {error}"))
         })?;
         let (cache, catalog) = Catalog::build(&config, &clock)?;
-        let notices = catalog.origins.iter().map(|origin| (origin.name.clone(), origin.notices()));
         Ok(Arc::new(Self {
-            notices: notices.collect(),
+            notices: OnceLock::new(),
             cache,
             catalog: Arc::new(catalog),
             auth,
@@ -137,6 +137,31 @@ impl Server {
     #[inline]
     pub fn is_timed(&self, number: u64) -> bool {
         number & self.timing_mask == 0
+    }
+
+    /// Asks each origin what an operator should know, and logs what matters.
+    ///
+    /// It blocks, for long where a writer keeps the database locked; so it is no part of starting.
+    pub fn check_origins(&self) {
+        let origins = self.catalog.origins.iter();
+        let found: Vec<(String, Vec<Notice>)> =
+            origins.map(|origin| (origin.name.clone(), origin.notices())).collect();
+        for (origin, notices) in &found {
+            for notice in notices {
+                match notice.matters {
+                    true => tracing::warn!(%origin, "{}", notice.text),
+                    false => tracing::debug!(%origin, "{}", notice.text),
+                }
+            }
+        }
+        self.notices.get_or_init(|| found);
+    }
+
+    /// What matters about an origin, as far as it is known yet.
+    pub fn notices(&self, origin: &str) -> Vec<&str> {
+        let all = self.notices.get().into_iter().flatten();
+        let own = all.filter(|(name, _)| name == origin).flat_map(|(_, notices)| notices);
+        own.filter(|notice| notice.matters).map(|notice| &*notice.text).collect()
     }
 
     /// How long the server has been up.

@@ -41,7 +41,7 @@ ttl = "1h"
 
 const COUNTERS: u64 = 16;
 const READERS: usize = 4;
-const WRITER_RESTS: Duration = Duration::from_millis(2);
+const WRITER_RESTS: Duration = Duration::from_millis(10);
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
 #[test]

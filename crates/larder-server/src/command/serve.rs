@@ -41,14 +41,6 @@ pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime> {
 
 /// Says what an operator should know before it matters.
 fn announce(running: &Running) {
-    for (origin, notices) in &running.server.notices {
-        for notice in notices {
-            match notice.matters {
-                true => tracing::warn!(%origin, "{}", notice.text),
-                false => tracing::debug!(%origin, "{}", notice.text),
-            }
-        }
-    }
     if running.server.catalog.resources.is_empty() {
         tracing::warn!("there is no [resource.NAME] section, so there is nothing to serve");
     }

@@ -55,10 +55,7 @@ pub(super) fn origins(server: &Server) -> Vec<Value> {
             let timeline = of(&origin.name);
             let age = timeline.and_then(|timeline| timeline.proven_age);
             let doubt = timeline.and_then(|timeline| timeline.last_doubt);
-            let notices = server.notices.iter().find(|(name, _)| *name == origin.name);
-            let notices = notices.into_iter().flat_map(|(_, notices)| notices);
-            let notices = notices.filter(|notice| notice.matters);
-            let notices: Vec<&str> = notices.map(|notice| &*notice.text).collect();
+            let notices = server.notices(&origin.name);
             let state = match (timeline, age) {
                 (None, _) => "untracked",
                 (Some(_), Some(age)) if age.as_secs() < 1 => "known",
