@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     dependency::{Atom, Dependency, Digest},
+    timeline::APP,
     value::Value,
 };
 
@@ -102,15 +103,24 @@ impl RowChange {
 
 /// What a touch by name reaches: the thing itself, for a table everything within it, and always
 /// whoever depends on everything there is.
+///
+/// On `app` the application names ids and scopes itself and means what it names. On an origin's
+/// timeline they are rows of a table: a row that is said to have changed may be in any scope, and a
+/// scope may hold any row, so those fall as well (widened, never narrowed).
 pub fn touched_by_name(dependency: &Dependency, touch: &mut dyn FnMut(Digest)) {
     let timeline = dependency.timeline();
+    let is_origin = **timeline != *APP;
     touch(Digest::anything(timeline));
     match dependency.atom() {
         Atom::Table(table) => touch(Digest::within(timeline, table)),
+        Atom::Scope { table, .. } if is_origin => touch(Digest::within(timeline, table)),
         // An explicit id says that a row changed, not how: whoever reads the whole table reads it.
         Atom::Id { table, .. } | Atom::Scope { table, .. } => {
             touch(dependency.digest());
             touch(Digest::table(timeline, table));
+            if is_origin {
+                touch(Digest::scopes(timeline, table));
+            }
         }
         Atom::Tag(_) => touch(dependency.digest()),
         Atom::Everything => touch(Digest::everything(timeline)),

@@ -163,6 +163,7 @@ const TAG: u8 = 4;
 const EVERYTHING: u8 = 5;
 const WITHIN: u8 = 6;
 const ANYTHING: u8 = 7;
+const SCOPES: u8 = 8;
 
 impl Digest {
     pub(crate) fn id<'a>(
@@ -216,6 +217,12 @@ impl Digest {
         Self::of(timeline, WITHIN, |out| put_bytes(out, table.as_bytes()))
     }
 
+    /// The link that every scope of `table` carries besides its own: a row that is said to have
+    /// changed, without its values, may be in any of them.
+    pub(crate) fn scopes(timeline: &str, table: &str) -> Self {
+        Self::of(timeline, SCOPES, |out| put_bytes(out, table.as_bytes()))
+    }
+
     fn of(timeline: &str, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut bytes = Vec::with_capacity(96);
         put_bytes(&mut bytes, timeline.as_bytes());
@@ -236,7 +243,8 @@ impl fmt::Debug for Digest {
 /// The dependencies of one entry, with the digests under which it is linked.
 ///
 /// Apart from its own digest every dependency on a table adds the table's `within` link, and every
-/// dependency at all adds that of everything on its timeline.
+/// dependency at all adds that of everything on its timeline; a scope adds that of all scopes of
+/// its table.
 #[derive(Clone, Debug, Default)]
 pub struct DependencySet {
     items: Vec<Dependency>,
@@ -259,6 +267,9 @@ impl DependencySet {
         }
         if let Some(table) = dependency.about_table() {
             self.add_digest(Digest::within(&dependency.timeline, table));
+        }
+        if let Atom::Scope { table, .. } = &dependency.atom {
+            self.add_digest(Digest::scopes(&dependency.timeline, table));
         }
         self.add_digest(Digest::everything(&dependency.timeline));
         self.items.push(dependency);

@@ -5,7 +5,7 @@
 
 use larder_core::{
     Change, Dependency, DependencySet, Epoch, History, Position, RowChange, Stamp, Value,
-    dependency::Atom, history::Verdict,
+    dependency::Atom, history::Verdict, timeline::APP,
 };
 use proptest::prelude::*;
 
@@ -123,9 +123,17 @@ fn hits(change: Option<&Change>, dependency: &Dependency) -> bool {
                     && (is_everything(named)
                         || is_everything(dependency)
                         || (matches!(named.atom(), Atom::Table(_)) && same_table())
+                        || (may_share_rows(named, dependency) && same_table())
                         || (matches!(dependency.atom(), Atom::Table(_)) && same_table())))
         }
     }
+}
+
+/// Whether a thing of an origin that is named without its rows may have rows in common with the
+/// dependency, which is not the same thing.
+fn may_share_rows(named: &Dependency, dependency: &Dependency) -> bool {
+    let is_scope = |dependency: &Dependency| matches!(dependency.atom(), Atom::Scope { .. });
+    **named.timeline() != *APP && (is_scope(named) || is_scope(dependency))
 }
 
 fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
