@@ -180,6 +180,12 @@ impl Node {
         (token, touched)
     }
 
+    /// Whether everything that was visible before `moment` is known of every timeline.
+    pub(crate) fn is_proven_since(&self, moment: Moment) -> bool {
+        let mut origins = self.timelines.iter().filter(|timeline| &*timeline.name != APP);
+        origins.all(|timeline| moment <= timeline.knowledge.lock().proven)
+    }
+
     /// The positions this node has applied: a reader with this token sees what this node shows.
     pub(crate) fn token(&self) -> Token {
         let mut token = Token::new();

@@ -321,6 +321,12 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         mut start: Option<Start<V, E>>,
         knowledge: Option<Knowledge>,
     ) -> Result<Fetched<V>, LoadError<E>> {
+        // A reader must know what it may count on before it takes what others began to load. If the
+        // origin does not answer, the load will say so.
+        let clock = &self.cache.node.clock;
+        if !self.cache.node.is_proven_since(clock.now().minus(self.policy.max_staleness)) {
+            let _ = self.cache.catch_up_all().await;
+        }
         let arrival = self.cache.node.arrival();
         let key = bytes.finish();
         let mut too_old = None;

@@ -10,6 +10,7 @@ use larder_testkit::{
     conformance::{Ask, Row, Write},
     sim::{SimOrigin, StampFrom},
 };
+use tokio::sync::Semaphore;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -158,6 +159,42 @@ async fn zero_staleness_asks_before_every_read() {
 }
 
 #[tokio::test]
+async fn a_reader_whose_node_knows_too_little_asks_before_it_joins() {
+    // 1. A load reads the old row. 2. The row changes and nobody hears of it. 3. Later than
+    // `max_staleness` a reader comes, and must not take the result of that load.
+    let world = world();
+    let slow = world.cache.region::<i64, Rows>("slow").ttl(MINUTE);
+    let (begun, leave) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let loader = {
+        let (origin, begun, leave) = (world.origin.clone(), begun.clone(), leave.clone());
+        move |bucket: i64, load: Load| {
+            let (origin, begun, leave) = (origin.clone(), begun.clone(), leave.clone());
+            async move {
+                let rows = load.ask(&origin, &Ask::Bucket(bucket)).await?;
+                begun.add_permits(1);
+                leave.acquire().await.unwrap().forget();
+                Ok::<_, Error>(rows.iter().map(|row| row.version).collect::<Rows>())
+            }
+        }
+    };
+    let slow = slow.loader(loader).build().unwrap();
+    let read = |region: &Region<i64, Rows>| {
+        let region = region.clone();
+        tokio::spawn(async move { region.get_or_load(&1).await.unwrap().to_vec() })
+    };
+    let first = read(&slow);
+    begun.acquire().await.unwrap().forget();
+    let commit = world.origin.emit(&[put(1, 1, 2)]);
+    world.origin.show(commit);
+    world.clock.advance(Duration::from_secs(2));
+    let second = read(&slow);
+    tokio::task::yield_now().await;
+    leave.add_permits(2);
+    assert_eq!(first.await.unwrap(), [1]);
+    assert_eq!(second.await.unwrap(), [2]);
+}
+
+#[tokio::test]
 async fn a_timeline_in_doubt_is_a_miss_for_everything_on_it() {
     let world = world();
     world.read().await;
@@ -174,9 +211,16 @@ async fn a_timeline_in_doubt_is_a_miss_for_everything_on_it() {
 async fn an_explicit_invalidation_may_name_what_the_feed_owns() {
     let world = world();
     world.read().await;
-    let scope = Dependency::table("shop", "item");
-    assert_eq!(world.cache.invalidate([scope]).await.unwrap().touched, [1]);
-    assert_eq!(world.read().await.1, Source::Loaded);
+    let row = Dependency::id("shop", "item", [7]);
+    let scope = Dependency::scope("shop", "item", [("version", 3)]);
+    // The entry depends on the scope of its bucket; a row named without its values may be in it,
+    // and a scope by another column may share rows with it.
+    for named in [Dependency::table("shop", "item"), row, scope, Dependency::everything("shop")] {
+        assert_eq!(world.cache.invalidate([named]).await.unwrap().touched, [1]);
+        assert_eq!(world.read().await.1, Source::Loaded);
+    }
+    let elsewhere = Dependency::table("shop", "other");
+    assert_eq!(world.cache.invalidate([elsewhere]).await.unwrap().touched, [0]);
 }
 
 #[tokio::test]
