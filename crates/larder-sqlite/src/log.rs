@@ -75,7 +75,8 @@ pub(crate) fn end(connection: &Connection) -> rusqlite::Result<Cursor> {
 fn nonce_at(connection: &Connection, seq: i64) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT nonce FROM main.larder_log WHERE seq = ?1 UNION ALL \
                SELECT nonce FROM main.larder_meta WHERE id = 1 AND seq = ?1 LIMIT 1";
-    connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
+    let nonce = connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?;
+    Ok(nonce.flatten())
 }
 
 /// Whether the log still is the one that was read up to `cursor`.
@@ -103,7 +104,7 @@ pub(crate) fn read(
             return Ok(Read::Hole);
         }
         end = Cursor { seq, nonce: row.get(1)? };
-        let table = tracked.by_id(row.get(2)?);
+        let table = row.get::<_, Option<i64>>(2)?.and_then(|id| tracked.by_id(id));
         let change = table.map(|table| decode(row, timeline, table)).transpose()?.flatten();
         match change {
             Some(change) => changes.push(change),
@@ -127,7 +128,7 @@ fn decode(
     table: &TrackedTable,
 ) -> rusqlite::Result<Option<Change>> {
     let width = table.columns.len();
-    let (old, new) = match row.get::<_, i64>(3)? {
+    let (old, new) = match row.get::<_, Option<i64>>(3)?.unwrap_or(0) {
         operation::INSERT => (None, Some(0)),
         operation::DELETE => (Some(0), None),
         operation::UPDATE => (Some(0), Some(width)),

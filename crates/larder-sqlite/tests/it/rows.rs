@@ -304,7 +304,7 @@ fn a_row_of_the_log_that_cannot_be_read_is_a_new_life() {
     let place = Place::new();
     let path = tracked(&place, "wal");
     let other = writer(&path);
-    for row in ["(77, 1)", "(1, 9)"] {
+    for row in ["(77, 1)", "(1, 9)", "(NULL, 1)", "(1, NULL)"] {
         let world = World::open(&path, Track::Rows);
         let answer = world.load(&ask(&world)).unwrap();
         other.execute_batch(&format!("INSERT INTO larder_log(tbl, op) VALUES {row}")).unwrap();
