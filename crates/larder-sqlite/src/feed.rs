@@ -4,17 +4,20 @@
 //! **Invariant**: the sink is called under that lock only, so it hears of things in their order, and
 //! not at all once [`SqliteFeed::stop`] has returned.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use larder_core::{
     BoxFuture, Clock, Error, ErrorKind,
     feed::{Feed, FeedSink},
     timeline::Name,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::watcher::Watcher;
+use crate::{
+    bell::{Bell, Ear, Rung},
+    watcher::Watcher,
+};
 
 /// Probes that someone who asked is kept waiting for while the database is locked. At the default
 /// interval that is a quarter of a second, longer than a writer usually holds its lock.
@@ -25,6 +28,14 @@ const HASTE: Duration = Duration::from_millis(2);
 
 /// The longest pause between two probes of a database that cannot be asked.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// The pause between two probes of a database beside which nothing is written. It bounds how late
+/// a change is noticed that the kernel does not tell of, and it must be well under `max_staleness`.
+const REST: Duration = Duration::from_millis(100);
+
+/// Probes at the usual interval after something was written. A commit is visible only once it has
+/// reached the disk, a while after it was written: this waits a quarter of a second for it.
+const ALERT: u32 = 64;
 
 /// The feed of one SQLite database. Made by [`crate::SqliteOrigin::feed`].
 #[derive(Debug)]
@@ -37,10 +48,20 @@ pub struct SqliteFeed {
 
 #[derive(Debug)]
 struct Shared {
+    path: PathBuf,
     interval: Duration,
     watcher: Mutex<Watcher>,
     desk: Mutex<Desk>,
-    called: Condvar,
+    bell: Bell,
+}
+
+/// What the thread remembers from one probe to the next.
+#[derive(Debug, Default)]
+struct Mood {
+    /// Probes in a row that failed.
+    failures: u32,
+    /// Probes left before resting.
+    alert: u32,
 }
 
 /// Who waits for what. LOCKS: never held while the watcher's lock is taken.
@@ -57,14 +78,21 @@ struct Waiting {
 }
 
 impl SqliteFeed {
-    pub(crate) fn new(timeline: Name, clock: Clock, interval: Duration, watcher: Watcher) -> Self {
+    pub(crate) fn new(
+        timeline: Name,
+        path: PathBuf,
+        clock: Clock,
+        interval: Duration,
+        watcher: Watcher,
+    ) -> Result<Self, Error> {
         let shared = Shared {
+            path,
             interval,
             watcher: Mutex::new(watcher),
             desk: Mutex::default(),
-            called: Condvar::new(),
+            bell: Bell::new()?,
         };
-        Self { timeline, clock, shared: Arc::new(shared), thread: Mutex::default() }
+        Ok(Self { timeline, clock, shared: Arc::new(shared), thread: Mutex::default() })
     }
 
     /// Waits for the next probe that gets through.
@@ -78,7 +106,7 @@ impl SqliteFeed {
             }
             desk.waiting.push(Waiting { probes: PATIENCE, reply });
         }
-        self.shared.called.notify_one();
+        self.shared.bell.ring();
         result.await.unwrap_or_else(|_| closed())
     }
 }
@@ -137,7 +165,7 @@ impl Feed for SqliteFeed {
 
     fn stop(&self) {
         self.shared.desk.lock().stopping = true;
-        self.shared.called.notify_one();
+        self.shared.bell.ring();
         if let Some(thread) = self.thread.lock().take() {
             thread.join().ok();
         }
@@ -154,40 +182,58 @@ impl Drop for SqliteFeed {
 
 impl Shared {
     fn run(&self) {
-        let mut failures = 0u32;
-        while let Some(waiting) = self.next_turn(failures) {
+        // Heard from the start, so that nothing is written unheard when the first rest begins.
+        self.bell.hears(&self.path);
+        let mut mood = Mood { alert: ALERT, ..Mood::default() };
+        while let Some(waiting) = self.next_turn(&mut mood) {
             let result = {
                 let mut watcher = self.watcher.lock();
                 if watcher.is_started() { watcher.probe() } else { return }
             };
             match &result {
-                Ok(()) => failures = 0,
+                Ok(()) => mood.failures = 0,
                 Err(error) => {
-                    if failures == 0 {
+                    if mood.failures == 0 {
                         tracing::warn!(%error, "the database does not answer");
                     }
-                    failures = failures.saturating_add(1);
+                    mood.failures = mood.failures.saturating_add(1);
                 }
             }
             self.answer(waiting, &result);
         }
     }
 
-    /// Sleeps until it is time to probe, and takes those who wait for that probe.
-    fn next_turn(&self, failures: u32) -> Option<Vec<Waiting>> {
-        let mut desk = self.desk.lock();
-        if !desk.stopping {
-            let idle = self.interval * failures.clamp(1, 64);
-            let pause = match (desk.waiting.is_empty(), failures) {
-                (true, _) => idle.min(PAUSE_MAX).max(self.interval),
-                (false, 0) => Duration::ZERO,
-                (false, _) => HASTE.min(self.interval),
-            };
-            if !pause.is_zero() {
-                self.called.wait_for(&mut desk, pause);
+    /// Pauses until it is time to probe, and takes those who wait for that probe.
+    fn next_turn(&self, mood: &mut Mood) -> Option<Vec<Waiting>> {
+        let (stopping, is_awaited) = {
+            let desk = self.desk.lock();
+            (desk.stopping, !desk.waiting.is_empty())
+        };
+        if !stopping {
+            let (pause, ear) = self.pause(mood, is_awaited);
+            match self.bell.wait(pause, ear) {
+                Rung::Written => mood.alert = ALERT,
+                Rung::Silence => mood.alert = mood.alert.saturating_sub(1),
+                Rung::Called => {}
             }
         }
+        let mut desk = self.desk.lock();
         if desk.stopping { None } else { Some(std::mem::take(&mut desk.waiting)) }
+    }
+
+    /// How long to pause, and whether a written file ends it.
+    fn pause(&self, mood: &Mood, is_awaited: bool) -> (Duration, Ear) {
+        match (is_awaited, mood.failures) {
+            (true, 0) => (Duration::ZERO, Ear::Shut),
+            (true, _) => (HASTE.min(self.interval), Ear::Shut),
+            (false, 0) if mood.alert == 0 && self.bell.hears(&self.path) => {
+                (REST.max(self.interval), Ear::Open)
+            }
+            (false, failures) => {
+                let growing = self.interval.saturating_mul(failures.clamp(1, 64));
+                (growing.min(PAUSE_MAX).max(self.interval), Ear::Shut)
+            }
+        }
     }
 
     fn answer(&self, waiting: Vec<Waiting>, result: &Result<(), Error>) {

@@ -4,8 +4,8 @@
 //!
 //! 1. [`origin`]: what a caller opens, with its options; [`statement`]: what it asks.
 //! 2. `reader`: the threads that answer, each over its own connection and its own snapshot.
-//! 3. [`feed`] and `watcher`: how a change is noticed; `header` and `identity`: the two cheap looks
-//!    at the file that decide whether to ask SQLite at all.
+//! 3. [`feed`], `bell` and `watcher`: how a change is noticed; `header` and `identity`: the two
+//!    cheap looks at the file that decide whether to ask SQLite at all.
 //! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them complete.
 //! 5. [`analysis`]: what a statement depends on, derived from its text.
 //!
@@ -18,6 +18,8 @@ pub mod statement;
 mod reader;
 
 pub mod feed;
+
+mod bell;
 
 mod watcher;
 

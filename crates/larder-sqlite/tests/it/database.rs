@@ -151,6 +151,64 @@ fn a_writer_that_dies_with_its_pages_written_is_never_taken_for_a_commit() {
     assert!(world.is_valid(&answer));
 }
 
+/// The interleaving that `watcher` tells, step by step.
+#[test]
+fn a_header_that_moved_before_its_commit_is_touched_and_not_confirmed_until_settled() {
+    let place = Place::new();
+    let path = place.database("a.db", "delete", SCHEMA);
+    let world = World::open(&path, Track::Database);
+    let statement = item(&world);
+    let answer = world.load(&statement).unwrap();
+    assert!(world.is_valid(&answer));
+    let Some(mut shell) = Shell::open(&path) else { return };
+    // 1. A writer holds the file and has written page 1 with its new counter.
+    shell.run("BEGIN EXCLUSIVE;");
+    let before = counter(&path);
+    set_counter(&path, before + 1);
+    // 2. The watcher sees it: touched, and nothing is confirmed.
+    world.ledger.forget();
+    assert_eq!(world.catch_up().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(world.ledger.changes().len(), 1);
+    assert_eq!(world.ledger.confirmed(), 0);
+    // 3. The writer dies and the header goes back.
+    shell.kill();
+    set_counter(&path, before);
+    // 4. Another one commits and brings the counter to where it was in 2.
+    let other = writer(&path);
+    other.execute("UPDATE item SET name = 'other' WHERE id = 1", []).unwrap();
+    assert_eq!(counter(&path), before + 1);
+    assert!(!world.is_valid(&answer));
+    assert_eq!(world.ledger.confirmed(), 1);
+    let answer = world.load(&statement).unwrap();
+    assert_eq!(answer.rows.rows, [["other".into()]]);
+    assert!(world.is_valid(&answer));
+    other.execute("UPDATE item SET name = 'more' WHERE id = 1", []).unwrap();
+    assert!(!world.is_valid(&answer));
+}
+
+fn counter(path: &std::path::Path) -> u32 {
+    u32::from_be_bytes(with_header(path, |file| {
+        let mut bytes = [0; 4];
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 24).unwrap();
+        bytes
+    }))
+}
+
+fn set_counter(path: &std::path::Path, counter: u32) {
+    let bytes = counter.to_be_bytes();
+    with_header(path, |file| {
+        std::os::unix::fs::FileExt::write_all_at(file, &bytes, 24).unwrap();
+    });
+}
+
+/// The file is never closed again, because that would drop the locks of this process on it.
+fn with_header<T>(path: &std::path::Path, then: impl FnOnce(&std::fs::File) -> T) -> T {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let result = then(&file);
+    std::mem::forget(file);
+    result
+}
+
 #[test]
 fn a_journal_mode_that_changes_at_run_time_is_followed() {
     let place = Place::new();
