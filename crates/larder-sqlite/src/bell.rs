@@ -1,10 +1,10 @@
 //! The bell: what wakes the watcher between two looks at the clock.
 //!
 //! Waking up two hundred times a second costs a virtual machine more than all that is done when
-//! awake, so where the kernel can say that a file beside the database was written (inotify), an idle
-//! database is looked at only ten times a second. **Invariant**: the bell is a hint. What is known,
-//! and of which moment, is decided by asking the database alone; a bell that never rings costs a
-//! delay of one long pause, never a wrong answer.
+//! awake, so where the kernel can say that a file beside the database was written (inotify), an
+//! idle database is looked at only ten times a second. **Invariant**: the bell is a hint. What is
+//! known, and of which moment, is decided by asking the database alone; a bell that never rings
+//! costs a delay of one long pause, never a wrong answer.
 
 use std::{path::Path, time::Duration};
 

@@ -1,8 +1,8 @@
 //! The feed: the watcher's thread, and the way for anybody to ask right now.
 //!
 //! Thread and callers share one watcher behind a lock, so a probe by either serves both.
-//! **Invariant**: the sink is called under that lock only, so it hears of things in their order, and
-//! not at all once [`SqliteFeed::stop`] has returned.
+//! **Invariant**: the sink is called under that lock only, so it hears of things in their order,
+//! and not at all once [`SqliteFeed::stop`] has returned.
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 

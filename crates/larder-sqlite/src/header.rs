@@ -4,8 +4,8 @@
 //! Bytes 18-19 tell the journal mode, bytes 24-39 are what SQLite itself compares to find that
 //! another process wrote (the change counter first). **Invariant**: a descriptor of a database file
 //! is never closed while the file has a name: POSIX drops *all* locks a process holds on a file as
-//! soon as it closes *any* descriptor of it, SQLite's among them, and those of the application's own
-//! connections in this process too.
+//! soon as it closes *any* descriptor of it, SQLite's among them, and those of the application's
+//! own connections in this process too.
 
 use std::{
     fs::File,

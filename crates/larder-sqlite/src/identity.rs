@@ -1,8 +1,8 @@
 //! The identity of the file behind a path: what a rename over it changes and nothing else does.
 //!
 //! A connection goes on reading the file it opened, even when the path has led elsewhere for hours:
-//! then neither `data_version` nor the header ever moves. **Invariant**: the path is only looked up,
-//! never opened, because closing a second descriptor would drop SQLite's locks on the file.
+//! then neither `data_version` nor the header ever moves. **Invariant**: the path is only looked
+//! up, never opened, because closing a second descriptor would drop SQLite's locks on the file.
 
 use std::{io, path::Path};
 

@@ -6,10 +6,12 @@
 //! 2. `reader`: the threads that answer, each over its own connection and its own snapshot.
 //! 3. [`feed`], `bell` and `watcher`: how a change is noticed; `header` and `identity`: the two
 //!    cheap looks at the file that decide whether to ask SQLite at all.
-//! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them complete.
+//! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them
+//!    complete.
 //! 5. [`analysis`]: what a statement depends on, derived from its text.
 //!
-//! **Invariant**: nothing here writes to the origin's database, except [`track`] when it is told to.
+//! **Invariant**: nothing here writes to the origin's database, except [`track`] when it is told
+//! to.
 
 pub mod origin;
 

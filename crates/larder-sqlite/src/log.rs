@@ -1,7 +1,8 @@
 //! The change log: the table that the triggers write and the watcher reads.
 //!
 //! Each row is one change: a number that only grows, a random nonce, the table, what happened, and
-//! the logged columns as SQLite stores them, in columns without a type so that nothing is converted.
+//! the logged columns as SQLite stores them, in columns without a type so that nothing is
+//! converted.
 //! **Invariant**: a reader that holds (number, nonce) can tell whether the log still is the one it
 //! read: a log that was restored to an older state and grew again has other nonces.
 

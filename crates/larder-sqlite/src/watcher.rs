@@ -10,9 +10,9 @@
 //!   to every later load exactly when it moves the number.
 //! - **Rollback journal**: asking SQLite takes the shared lock from the application each time, so
 //!   only the header is looked at until it moves. What a moved header means is uncertain:
-//!   1. A writer has written page 1 with its new counter and not yet deleted its journal. The header
-//!      has moved, the commit is not visible, and a load of the old rows can not begin (the writer
-//!      holds the file), but one that began before may still end.
+//!   1. A writer has written page 1 with its new counter and not yet deleted its journal. The
+//!      header has moved, the commit is not visible, and a load of the old rows can not begin (the
+//!      writer holds the file), but one that began before may still end.
 //!   2. The watcher sees the counter move: everything counts as touched, nothing is confirmed.
 //!   3. The writer dies. The next connection that may write finds the journal and rolls back: the
 //!      counter is what it was before 1.
