@@ -221,7 +221,8 @@ fn read_columns(connection: &Connection, table: &mut Table) -> rusqlite::Result<
 
 fn read_indexes(connection: &Connection, table: &mut Table) -> rusqlite::Result<()> {
     let mut list = connection.prepare(
-        "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?1, 'main') ORDER BY seq",
+        "SELECT name, \"unique\", partial, origin = 'pk' FROM pragma_index_list(?1, 'main') \
+         ORDER BY seq",
     )?;
     let mut parts = connection.prepare(
         "SELECT cid, name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key ORDER BY seqno",
