@@ -12,6 +12,24 @@ mod hit;
 
 mod invalidate;
 
+mod region;
+
+mod crowd;
+
+mod visible;
+
+mod idle;
+
+mod tracking;
+
+mod http;
+
+mod shop;
+
+mod writer;
+
+mod child;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -36,9 +54,44 @@ const BENCHES: &[Bench] = &[
         question: "what does it cost to invalidate a million dependents, and whom?",
         run: invalidate::run,
     },
+    Bench {
+        name: "region",
+        question: "what does a hit cost through the public interface?",
+        run: region::run,
+    },
+    Bench {
+        name: "crowd",
+        question: "how many loads do ten thousand readers of a cold key take, and how long?",
+        run: crowd::run,
+    },
+    Bench {
+        name: "visible",
+        question: "how long after another process's commit does a read here return the new value?",
+        run: visible::run,
+    },
+    Bench {
+        name: "idle",
+        question: "how much processor time does it take to watch a database that does not change?",
+        run: idle::run,
+    },
+    Bench {
+        name: "tracking",
+        question: "what do the triggers cost the application's single-row commits?",
+        run: tracking::run,
+    },
+    Bench {
+        name: "http",
+        question: "how many hits over HTTP does a core serve, and how many does nginx?",
+        run: http::run,
+    },
 ];
 
 fn main() -> Result<ExitCode> {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(writer::ARGUMENT) {
+        writer::run(words)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (name, json) = arguments()?;
     let chosen: Vec<&Bench> =
         BENCHES.iter().filter(|b| name.as_deref().is_none_or(|name| name == b.name)).collect();
