@@ -40,43 +40,96 @@ impl fmt::Debug for KeyBytes {
     }
 }
 
-/// Bytes a key may take on the stack before it spills to the heap: a region, three integers and a
-/// short name fit, so that a hit allocates nothing. Ten times more would cost a hit its
-/// cache lines.
-const INLINE: usize = 104;
+/// Bytes that a key may have to stay in registers: a region, a type byte each and two integers.
+const SHORT: usize = 3 * WORD;
 
-/// Collects the bytes of one key, on the stack as long as they are few.
+/// Bytes a longer key may take on the stack before it goes to the heap, so that a hit allocates
+/// nothing. Ten times more would cost a hit its cache lines.
+const LONG: usize = 104;
+
+const WORD: usize = size_of::<u64>();
+
+/// Collects the bytes of one key: short ones in registers, longer ones on the stack.
 ///
 /// # Implementation notes
-/// It writes whole words. A processor that reads back what it has just written in smaller pieces
-/// must wait until those have reached its cache, and everything before them too: with 4- and 9-byte
-/// writes a hit in a large tier took five times as long as the bare engine's.
+/// A short key never goes through memory on its way to the engine. Reading back what was just
+/// written makes a processor wait until the stores have reached its cache, behind every locked
+/// instruction before them, so that the cache misses of successive hits no longer overlap: with the
+/// key in a buffer a hit among 100 000 entries took 210 ns, with the key in registers 93.
 #[derive(Debug)]
 pub struct KeyEncoder {
-    inline: [u8; INLINE],
+    first: u64,
+    second: u64,
+    third: u64,
+    /// Bytes so far. Over `SHORT` they are all in `long`.
     len: usize,
-    /// The bytes after the last whole word, which are in `inline` as well.
-    tail: u64,
+    long: Option<Long>,
+}
+
+#[derive(Debug)]
+struct Long {
+    inline: [u8; LONG],
     spill: Vec<u8>,
 }
 
-const WORD: usize = size_of::<u64>();
+/// A borrowed key, as the engine looks for it.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyRef<'a> {
+    /// Up to 24 bytes as little-endian words, filled up with zeros.
+    Short {
+        /// The bytes.
+        words: [u64; 3],
+        /// How many there are.
+        len: usize,
+    },
+    /// The bytes of any key.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> From<&'a KeyBytes> for KeyRef<'a> {
+    fn from(key: &'a KeyBytes) -> Self {
+        Self::Bytes(key.as_slice())
+    }
+}
+
+impl<'a> From<&'a [u8]> for KeyRef<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a KeyEncoder> for KeyRef<'a> {
+    #[inline(always)]
+    fn from(key: &'a KeyEncoder) -> Self {
+        match &key.long {
+            None => Self::Short { words: [key.first, key.second, key.third], len: key.len },
+            Some(long) => Self::Bytes(long.as_slice(key.len)),
+        }
+    }
+}
+
+impl Long {
+    fn as_slice(&self, len: usize) -> &[u8] {
+        self.inline.get(..len).unwrap_or(&self.spill)
+    }
+}
 
 impl KeyEncoder {
     /// Starts the key of an entry in `region`.
     ///
     /// # Cost
     /// No allocation, nor later while the key stays under about 100 bytes.
-    #[inline]
+    #[inline(always)]
     pub fn new(region: u32) -> Self {
-        let mut encoder = Self { inline: [0; INLINE], len: 0, tail: 0, spill: Vec::new() };
-        encoder.put_word(region.into(), size_of::<u32>());
-        encoder
+        Self { first: region.into(), second: 0, third: 0, len: size_of::<u32>(), long: None }
     }
 
     /// Appends raw bytes. Whoever calls it must keep the whole self-delimiting.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
+        if SHORT < self.len + bytes.len() {
+            return self.put_long(bytes);
+        }
         let (words, rest) = bytes.as_chunks::<WORD>();
         for word in words {
             self.put_word(u64::from_le_bytes(*word), WORD);
@@ -88,56 +141,69 @@ impl KeyEncoder {
     }
 
     /// Appends the lowest `count` bytes of `word`, the others of which are zero.
-    #[inline]
+    #[inline(always)]
     fn put_word(&mut self, word: u64, count: usize) {
-        if INLINE < self.len + count || !self.spill.is_empty() {
-            return self.put_spilled(word, count);
+        if SHORT < self.len + count {
+            return self.put_long(word.to_le_bytes().get(..count).unwrap_or_default());
         }
-        let (place, shift) = (self.len / WORD, self.len % WORD * 8);
-        let (slots, _) = self.inline.as_chunks_mut::<WORD>();
-        self.tail |= word << shift;
-        if let Some(slot) = slots.get_mut(place) {
-            *slot = self.tail.to_le_bytes();
-        }
-        if 64 <= shift + count * 8 {
-            // Nothing is left over when the word began with a slot.
-            self.tail = if shift == 0 { 0 } else { word >> (64 - shift) };
-            if let Some(slot) = slots.get_mut(place + 1) {
-                *slot = self.tail.to_le_bytes();
-            }
+        let shift = self.len % WORD * 8;
+        let high = if shift == 0 { 0 } else { word >> (64 - shift) };
+        let low = word << shift;
+        match self.len / WORD {
+            0 => (self.first, self.second) = (self.first | low, high),
+            1 => (self.second, self.third) = (self.second | low, high),
+            _ => self.third |= low,
         }
         self.len += count;
     }
 
-    #[cold]
-    fn put_spilled(&mut self, word: u64, count: usize) {
-        if self.spill.is_empty() {
-            self.spill.extend_from_slice(self.inline.get(..self.len).unwrap_or_default());
+    #[inline(never)]
+    fn put_long(&mut self, bytes: &[u8]) {
+        let len = self.len;
+        let long = self.long.get_or_insert_with(|| {
+            let mut inline = [0; LONG];
+            let (slots, _) = inline.as_chunks_mut::<WORD>();
+            for (slot, word) in slots.iter_mut().zip([self.first, self.second, self.third]) {
+                *slot = word.to_le_bytes();
+            }
+            Long { inline, spill: Vec::new() }
+        });
+        match long.inline.get_mut(len..len + bytes.len()) {
+            Some(room) => room.copy_from_slice(bytes),
+            None => {
+                if long.spill.is_empty() {
+                    long.spill.extend_from_slice(long.inline.get(..len).unwrap_or_default());
+                }
+                long.spill.extend_from_slice(bytes);
+            }
         }
-        self.spill.extend(word.to_le_bytes().iter().take(count));
+        self.len += bytes.len();
+    }
+
+    /// Appends an integer under its type byte.
+    #[inline(always)]
+    fn put_integer(&mut self, integer: i64) {
+        self.put_word(INTEGER.into(), 1);
+        self.put_word(integer.cast_unsigned(), WORD);
     }
 
     /// Appends a length-prefixed string of bytes under a type byte.
-    #[inline]
+    #[inline(always)]
     pub fn put_tagged(&mut self, tag: u8, bytes: &[u8]) {
         self.put_word(tag.into(), 1);
         self.put_word(bytes.len() as u64, WORD);
         self.put(bytes);
     }
 
-    /// The bytes so far.
-    #[inline]
-    pub fn as_slice(&self) -> &[u8] {
-        if self.spill.is_empty() {
-            self.inline.get(..self.len).unwrap_or_default()
-        } else {
-            &self.spill
-        }
-    }
-
     /// The finished key: one allocation.
     pub fn finish(&self) -> KeyBytes {
-        KeyBytes::from(self.as_slice())
+        match KeyRef::from(self) {
+            KeyRef::Bytes(bytes) => KeyBytes::from(bytes),
+            KeyRef::Short { words, len } => {
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                KeyBytes::from(bytes.get(..len).unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -165,10 +231,9 @@ const SCALAR: u8 = 10;
 macro_rules! integer_keys {
     ($($integer:ty),*) => {$(
         impl Key for $integer {
-            #[inline]
+            #[inline(always)]
             fn encode(&self, out: &mut KeyEncoder) {
-                out.put_word(INTEGER.into(), 1);
-                out.put_word(i64::from(*self).cast_unsigned(), WORD);
+                out.put_integer(i64::from(*self));
             }
         }
     )*};
@@ -179,7 +244,7 @@ integer_keys!(i8, i16, i32, i64, u8, u16, u32);
 macro_rules! wide_keys {
     ($($integer:ty),*) => {$(
         impl Key for $integer {
-            #[inline]
+            #[inline(always)]
             fn encode(&self, out: &mut KeyEncoder) {
                 match i64::try_from(*self) {
                     Ok(small) => small.encode(out),
@@ -287,7 +352,7 @@ impl KeyPart for Value {}
 macro_rules! tuple_keys {
     ($($name:ident)+) => {
         impl<$($name: Key),+> Key for ($($name,)+) {
-            #[inline]
+            #[inline(always)]
             fn encode(&self, out: &mut KeyEncoder) {
                 #[expect(non_snake_case, reason = "the type parameters name the parts")]
                 let ($($name,)+) = self;
@@ -317,7 +382,11 @@ mod tests {
                 let mut encoder = KeyEncoder::new(7);
                 bytes.chunks(piece).for_each(|piece| encoder.put(piece));
                 let expected = [&7u32.to_le_bytes()[..], bytes].concat();
-                assert_eq!(encoder.as_slice(), expected, "{total} bytes in pieces of {piece}");
+                assert_eq!(
+                    encoder.finish().as_slice(),
+                    expected,
+                    "{total} bytes in pieces of {piece}"
+                );
                 assert_eq!(encoder.finish().as_slice(), expected);
             }
         }

@@ -57,7 +57,7 @@ pub use clock::{Clock, Moment};
 pub use dependency::{Dependency, DependencySet, Digest};
 pub use error::{Error, ErrorKind};
 pub use history::History;
-pub use key::{Key, KeyBytes, KeyEncoder};
+pub use key::{Key, KeyBytes, KeyEncoder, KeyRef};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
 pub use value::Value;
 pub use weigh::Weigh;

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use larder_core::{KeyBytes, Moment};
+use larder_core::{KeyBytes, KeyRef, Moment};
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::{entry::MemoryLimit, gates::Pass, marks::Mark};
@@ -67,7 +67,7 @@ impl Eq for EngineKey {}
 impl Hash for EngineKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Sought(self.as_slice()).hash(state);
+        Sought(KeyRef::Bytes(self.as_slice())).hash(state);
     }
 }
 
@@ -80,26 +80,38 @@ impl fmt::Debug for EngineKey {
 
 /// A borrowed key. Its hash is that of the bytes without their length: nothing follows them, and
 /// keys that differ in trailing zeros only, which share a hash, do not come from one type.
-struct Sought<'a>(&'a [u8]);
+struct Sought<'a>(KeyRef<'a>);
 
 impl Hash for Sought<'_> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        words(self.0, |word| state.write_u64(word));
+        match self.0 {
+            KeyRef::Short { words, len } => {
+                let used = words.iter().take(len.div_ceil(size_of::<u64>()));
+                used.for_each(|word| state.write_u64(*word));
+            }
+            KeyRef::Bytes(bytes) => words(bytes, |word| state.write_u64(word)),
+        }
     }
 }
 
 impl Equivalent<EngineKey> for Sought<'_> {
     #[inline]
     fn equivalent(&self, key: &EngineKey) -> bool {
-        same(self.0, key.as_slice())
+        let key = key.as_slice();
+        match self.0 {
+            KeyRef::Bytes(bytes) => bytes == key,
+            KeyRef::Short { words: sought, len } => {
+                let mut sought = sought.into_iter();
+                let mut same = len == key.len();
+                words(key, |word| same &= sought.next() == Some(word));
+                same
+            }
+        }
     }
 }
 
 /// Calls `each` with the bytes as words, the last one filled up with zeros.
-///
-/// The reads lie within the words that `KeyEncoder` has just written; reading across them would
-/// stall (see there).
 #[inline]
 fn words(bytes: &[u8], mut each: impl FnMut(u64)) {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -127,17 +139,6 @@ fn last_word(rest: &[u8]) -> u64 {
         word |= u64::from(*byte) << shift;
     }
     word
-}
-
-/// Whether the bytes are the same, compared word by word for the same reason.
-#[inline]
-fn same(sought: &[u8], key: &[u8]) -> bool {
-    if sought.len() != key.len() {
-        return false;
-    }
-    let ((sought, sought_rest), (key, key_rest)) = (sought.as_chunks::<8>(), key.as_chunks::<8>());
-    sought.iter().zip(key).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
-        && last_word(sought_rest) == last_word(key_rest)
 }
 
 /// What a hit needs: one cache line, and cloning it is one count.
@@ -241,14 +242,14 @@ impl Engine {
         self.entry_limit
     }
 
-    #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Slot> {
+    #[inline(always)]
+    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Slot> {
         self.cache.get(&Sought(key))
     }
 
     /// Like `get`, without counting as a use.
     pub(crate) fn peek(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.peek(&Sought(key))
+        self.cache.peek(&Sought(KeyRef::Bytes(key)))
     }
 
     /// Puts `slot` under `key` and hands back whatever had to leave: the slot that was there,
@@ -260,12 +261,14 @@ impl Engine {
     }
 
     pub(crate) fn remove(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.remove(&Sought(key)).map(|(_, slot)| slot)
+        self.cache.remove(&Sought(KeyRef::Bytes(key))).map(|(_, slot)| slot)
     }
 
     /// Removes the slot under `key` if it is the one with `mark`.
     pub(crate) fn remove_marked(&self, key: &[u8], mark: Mark) -> Option<Slot> {
-        self.cache.remove_if(&Sought(key), |slot| slot.mark == mark).map(|(_, slot)| slot)
+        self.cache
+            .remove_if(&Sought(KeyRef::Bytes(key)), |slot| slot.mark == mark)
+            .map(|(_, slot)| slot)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -46,7 +46,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use larder_core::{
-    Clock, Digest, Moment, dependency::signature, freshness::State, safeguard::Safeguard,
+    Clock, Digest, KeyRef, Moment, dependency::signature, freshness::State, safeguard::Safeguard,
 };
 
 use crate::{
@@ -211,8 +211,8 @@ impl Shared {
         Inserted::TooLarge { weight, limit }
     }
 
-    #[inline]
-    pub(crate) fn get(&self, key: &[u8], knowledge: Knowledge) -> Lookup {
+    #[inline(always)]
+    pub(crate) fn get(&self, key: KeyRef<'_>, knowledge: Knowledge) -> Lookup {
         let Some(slot) = self.engine.get(key) else { return Lookup::Miss };
         if !self.is_valid(&slot) {
             return Lookup::Miss;

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, thread};
 
-use larder_core::{Clock, Digest, Moment};
+use larder_core::{Clock, Digest, KeyRef, Moment};
 use parking_lot::Mutex;
 
 use crate::{
@@ -80,9 +80,9 @@ impl MemoryTier {
     ///
     /// # Cost
     /// No allocation, and no more for many dependencies than for none.
-    #[inline]
-    pub fn get(&self, key: &[u8], knowledge: Knowledge) -> Lookup {
-        self.0.shared.get(key, knowledge)
+    #[inline(always)]
+    pub fn get<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Lookup {
+        self.0.shared.get(key.into(), knowledge)
     }
 
     /// Removes the entry under `key`; whether there was a valid one.

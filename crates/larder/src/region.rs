@@ -7,7 +7,7 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use larder_core::{
-    BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, Moment,
+    BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
     freshness::{Policy, State},
 };
 use larder_memory::{Found, Knowledge, Lookup};
@@ -97,7 +97,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         let inner = &self.inner;
         let bytes = inner.encode(key);
         let knowledge = inner.knowledge().await?;
-        match inner.look(bytes.as_slice(), knowledge) {
+        match inner.look(&bytes, knowledge) {
             Look::Fresh(found) => {
                 inner.counters.hits.add();
                 Ok(Some(value(found)))
@@ -117,7 +117,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         let inner = &self.inner;
         let bytes = inner.encode(key);
         if inner.policy.max_staleness != Duration::ZERO
-            && let Some((found, _)) = inner.hit(key, bytes.as_slice(), inner.within())
+            && let Some((found, _)) = inner.hit(key, &bytes, inner.within())
         {
             return Ok(value(found));
         }
@@ -148,7 +148,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         let inner = &self.inner;
         let bytes = inner.encode(key);
         if inner.policy.max_staleness != Duration::ZERO
-            && let Some((found, source)) = inner.hit(key, bytes.as_slice(), inner.within())
+            && let Some((found, source)) = inner.hit(key, &bytes, inner.within())
         {
             return Ok(inner.fetched(found, source));
         }
@@ -179,13 +179,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         // Where the origin cannot be asked, nothing in memory can be called fresh for this read.
         let knowledge = inner.knowledge().await.ok();
         if let Some(knowledge) = knowledge {
-            if let Some((found, source)) = inner.hit(key, bytes.as_slice(), knowledge) {
+            if let Some((found, source)) = inner.hit(key, bytes, knowledge) {
                 return Ok(inner.fetched(found, source));
             }
             // The watcher may only be late: asking the origin once is cheaper than a load.
-            if matches!(inner.look(bytes.as_slice(), knowledge), Look::Unproven)
+            if matches!(inner.look(bytes, knowledge), Look::Unproven)
                 && inner.cache.catch_up_all().await.is_ok()
-                && let Some((found, source)) = inner.hit(key, bytes.as_slice(), knowledge)
+                && let Some((found, source)) = inner.hit(key, bytes, knowledge)
             {
                 return Ok(inner.fetched(found, source));
             }
@@ -207,12 +207,12 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// Removes the entry of `key`; whether there was one. Not an invalidation: a load that is under
     /// way may store it again.
     pub fn remove(&self, key: &K) -> bool {
-        self.inner.cache.node.tier.remove(self.inner.encode(key).as_slice())
+        self.inner.cache.node.tier.remove(self.inner.encode(key).finish().as_slice())
     }
 
     /// What is known of the entry of `key`, for people. Does not count as a read.
     pub fn explain(&self, key: &K) -> Explanation {
-        explain::explain(&self.inner.cache.node, self.inner.encode(key).as_slice())
+        explain::explain(&self.inner.cache.node, self.inner.encode(key).finish().as_slice())
     }
 
     /// What happened in this region since it was built.
@@ -239,7 +239,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// The fresh value in memory, not counted as a read.
-    pub(crate) fn fresh(&self, bytes: &[u8]) -> Option<Arc<V>> {
+    pub(crate) fn fresh(&self, bytes: &KeyEncoder) -> Option<Arc<V>> {
         match self.look(bytes, self.within()) {
             Look::Fresh(found) => Some(value(found)),
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => None,
@@ -256,8 +256,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         Ok(Knowledge::Since(moment))
     }
 
-    fn look(&self, bytes: &[u8], knowledge: Knowledge) -> Look {
-        match self.cache.node.tier.get(bytes, knowledge) {
+    fn look<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Look {
+        match self.cache.node.tier.get(key, knowledge) {
             Lookup::Miss => Look::Nothing,
             Lookup::Hit(found) if !found.proven => Look::Unproven,
             Lookup::Hit(found) => match found.state {
@@ -273,7 +273,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     fn hit(
         self: &Arc<Self>,
         key: &K,
-        bytes: &[u8],
+        bytes: &KeyEncoder,
         knowledge: Knowledge,
     ) -> Option<(Found, Source)> {
         match self.look(bytes, knowledge) {
@@ -303,9 +303,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.
-    fn revalidate(self: &Arc<Self>, key: &K, bytes: &[u8]) {
+    fn revalidate(self: &Arc<Self>, key: &K, bytes: &KeyEncoder) {
         let mut start = self.start(key);
-        if let Joined::Waits(waiter) = self.join(&KeyBytes::from(bytes), &mut start, None)
+        if let Joined::Waits(waiter) = self.join(&bytes.finish(), &mut start, None)
             && waiter.is_leader
         {
             self.counters.revalidations.add(1);
@@ -376,7 +376,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             return Joined::Resting(error);
         }
         if let Some(knowledge) = knowledge
-            && let Look::Fresh(found) = self.look(key.as_slice(), knowledge)
+            && let Look::Fresh(found) = self.look(key, knowledge)
         {
             return Joined::Found(found);
         }

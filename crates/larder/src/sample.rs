@@ -64,7 +64,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             return false;
         }
         let bytes = self.encode(key);
-        let same = self.fresh(bytes.as_slice()).is_some_and(|now| Arc::ptr_eq(&now, served));
-        same && self.cache.node.tier.remove(bytes.as_slice())
+        let same = self.fresh(&bytes).is_some_and(|now| Arc::ptr_eq(&now, served));
+        same && self.cache.node.tier.remove(bytes.finish().as_slice())
     }
 }

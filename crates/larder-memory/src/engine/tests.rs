@@ -37,7 +37,7 @@ fn an_entry_at_the_limit_is_admitted_by_the_engine() {
         };
         let key = EngineKey::from(KeyBytes::from(&b"key"[..]));
         assert!(engine.put(key, slot).is_empty(), "limit {limit}");
-        assert!(engine.get(b"key").is_some());
+        assert!(engine.get(KeyRef::Bytes(b"key")).is_some());
     }
 }
 
@@ -50,6 +50,6 @@ fn keys_of_any_length_are_found_by_their_bytes() {
         let key = EngineKey::from(KeyBytes::from(&bytes[..]));
         assert_eq!(key.as_slice(), &bytes[..]);
         assert_eq!(key.is_inline(), bytes.len() <= INLINE);
-        assert_eq!(hash.hash_one(&key), hash.hash_one(Sought(&bytes)));
+        assert_eq!(hash.hash_one(&key), hash.hash_one(Sought(KeyRef::Bytes(&bytes))));
     }
 }
