@@ -115,7 +115,7 @@ fn row(name: String, times: &[f64], peer: &str) -> Row {
 pub(crate) fn hit(tier: &MemoryTier, key: u64) -> Arc<Held> {
     let mut encoder = KeyEncoder::new(1);
     key.encode(&mut encoder);
-    match tier.get(encoder.as_slice(), KNOWLEDGE) {
+    match tier.get(&encoder, KNOWLEDGE) {
         Lookup::Hit(found) if found.proven => found.value.downcast().expect("one type is held"),
         other => panic!("not a proven hit: {other:?}"),
     }
@@ -134,7 +134,7 @@ fn bytes_keys(keys: u64) -> Row {
     let [own, other] = &mut random;
     let mut own = |_| {
         for _ in 0..HITS {
-            black_box(bytes.get(encode(own.below(keys)).as_slice()));
+            black_box(bytes.get(encode(own.below(keys)).finish().as_slice()));
         }
     };
     let mut other = |_| {
