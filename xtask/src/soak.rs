@@ -45,19 +45,6 @@ impl Budget {
     }
 }
 
-/// What the gate does about a soak whose target is not in the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Absent {
-    /// Says so and goes on: only while the crates are being written.
-    Reported,
-    /// Fails.
-    #[expect(dead_code, reason = "the setting once every soak has landed")]
-    Refused,
-}
-
-/// See [`Absent`]. The verb itself always refuses.
-const ABSENT_IN_GATE: Absent = Absent::Reported;
-
 #[derive(Debug, PartialEq, Eq)]
 struct Arguments {
     name: Option<String>,
@@ -91,10 +78,6 @@ pub(crate) fn run_in_gate() -> Result<()> {
     let random = random_seed();
     println!("soaks: fixed seed {FIXED_SEED}, random seed {random}");
     for soak in SOAKS {
-        if ABSENT_IN_GATE == Absent::Reported && !is_there(soak, &targets) {
-            println!("soak {}: absent, there is no {}", soak.name, wanted(soak));
-            continue;
-        }
         refuse_absent(soak, &targets)?;
         for seed in [FIXED_SEED, random] {
             run_one(soak, seed, Budget::Small)?;
@@ -120,7 +103,8 @@ fn command_of(soak: &Soak, seed: u64, budget: Budget) -> Command {
     let seed = seed.to_string();
     let mut cargo = match soak.taking {
         Taking::Arguments => {
-            let mut cargo = command::cargo(&["run", "--release", "--locked", "--bin", soak.target]);
+            let mut cargo = command::cargo(&["run", "--release", "--locked"]);
+            cargo.args(["--package", soak.package, "--bin", soak.target]);
             cargo.args(["--", "--seed", &seed, "--budget", budget.name()]);
             cargo
         }

@@ -1,4 +1,5 @@
-//! The L1 tier of larder: values in this process, bounded in bytes, invalidated through exact links.
+//! The L1 tier of larder: values in this process, bounded in bytes, invalidated through exact
+//! links.
 //!
 //! It stands apart from the library above it because nothing here is asynchronous, typed or about
 //! loading: bytes of a key in, an `Arc` out. It stands apart from the eviction engine beneath it

@@ -6,8 +6,8 @@
 //!
 //! # Implementation notes
 //!
-//! *Fill against invalidation.* The filler (F) links, then asks whether the histories know a change;
-//! the applier (A) appends to the history, then invalidates what is linked.
+//! *Fill against invalidation.* The filler (F) links, then asks whether the histories know a
+//! change; the applier (A) appends to the history, then invalidates what is linked.
 //!
 //! 1. F links, A appends, A invalidates: A finds the link and ends the mark. F may publish a slot
 //!    that is dead already, which no hit takes.
@@ -22,7 +22,8 @@
 //! then retires the item. A hit therefore looks at the pending items first and at the mark second:
 //!
 //! 1. Hit finds the item: miss.
-//! 2. Hit does not find it because it is retired: then the marks were ended before, and it sees that.
+//! 2. Hit does not find it because it is retired: then the marks were ended before, and it sees
+//!    that.
 //! 3. Hit does not find it because it is not announced yet: `invalidate` has not returned.
 //!
 //! In the other order a hit could find the mark alive, be overtaken by the sweeper, and find the

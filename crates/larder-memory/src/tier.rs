@@ -59,8 +59,8 @@ impl MemoryTier {
 
     /// Stores an entry in place of what is under its key.
     ///
-    /// `still_valid` is asked once, after the entry is linked and before anybody can hit it: it must
-    /// answer whether the histories of changes know nothing that touched it.
+    /// `still_valid` is asked once, after the entry is linked and before anybody can hit it: it
+    /// must answer whether the histories of changes know nothing that touched it.
     ///
     /// # Callers must
     /// apply a change to the history first and call [`MemoryTier::invalidate`] second. Then a fill
@@ -75,8 +75,8 @@ impl MemoryTier {
     /// The valid entry under `key`.
     ///
     /// # Freshness
-    /// Never an entry that was invalidated by a call that returned before this one began, nor one at
-    /// or past its last deadline. Past its TTL its state says what it is good for.
+    /// Never an entry that was invalidated by a call that returned before this one began, nor one
+    /// at or past its last deadline. Past its TTL its state says what it is good for.
     ///
     /// # Cost
     /// No allocation, and no more for many dependencies than for none.

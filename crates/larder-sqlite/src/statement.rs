@@ -99,6 +99,20 @@ pub struct Query {
     pub max_bytes: usize,
 }
 
+impl Query {
+    /// Asks `statement` with `params` under limits for a page of an application: 10 s, 10 000 rows,
+    /// 16 MiB. The fields can be changed.
+    pub fn new(statement: Arc<Statement>, params: Vec<Value>) -> Self {
+        Self {
+            statement,
+            params,
+            deadline: Duration::from_secs(10),
+            max_rows: 10_000,
+            max_bytes: 16 << 20,
+        }
+    }
+}
+
 /// What a statement answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {

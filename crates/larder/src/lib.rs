@@ -10,7 +10,8 @@
 //! use std::time::Duration;
 //! use larder::{Cache, Dependency, Error};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let cache = Cache::builder().build()?;
 //! let names = cache
 //!     .region::<u32, String>("names")
@@ -39,7 +40,7 @@
 //!
 //! | feature | adds | costs |
 //! |---|---|---|
-//! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | the bundled SQLite (a C compiler), sqlparser |
+//! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | a C compiler, sqlparser |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
 //! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `node`.
@@ -96,6 +97,11 @@ pub use load::Load;
 pub use region::{Region, UntrackedRegion};
 pub use region_builder::{OnAbandon, RegionBuilder};
 pub use stats::Stats;
+
+/// The program of the README, compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
 
 #[cfg(feature = "sqlite")]
 /// SQLite as origin and feed.

@@ -1,4 +1,5 @@
-//! A cache over a SQLite file that it may not touch: any commit of anybody is seen by the next read.
+//! A cache over a SQLite file that it may not touch: any commit of anybody is seen by the next
+//! read.
 //!
 //! Nothing is installed in the database; the price is that a commit anywhere drops everything.
 

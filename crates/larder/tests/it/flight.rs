@@ -180,10 +180,8 @@ async fn loads_over_the_limit_are_refused_at_once() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     let refused = spawn(3).await.unwrap().unwrap_err();
-    assert!(
-        matches!(&refused, LoadError::Cache(error) if error.kind() == larder::ErrorKind::Overloaded),
-        "{refused:?}"
-    );
+    let LoadError::Cache(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.kind(), larder::ErrorKind::Overloaded);
     gate.let_one_end();
     gate.let_one_end();
     assert!(running.await.unwrap().is_ok());

@@ -1,6 +1,7 @@
 //! Explicit changes, and every late writer that must respect them.
 //!
-//! **Invariant** under test: when `invalidate` returned, nothing built from what it named is served.
+//! **Invariant** under test: when `invalidate` returned, nothing built from what it named is
+//! served.
 
 use std::time::Duration;
 

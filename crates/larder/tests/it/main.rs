@@ -1,4 +1,5 @@
-//! The public behaviour of the library, one file for each subject; one binary, so that it links once.
+//! The public behaviour of the library, one file for each subject; one binary, so that it links
+//! once.
 //!
 //! - `gate`: a loader that stops where a test wants it to
 //! - `flight`: one load for many readers, and who may take its result
