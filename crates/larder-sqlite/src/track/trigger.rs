@@ -8,7 +8,7 @@
 //!
 //! - A row displaced by REPLACE fires no delete trigger unless the connection that writes switched
 //!   `recursive_triggers` on. So BEFORE triggers log the rows that a unique key is about to
-//! displace.
+//!   displace.
 //! - `UPDATE OF` compares names with the SET list: the rowid has four of them.
 //! - In a BEFORE INSERT trigger a rowid that SQLite has yet to choose reads as -1.
 
