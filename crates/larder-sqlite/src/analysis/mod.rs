@@ -6,8 +6,8 @@
 //! is not proven stays as wide as the authorizer reported it; a text that cannot be parsed narrows
 //! nothing.
 //!
-//! Reading order: [`catalog`] and [`column`] are what SQLite knows of the schema; `authorizer` and
-//! `bytecode` are the two witnesses of what a statement reads, `survey` puts them together;
+//! Reading order: [`catalog`] and [`mod@column`] are what SQLite knows of the schema; `authorizer`
+//! and `bytecode` are the two witnesses of what a statement reads, `survey` puts them together;
 //! `parse` and `prove` narrow it; `volatile` finds what changes by itself.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
