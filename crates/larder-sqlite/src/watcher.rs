@@ -314,9 +314,11 @@ impl Watcher {
             if look.schema_version != connected.schema_version {
                 return Err(Stop::Doubt(Doubt::SchemaChanged));
             }
+            let is_wal = look.header.is_some_and(|header| header.is_wal());
             if rows {
                 connected.cursor = self.read_log(connection, connected.cursor, sink)?;
-            } else if was_wal {
+            } else if was_wal || (is_wal && look.data_version != connected.data_version) {
+                // The second is a look that got no lock, tried again: it has forgotten what it was.
                 self.touch(sink, Dependency::everything(self.knowledge.timeline().clone()));
             }
             connected.settled = look.header;
@@ -383,3 +385,6 @@ impl Look {
         Ok(Self { header, data_version, schema_version })
     }
 }
+
+#[cfg(test)]
+mod tests;
