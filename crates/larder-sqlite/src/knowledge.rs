@@ -5,7 +5,10 @@
 //! before the sink hears of the same thing, so a load that reads it never believes an older life
 //! than the stamp it was given.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use larder_core::{Dependency, Epoch, Stamp, Value, timeline::Name};
 use parking_lot::RwLock;
@@ -39,7 +42,7 @@ pub(crate) enum Coverage {
     /// The whole database as one thing.
     Database,
     /// The tables that the change log reports.
-    Rows(std::sync::Arc<Tracked>),
+    Rows(Arc<Tracked>),
 }
 
 /// Stands for every table that the change log does not report. It is touched whenever anything was
@@ -66,8 +69,8 @@ impl Knowledge {
 
     /// Whether some statement reads a table that the log does not report.
     ///
-    /// 1. The statement is prepared: the flag is set.
-    /// 2. Its first load begins.
+    /// 1. A load finds what its answer will depend on: the flag is set.
+    /// 2. Its snapshot begins.
     /// 3. Somebody commits to the unwatched table.
     /// 4. The watcher sees the commit, then reads the flag: it is set.
     pub(crate) fn reads_unwatched(&self) -> bool {
@@ -75,6 +78,9 @@ impl Knowledge {
     }
 
     /// What an answer depends on, as widely as `coverage` demands.
+    ///
+    /// # Callers must
+    /// ask before the answer's snapshot begins: see [`Knowledge::reads_unwatched`].
     pub(crate) fn dependencies(
         &self,
         coverage: &Coverage,
@@ -89,11 +95,10 @@ impl Knowledge {
         let mut dependencies = Vec::new();
         let mut unwatched = analysis.reads_untrackable();
         for dependency in analysis.dependencies(parameters) {
-            let table = dependency.about_table().cloned();
-            match table {
-                Some(table) if tracked.covers(&table, analysis) => dependencies.push(dependency),
-                _ => unwatched = true,
-            }
+            let is_covered = |table: &Arc<str>| tracked.covers(table, analysis);
+            unwatched |= !dependency.about_table().is_some_and(is_covered);
+            // Kept also where the log does not report it: somebody may name it.
+            dependencies.push(dependency);
         }
         if unwatched || dependencies.is_empty() {
             self.reads_unwatched.store(true, Ordering::SeqCst);

@@ -223,6 +223,9 @@ impl Reader {
         let reading = statement.reading();
         // Read before the snapshot begins: see `View::stamp`.
         let view = queue.knowledge.view();
+        // Likewise: commits are counted for a load of what is not watched once this has been asked.
+        let named = statement.named(&job.query.params);
+        let dependencies = queue.knowledge.dependencies(&view.coverage, &reading.analysis, &named);
         let loaded = connection::in_snapshot(&opened.connection, |connection| {
             let schema = connection::schema_version(connection)?;
             let of = Version { file, schema, epoch: view.epoch };
@@ -242,9 +245,6 @@ impl Reader {
                     });
                     stamp = again.map_err(|error: rusqlite::Error| failed(error))?;
                 }
-                let named = statement.named(&job.query.params);
-                let dependencies =
-                    queue.knowledge.dependencies(&view.coverage, &reading.analysis, &named);
                 Ok(Some(Answer { rows, stamp, dependencies }))
             }
             Ok(Loaded::Outdated(of)) => {

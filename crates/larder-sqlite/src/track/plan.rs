@@ -366,11 +366,13 @@ fn record(spec: &Spec, sql: &mut Vec<String>) {
     }
 }
 
-/// Drops every trigger and table of larder's that is there.
+/// Drops every trigger and table of larder's that is there, and nothing of the application's whose
+/// name only begins like theirs.
 fn removal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(
-        "SELECT type, name FROM main.sqlite_schema WHERE substr(name, 1, 7) = 'larder_' \
-         AND type IN ('trigger', 'table') ORDER BY type DESC, name",
+        "SELECT type, name FROM main.sqlite_schema WHERE (type = 'table' AND name IN \
+         ('larder_log', 'larder_meta', 'larder_tables', 'larder_columns')) OR (type = 'trigger' \
+         AND (name = 'larder_trim' OR name GLOB 'larder_[0-9]*')) ORDER BY type DESC, name",
     )?;
     let rows = statement.query_map([], |row| {
         let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);

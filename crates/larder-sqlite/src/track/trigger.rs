@@ -66,6 +66,9 @@ pub(crate) fn obstacle(table: &Table, defaulted: &[Arc<str>]) -> Option<String> 
     if LOGGED_MAX < table.primary_key.len() {
         return Some(format!("the primary key has more than {LOGGED_MAX} columns"));
     }
+    if !table.without_rowid && rowid(table).is_none() {
+        return Some("columns have taken all names of the rowid".to_owned());
+    }
     for index in table.indexes.iter().filter(|index| index.unique) {
         if index.partial || index.expression {
             let what = if index.partial { "partial" } else { "an expression" };
@@ -196,12 +199,14 @@ fn rowid(table: &Table) -> Option<Arc<str>> {
 }
 
 /// Keeps an updated row from being taken for one that it displaces.
+///
+/// By its bytes: a key may be compared more strictly than the column it is over.
 fn not_itself(table: &Table) -> String {
     let columns = rowid(table).map_or_else(|| table.primary_key.clone(), |name| vec![name]);
     let same: Vec<String> = columns
         .iter()
         .map(|name| identifier(name))
-        .map(|name| format!("d.{name} IS OLD.{name}"))
+        .map(|name| format!("d.{name} IS OLD.{name} COLLATE BINARY"))
         .collect();
     format!(" AND NOT ({})", same.join(" AND "))
 }

@@ -207,6 +207,18 @@ fn tables_without_rowid_and_with_composite_keys_are_seen() {
 }
 
 #[test]
+fn a_key_that_is_compared_more_strictly_than_its_column_is_seen() {
+    let schema = "CREATE TABLE t(a TEXT COLLATE NOCASE, u INTEGER UNIQUE, grp INTEGER, \
+        PRIMARY KEY (a COLLATE BINARY)) WITHOUT ROWID; \
+        INSERT INTO t VALUES ('x', 1, 6), ('X', 2, 5);";
+    let group = "SELECT count(*) AS n FROM t WHERE grp = 5";
+    let displace = "UPDATE OR REPLACE t SET u = 2 WHERE u = 1";
+    let other = "UPDATE OR REPLACE t SET u = 3 WHERE u = 1";
+    check_all(schema, &[("displace", group, displace, Changes)]);
+    check_all(schema, &[("only itself", group, other, Unrelated)]);
+}
+
+#[test]
 fn keys_without_a_rowid_alias_are_seen() {
     let schema = "CREATE TABLE t(code TEXT PRIMARY KEY, grp INTEGER); \
         INSERT INTO t VALUES ('a', 5), ('b', 5), ('c', 6), (NULL, 5), (NULL, 6);";
@@ -286,6 +298,7 @@ fn tables_that_cannot_be_tracked_by_row_are_tracked_whole() {
         "CREATE TABLE t(id INTEGER PRIMARY KEY, u TEXT NOT NULL DEFAULT 'd' UNIQUE, v TEXT);",
         "CREATE TABLE t(id INTEGER PRIMARY KEY, u TEXT, v TEXT, \
          w TEXT GENERATED ALWAYS AS (u || '.') STORED UNIQUE);",
+        "CREATE TABLE t(id TEXT PRIMARY KEY, u TEXT, v TEXT, rowid, oid, _rowid_);",
     ];
     for schema in schemas {
         let place = Place::new();

@@ -1,10 +1,10 @@
 //! The log, its triggers, and what happens when they go.
 
-use larder_core::{Change, Dependency, feed::Doubt};
+use larder_core::{Change, Dependency, feed::Doubt, origin::Origin};
 use larder_sqlite::{Query, Track, track};
 use rusqlite::Connection;
 
-use crate::place::{NAME, Place, World, query, track_rows, writer};
+use crate::place::{NAME, Place, World, block_on, query, track_rows, writer};
 
 const SCHEMA: &str = "CREATE TABLE artist(id INTEGER PRIMARY KEY, name TEXT, bio TEXT);
     CREATE TABLE album(id INTEGER PRIMARY KEY, artist INTEGER REFERENCES artist, title TEXT);
@@ -149,6 +149,56 @@ fn a_statement_that_reads_more_than_is_logged_is_dropped_by_any_change() {
             assert!(!world.is_valid(&narrow_answer));
         }
     }
+}
+
+#[test]
+fn what_is_not_logged_can_still_be_named() {
+    let place = Place::new();
+    let world = World::open(&tracked(&place, "wal"), Track::Rows);
+    let wide = query(&world.prepare("SELECT bio FROM artist WHERE id = 90", &[]), vec![]);
+    let visits = query(&world.prepare("SELECT count(*) AS n FROM visits", &[]), vec![]);
+    let schema = query(&world.prepare("SELECT name FROM sqlite_schema", &[]), vec![]);
+    let artist = Dependency::id(NAME, "artist", [90]);
+    let all = |table: &str| Dependency::table(NAME, table);
+    let cases = [(wide, artist), (visits, all("visits")), (schema, Dependency::everything(NAME))];
+    for (ask, named) in cases {
+        let answer = world.load(&ask).unwrap();
+        assert_eq!(answer.dependencies, [named, all("*")]);
+    }
+}
+
+#[test]
+fn a_commit_during_the_first_load_of_what_is_not_logged_is_seen() {
+    let place = Place::new();
+    let path = tracked(&place, "wal");
+    let world = World::open(&path, Track::Rows);
+    let slow = "SELECT count(*) + (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 \
+        FROM c WHERE x < 2000000) SELECT sum(x) * 0 FROM c) AS n FROM visits";
+    let slow = query(&world.prepare(slow, &[]), vec![]);
+    let before = world.ledger.stamp();
+    let answer = std::thread::scope(|scope| {
+        let load = scope.spawn(|| block_on(world.origin.load(&slow, before)).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        writer(&path).execute("INSERT INTO visits VALUES (1)", []).unwrap();
+        world.catch_up().unwrap();
+        load.join().unwrap()
+    });
+    let again = world.load(&slow).unwrap();
+    // Where the machine is so busy that the load began after the commit, it has what it shows.
+    assert!(answer.rows == again.rows || !world.is_valid(&answer), "{:?}", world.ledger.said());
+}
+
+#[test]
+fn tables_of_the_application_with_a_similar_name_are_left_alone() {
+    let place = Place::new();
+    let path = tracked(&place, "wal");
+    let other = writer(&path);
+    let own = "CREATE TABLE larder_orders(a); CREATE TRIGGER larder_audit AFTER INSERT ON \
+        larder_orders BEGIN SELECT 1; END";
+    other.execute_batch(own).unwrap();
+    track::untrack_plan(&path).unwrap().apply(&path).unwrap();
+    let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'larder%'";
+    assert_eq!(other.query_row(left, [], |row| row.get(0)), Ok(2));
 }
 
 #[test]
