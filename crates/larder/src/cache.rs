@@ -260,12 +260,25 @@ impl CacheInner {
         Ok((id, counters))
     }
 
-    /// Asks every origin now.
+    /// Asks every origin now, also those behind one that does not answer.
     pub(crate) async fn catch_up_all(&self) -> Result<(), Error> {
+        let mut result = Ok(());
         for feed in &self.feeds {
-            feed.catch_up().await?;
+            let asked = feed.catch_up().await;
+            result = result.and(asked);
         }
-        Ok(())
+        result
+    }
+
+    /// Asks every origin now; the timelines of those that do not answer.
+    pub(crate) async fn silent(&self) -> Vec<Name> {
+        let mut silent = Vec::new();
+        for feed in &self.feeds {
+            if feed.catch_up().await.is_err() {
+                silent.push(feed.timeline().clone());
+            }
+        }
+        silent
     }
 
     /// Asks the origins of `stamps` now.

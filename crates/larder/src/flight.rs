@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 use crate::{landing::Landed, pause::Pauses};
 
 /// Parts of the map of flights: readers of different keys seldom wait for one another.
-const SHARDS: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 
 /// The flights and pauses of one region.
 pub(crate) struct Flights<V, E> {

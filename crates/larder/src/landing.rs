@@ -14,7 +14,8 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_core::{
-    DependencySet, Error, ErrorKind, KeyBytes, Stamps, flight::Arrival, freshness::Deadlines,
+    Dependency, DependencySet, Error, ErrorKind, KeyBytes, Name, Stamps, flight::Arrival,
+    freshness::Deadlines,
 };
 use larder_memory::{Inserted, NewEntry};
 
@@ -45,6 +46,11 @@ impl<V, E> Landed<V, E> {
             dependencies: DependencySet::new(),
             takers: Takers::default(),
         }
+    }
+
+    /// Whether the value was built from something on one of `timelines`.
+    pub(crate) fn is_of(&self, timelines: &[Name]) -> bool {
+        timelines.iter().any(|timeline| self.dependencies.reads(timeline))
     }
 
     /// Whether a reader that came at `arrival` may have this value.
@@ -89,7 +95,8 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         }
     }
 
-    /// Stores a loaded value if it still reflects everything this node knows.
+    /// Stores a loaded value if it still reflects everything this node knows. A dependency on a
+    /// timeline that this cache does not have is an error: no change could ever reach the entry.
     pub(crate) async fn store(
         &self,
         key: &KeyBytes,
@@ -100,6 +107,11 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         if self.tracking == Tracking::Tracked && dependencies.is_empty() {
             self.counters.load_errors.add(1);
             return Landed::failed(self.untracked().into());
+        }
+        let known = |one: &Dependency| self.cache.node.expect_timeline(one.timeline());
+        if let Err(error) = dependencies.iter().try_for_each(known) {
+            self.counters.load_errors.add(1);
+            return Landed::failed(error.into());
         }
         // The load may stand beyond what the watcher has seen, or on a file that is gone.
         let proven = self.cache.catch_up(&stamps).await.is_ok();

@@ -321,12 +321,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         mut start: Option<Start<V, E>>,
         knowledge: Option<Knowledge>,
     ) -> Result<Fetched<V>, LoadError<E>> {
-        // A reader must know what it may count on before it takes what others began to load. If the
-        // origin does not answer, the load will say so.
-        let clock = &self.cache.node.clock;
-        if !self.cache.node.is_proven_since(clock.now().minus(self.policy.max_staleness)) {
-            let _ = self.cache.catch_up_all().await;
-        }
+        // A reader must know what it may count on before it takes what others began to load. Where
+        // the origin does not answer, only a load that begins after the reader came will do.
+        let since = self.cache.node.clock.now().minus(self.policy.max_staleness);
+        let silent = match self.cache.node.is_proven_since(since) {
+            true => Vec::new(),
+            false => self.cache.silent().await,
+        };
         let arrival = self.cache.node.arrival();
         let key = bytes.finish();
         let mut too_old = None;
@@ -350,7 +351,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             let own = joined == Source::Joined && waiter.is_leader;
             let source = if own { Source::Loaded } else { joined };
             let fetched = Fetched { value, source, age: Duration::ZERO, ttl_left };
-            if landed.may_be_taken(&self.cache.node, &arrival) {
+            let is_enough = source != Source::Joined || !landed.is_of(&silent);
+            if is_enough && landed.may_be_taken(&self.cache.node, &arrival) {
                 return Ok(fetched);
             }
             too_old = Some(Fetched { source: Source::Unproven, ..fetched });
@@ -372,7 +374,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         if let Some(flight) = shard.flying.get(key.as_slice()) {
             return Joined::Waits(Waiter::new(flight.clone(), false));
         }
-        if let Some(error) = shard.pauses.error(key.as_slice(), self.cache.node.clock.now()) {
+        let has_older = |error: &LoadError<E>| self.older(key.as_slice(), error).is_some();
+        let now = self.cache.node.clock.now();
+        if let Some(error) = shard.pauses.error(key.as_slice(), now, has_older) {
             return Joined::Resting(error);
         }
         if let Some(knowledge) = knowledge
@@ -414,9 +418,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             Err(LoadError::Cache(error)) if error.kind() != ErrorKind::Timeout => {}
             Err(error) => {
                 let has_older = self.older(key.as_slice(), error).is_some();
-                let at_least = if has_older { pause::AFTER_STALE } else { Duration::ZERO };
+                let with_older = if has_older { pause::AFTER_STALE } else { Duration::ZERO };
                 let now = self.cache.node.clock.now();
-                shard.pauses.begin(key.clone(), now, at_least, error.clone());
+                shard.pauses.begin(key.clone(), now, with_older, error.clone());
             }
         }
         drop(shard);

@@ -113,6 +113,23 @@ async fn an_older_value_stands_in_for_a_load_that_failed_for_a_while() {
 }
 
 #[tokio::test]
+async fn the_rest_after_a_stale_answer_ends_with_the_value_that_was_served() {
+    // 1. The origin fails once; the older value is served and the key rests for 30 s.
+    // 2. The value is invalidated. 3. The origin is back: readers must not be told otherwise.
+    let (cache, clock) = cache();
+    let gate = Gate::open();
+    let region = gate.region(&cache).ttl(MINUTE).stale_if_error(MINUTE).build().unwrap();
+    region.get_or_load(&1).await.unwrap();
+    clock.advance(MINUTE);
+    gate.fail(TRANSIENT);
+    assert_eq!(region.fetch(&1).await.unwrap().source, Source::StaleOnError);
+    gate.fail(crate::gate::FINE);
+    cache.invalidate([row_dependency()]).await.unwrap();
+    clock.advance(SECOND);
+    assert_eq!(region.fetch(&1).await.unwrap().source, Source::Loaded);
+}
+
+#[tokio::test]
 async fn a_lasting_error_is_an_answer_and_shows_nothing_older() {
     let (cache, clock) = cache();
     let gate = Gate::open();

@@ -195,6 +195,43 @@ async fn a_reader_whose_node_knows_too_little_asks_before_it_joins() {
 }
 
 #[tokio::test]
+async fn a_reader_whose_origin_is_silent_takes_no_load_that_began_before_it() {
+    // As above, but the origin cannot be asked when the reader comes, and can be when it loads.
+    let world = world();
+    let slow = world.cache.region::<i64, Rows>("slow").ttl(MINUTE);
+    let (begun, leave) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let loader = {
+        let (origin, begun, leave) = (world.origin.clone(), begun.clone(), leave.clone());
+        move |bucket: i64, load: Load| {
+            let (origin, begun, leave) = (origin.clone(), begun.clone(), leave.clone());
+            async move {
+                let rows = load.ask(&origin, &Ask::Bucket(bucket)).await?;
+                begun.add_permits(1);
+                leave.acquire().await.unwrap().forget();
+                Ok::<_, Error>(rows.iter().map(|row| row.version).collect::<Rows>())
+            }
+        }
+    };
+    let slow = slow.loader(loader).build().unwrap();
+    let read = |region: &Region<i64, Rows>| {
+        let region = region.clone();
+        tokio::spawn(async move { region.get_or_load(&1).await.unwrap().to_vec() })
+    };
+    let first = read(&slow);
+    begun.acquire().await.unwrap().forget();
+    let commit = world.origin.emit(&[put(1, 1, 2)]);
+    world.origin.show(commit);
+    world.clock.advance(Duration::from_secs(2));
+    world.origin.cut();
+    let second = read(&slow);
+    tokio::task::yield_now().await;
+    world.origin.mend();
+    leave.add_permits(2);
+    assert_eq!(first.await.unwrap(), [1]);
+    assert_eq!(second.await.unwrap(), [2]);
+}
+
+#[tokio::test]
 async fn a_timeline_in_doubt_is_a_miss_for_everything_on_it() {
     let world = world();
     world.read().await;

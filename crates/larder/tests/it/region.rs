@@ -141,3 +141,16 @@ async fn a_sampled_hit_that_differs_is_counted_and_dropped() {
     assert_eq!(region.stats().violations, 1);
     assert_eq!(*region.get_or_load(&1).await.unwrap(), 2);
 }
+
+#[tokio::test]
+async fn a_dependency_on_a_timeline_that_is_not_there_is_an_error() {
+    // No change could ever reach such an entry.
+    let (cache, _) = cache();
+    let region =
+        cache.region::<u32, i64>("misspelt").ttl(MINUTE).loader(|_, load: Load| async move {
+            load.depends_on(Dependency::table("shopp", "Artist"));
+            Ok::<_, Error>(1)
+        });
+    let error = region.build().unwrap().get_or_load(&1).await.unwrap_err();
+    assert!(matches!(&error, LoadError::Cache(error) if error.kind() == ErrorKind::NotFound));
+}
