@@ -18,8 +18,9 @@ use larder::{Cache, Clock, Error, MemoryLimit, Region};
 use crate::{
     body::Body,
     config::{Config, ConfigError, Lifetime, Resource as Settings},
+    empties::Empties,
     histogram::Histogram,
-    origin::{Origin, Question, Scheme},
+    origin::{Origin, Question},
     parameters::{Key, Parameter},
 };
 
@@ -70,7 +71,11 @@ pub struct Catalog {
 
 impl Catalog {
     /// Opens the origins, prepares the statements, and builds the cache over them.
-    pub fn build(config: &Config, clock: &Clock) -> Result<(Cache, Self), ConfigError> {
+    pub fn build(
+        config: &Config,
+        clock: &Clock,
+        empties: &Arc<Empties>,
+    ) -> Result<(Cache, Self), ConfigError> {
         let mut origins = Vec::new();
         for (name, settings) in &config.origins {
             let at = |error| failed(&format!("origin.{name}"), &error);
@@ -87,7 +92,7 @@ impl Catalog {
         let cache = builder.build().map_err(|error| failed("cache", &error))?;
         let mut catalog = Self { origins, resources: Vec::new(), by_name: HashMap::new() };
         for (place, (name, settings, question)) in questions.into_iter().enumerate() {
-            let resource = resource(&cache, place, name, settings, question)
+            let resource = resource(&cache, place, name, settings, question, empties)
                 .map_err(|error| failed(&format!("resource.{name}"), &error))?;
             catalog.by_name.insert(name.to_owned(), place);
             catalog.resources.push(resource);
@@ -99,12 +104,6 @@ impl Catalog {
     #[inline]
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.by_name.get(name).and_then(|place| self.resources.get(*place))
-    }
-
-    /// By which columns any resource chooses rows of a table.
-    pub fn schemes(&self, origin: &str, table: &str) -> Vec<Scheme> {
-        let each = self.resources.iter();
-        each.flat_map(|resource| resource.question.schemes(origin, table)).collect()
     }
 
     /// The origin of that name.
@@ -135,6 +134,7 @@ fn resource(
     name: &str,
     settings: &Settings,
     question: Question,
+    empties: &Arc<Empties>,
 ) -> Result<Resource, Error> {
     let params = question.params().clone();
     let reads = question.reads();
@@ -151,10 +151,17 @@ fn resource(
         .load_timeout(settings.load_timeout)
         .sample(settings.sample.into(), |a: &Body, b: &Body| a.etag == b.etag)
         .loader({
-            let question = question.clone();
+            let (question, empties) = (question.clone(), empties.clone());
             move |key: Key, load| {
-                let question = question.clone();
-                async move { question.ask(&key, &load).await }
+                let (question, empties) = (question.clone(), empties.clone());
+                async move {
+                    let body = question.ask(&key, &load).await?;
+                    // Here, because whoever asked may have left.
+                    if body.rows == 0 {
+                        empties.note(place, &key);
+                    }
+                    Ok(body)
+                }
             }
         });
     let region = match is_tracked {

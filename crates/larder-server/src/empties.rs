@@ -29,6 +29,8 @@ struct Held {
     order: VecDeque<(Place, Key)>,
     known: HashSet<(Place, Key)>,
     bytes: usize,
+    /// What must go, and has not gone yet.
+    surplus: Vec<(Place, Key)>,
 }
 
 impl Empties {
@@ -39,22 +41,31 @@ impl Empties {
 
     /// Remembers an entry that was loaded empty; what must go to make room for it.
     pub fn add(&self, place: Place, key: &Key) -> Vec<(Place, Key)> {
+        self.note(place, key);
+        self.surplus()
+    }
+
+    /// Remembers an entry that was loaded empty, also where nobody waits for it any more.
+    pub fn note(&self, place: Place, key: &Key) {
         let mut held = self.held.lock();
         let entry = (place, key.clone());
         if held.known.contains(&entry) {
-            return Vec::new();
+            return;
         }
         held.bytes += cost(key);
         held.known.insert(entry.clone());
         held.order.push_back(entry);
-        let mut surplus = Vec::new();
         while self.share_bytes < held.bytes {
             let Some(oldest) = held.order.pop_front() else { break };
             held.known.remove(&oldest);
             held.bytes -= cost(&oldest.1);
-            surplus.push(oldest);
+            held.surplus.push(oldest);
         }
-        surplus
+    }
+
+    /// What must go to make room for what was noted; each once.
+    pub fn surplus(&self) -> Vec<(Place, Key)> {
+        std::mem::take(&mut self.held.lock().surplus)
     }
 
     /// Bytes that the empty entries take at most, and their number.

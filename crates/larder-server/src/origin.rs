@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 use larder::{
     Clock, Dependency, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp, Value,
 };
-use larder_core::dependency::Atom;
 use larder_sqlite::{
     NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
     analysis::{Affinity, Operand, Rows, Schema, Table},
@@ -29,9 +28,6 @@ pub struct Origin {
     pub track: Tracking,
     backend: Arc<SqliteOrigin>,
 }
-
-/// The columns, sorted, by which an answer chose the rows of a table.
-pub type Scheme = Vec<Arc<str>>;
 
 /// Something an operator should know about an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,30 +185,6 @@ impl Tables {
         }
     }
 
-    /// The dependency itself, or its whole table where some answer chose rows of the table by other
-    /// columns: whoever names a row or a value does not say which other values the row has.
-    pub fn widened(&self, dependency: Dependency, schemes: &[Scheme]) -> Dependency {
-        let Some(table) = dependency.about_table().and_then(|table| self.schema.table(table))
-        else {
-            return dependency;
-        };
-        let mut own: Scheme = match dependency.atom() {
-            Atom::Id { .. } => table.primary_key.clone(),
-            Atom::Scope { terms, .. } => terms.iter().map(|(column, _)| column.clone()).collect(),
-            Atom::Table(_) | Atom::Tag(_) | Atom::Everything => return dependency,
-        };
-        own.sort();
-        let holds_key = |scheme: &Scheme| {
-            !table.primary_key.is_empty() && table.primary_key.iter().all(|c| scheme.contains(c))
-        };
-        let is_id = matches!(dependency.atom(), Atom::Id { .. });
-        let same = |scheme: &Scheme| if holds_key(scheme) { is_id } else { *scheme == own };
-        match schemes.iter().all(same) {
-            true => dependency,
-            false => Dependency::table(&*self.origin, table.name.clone()),
-        }
-    }
-
     /// A whole table as a dependency.
     pub fn table(&self, table: &str) -> Result<Dependency, String> {
         Ok(Dependency::table(&*self.origin, self.find(table)?.name.clone()))
@@ -313,27 +285,6 @@ impl Question {
     /// The statement, to plan what tracking it takes.
     pub fn statement(&self) -> &Arc<Statement> {
         &self.statement
-    }
-
-    /// By which columns the answer chooses rows of `table`; none where it takes all or none.
-    pub fn schemes(&self, origin: &str, table: &str) -> Vec<Scheme> {
-        if &**self.backend.timeline() != origin {
-            return Vec::new();
-        }
-        let analysis = self.statement.analysis();
-        let reads = analysis.tables.iter().filter(|read| &*read.table == table);
-        let scopes = reads.flat_map(|read| match &read.rows {
-            Rows::All(_) => &[],
-            Rows::Within(scopes) => scopes.as_slice(),
-        });
-        scopes
-            .map(|scope| {
-                let mut columns: Scheme =
-                    scope.terms.iter().map(|term| term.column.name.clone()).collect();
-                columns.sort();
-                columns
-            })
-            .collect()
     }
 
     /// The tables that the statement reads.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use larder::{Token, TokenKey};
 use parking_lot::RwLock;
 
@@ -17,6 +17,17 @@ pub const AT_LEAST: &str = "larder-at-least";
 
 /// What every answer carries.
 pub const POSITION: &str = "larder-position";
+
+/// The position that a request asks for. Two are refused: to wait for only one of them would break
+/// the promise about the other.
+#[inline]
+pub fn wanted(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Problem> {
+    let mut sent = headers.get_all(AT_LEAST).iter();
+    match (sent.next(), sent.next()) {
+        (wanted, None) => Ok(wanted),
+        _ => Err(Problem::new(Code::MalformedPosition, "send Larder-At-Least once")),
+    }
+}
 
 /// Signs and checks position tokens.
 #[derive(Debug)]

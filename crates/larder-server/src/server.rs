@@ -39,7 +39,7 @@ pub struct Server {
     /// Signs and checks positions.
     pub positions: Positions,
     /// The share of memory for empty results.
-    pub empties: Empties,
+    pub empties: Arc<Empties>,
     /// Starting, serving, or about to stop.
     pub phase: Phase,
     /// What was answered.
@@ -112,7 +112,8 @@ impl Server {
         let positions = Positions::new(config.server.position_key).map_err(|error| {
             ConfigError::new("server.position_key", format!("no randomness: {error}"))
         })?;
-        let (cache, catalog) = Catalog::build(&config, &clock)?;
+        let empties = Arc::new(Empties::new(config.cache.empty_results_bytes));
+        let (cache, catalog) = Catalog::build(&config, &clock, &empties)?;
         Ok(Arc::new(Self {
             notices: OnceLock::new(),
             cache,
@@ -120,7 +121,7 @@ impl Server {
             auth,
             hosts: Hosts::new(&config.server.hosts, config.server.listen),
             positions,
-            empties: Empties::new(config.cache.empty_results_bytes),
+            empties,
             phase: Phase::default(),
             answers: Answers::default(),
             started: clock.now(),

@@ -64,7 +64,15 @@ fn setting(name: &str, text: &str, file: &Table) -> Result<Table, String> {
             }
         }
     }
-    Err(problem)
+    // A secret beside its place must not be shown by the complaint about it.
+    let secret = text.trim();
+    let is_shown = may_be_secret(name) && !secret.is_empty();
+    Err(if is_shown { problem.replace(secret, "(set)") } else { problem })
+}
+
+/// Whether the variable may hold a token or a key.
+fn may_be_secret(name: &str) -> bool {
+    name.starts_with("TOKEN") || name.contains("POSITION_KEY")
 }
 
 /// The value as text, as TOML, and as a list with commas.
@@ -145,6 +153,13 @@ mod tests {
         assert!(error.contains("LARDER_LISTN") && error.contains("listn"), "{error}");
         let error = read_one("LARDER_RESOURCE__A__TTL", "soon", "").unwrap_err();
         assert!(error.contains("\"soon\" is no duration"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        let secret = "5f".repeat(32);
+        let error = read_one("LARDER_TOKEN__CI", &format!("{secret}\n"), "").unwrap_err();
+        assert!(error.contains("LARDER_TOKEN__CI") && !error.contains(&secret), "{error}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! **Invariant**: an item that names nothing is an error, never a silent success, and an error
 //! anywhere in the request invalidates nothing.
 
+use std::collections::HashSet;
+
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -37,14 +39,23 @@ struct Request {
     tags: Vec<String>,
 }
 
+impl Request {
+    /// The origins it names. Another one that is down does not keep a change from being told.
+    fn origins(&self) -> HashSet<String> {
+        let ids = self.ids.iter().filter_map(|item| item.first()?.as_str());
+        let scopes = self.scopes.iter().map(|(name, _)| name.as_str());
+        let names = ids.chain(scopes).chain(self.tables.iter().map(String::as_str));
+        names.filter_map(|name| Some(name.split_once('.')?.0.to_owned())).collect()
+    }
+}
+
 pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<Reply>, Problem> {
     let bytes = read(server, body).await?;
     let request: Request = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))?;
     check_count(&request)?;
-    let names = Names::read(server).await?;
+    let names = Names::read(server, &request).await?;
     let dependencies = dependencies(&names, &request)?;
-    let dependencies = dependencies.into_iter().map(|one| names.widened(server, one));
     let done = server.cache.invalidate(dependencies).await.map_err(|error| {
         tracing::error!(?error, "an invalidation failed");
         Problem::new(Code::LoadFailed, "the invalidation failed; see the log")
@@ -85,10 +96,11 @@ async fn read(server: &Server, body: Incoming) -> Result<hyper::body::Bytes, Pro
 struct Names(Vec<(String, Tables)>);
 
 impl Names {
-    async fn read(server: &Server) -> Result<Self, Problem> {
+    async fn read(server: &Server, request: &Request) -> Result<Self, Problem> {
         let catalog = server.catalog.clone();
+        let named = request.origins();
         let read = move || -> Result<Self, Error> {
-            let each = catalog.origins.iter();
+            let each = catalog.origins.iter().filter(|origin| named.contains(&origin.name));
             each.map(|origin| Ok((origin.name.clone(), origin.tables()?)))
                 .collect::<Result<_, _>>()
                 .map(Self)
@@ -96,17 +108,6 @@ impl Names {
         // It asks SQLite, which blocks.
         let names = tokio::task::spawn_blocking(read).await.map_err(|_| unreadable())?;
         names.map_err(|_| unreadable())
-    }
-
-    /// What must fall so that no answer built from `dependency` stays.
-    fn widened(&self, server: &Server, dependency: Dependency) -> Dependency {
-        let Some(table) = dependency.about_table() else { return dependency };
-        let origin = &**dependency.timeline();
-        let schemes = server.catalog.schemes(origin, table);
-        match self.0.iter().find(|(own, _)| own == origin) {
-            Some((_, tables)) => tables.widened(dependency, &schemes),
-            None => dependency,
-        }
     }
 
     /// `shop.Artist` as the tables of its origin and the name of one that is there.

@@ -17,6 +17,7 @@ use crate::{
     body::{Body, Reply},
     cache_status,
     catalog::Resource,
+    empties::Place,
     parameters::{self, Key},
     position,
     problem::{Code, Problem},
@@ -39,7 +40,7 @@ pub(super) async fn answer(
     let query = head.uri.query().unwrap_or_default();
     let limit = server.config.server.parameter_bytes;
     let key = parameters::parse(&resource.params, query, limit)?;
-    if let Some(at_least) = head.headers.get(position::AT_LEAST) {
+    if let Some(at_least) = position::wanted(&head.headers)? {
         reach(server, at_least).await?;
     }
     // Taken before the look-up: the answer reflects at least this.
@@ -50,12 +51,14 @@ pub(super) async fn answer(
         Poll::Ready(fetched) => (fetched, began),
         Poll::Pending => {
             let began = began.unwrap_or_else(|| server.clock.now());
+            // What abandoned loads left behind is bounded by those who begin new ones.
+            remove_all(server, server.empties.surplus());
             (bounded(server, fetch).await, Some(began))
         }
     };
     let fetched = fetched.map_err(|error| failure::of_load(server, resource, &error))?;
     if fetched.value.rows == 0 && !fetched.source.is_hit() {
-        bound_empties(server, resource, &key);
+        remove_all(server, server.empties.add(resource.place, &key));
     }
     if let Some(began) = began {
         let seconds = match fetched.source.is_hit() {
@@ -104,8 +107,8 @@ async fn bounded(
 }
 
 #[cold]
-fn bound_empties(server: &Server, resource: &Resource, key: &Key) {
-    for (place, surplus) in server.empties.add(resource.place, key) {
+fn remove_all(server: &Server, surplus: Vec<(Place, Key)>) {
+    for (place, surplus) in surplus {
         if let Some(resource) = server.catalog.resources.get(place) {
             resource.region.remove(&surplus);
         }

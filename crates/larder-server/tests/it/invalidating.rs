@@ -78,6 +78,22 @@ async fn an_item_reaches_answers_of_an_origin_that_is_tracked_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_down_does_not_keep_changes_of_others_from_being_told() {
+    let shop = Shop::new("wal");
+    std::fs::copy(shop.database(), shop.dir().join("other.sqlite")).unwrap();
+    let other = "[origin.other]\nurl = \"sqlite:other.sqlite\"\n";
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{other}")).await;
+    std::fs::remove_file(shop.dir().join("other.sqlite")).unwrap();
+    client.get(PATH).await;
+    let body = r#"{"ids": [["shop.Artist", 90]], "tags": ["front-page"]}"#;
+    assert_eq!(client.post("/v1/invalidate", body).await.status, 200);
+    assert!(client.get(PATH).await.is_miss());
+    let down = client.post("/v1/invalidate", r#"{"tables": ["other.Album"]}"#).await;
+    assert_eq!((down.status, &*down.code()), (503, "origin-unavailable"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_invalidated_because_it_is_untracked_says_so() {
     let shop = Shop::new("wal");
     let running = shop.serve(&ALBUMS.replace("\"rows\" ", "\"none\" ")).await;
@@ -126,6 +142,10 @@ async fn a_read_at_least_as_new_as_a_position_gets_that_or_newer() {
     // A position that is known does not pass the cache by.
     let answer = client.get_with(PATH, &[("larder-at-least", &position)]).await;
     assert!(answer.is_hit());
+    // Of two positions neither may be passed over in silence.
+    let twice = [("larder-at-least", &*position), ("larder-at-least", &*position)];
+    let answer = client.get_with(PATH, &twice).await;
+    assert_eq!((answer.status, &*answer.code()), (400, "malformed-position"));
     running.stop().await;
 }
 

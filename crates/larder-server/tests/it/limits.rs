@@ -138,6 +138,21 @@ async fn loads_beyond_those_running_and_waiting_are_refused_and_hits_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_result_counts_even_if_who_asked_has_left() {
+    let shop = Shop::new("wal");
+    let empty = SLOW.replace("900000000", "1000000").replace("1s", "10s");
+    let empty = empty.replace("max(i) AS i, :n AS n FROM n", "i, :n AS n FROM n WHERE i < 0");
+    let text = format!("{ALBUMS}{empty}[server]\nrequest_timeout = \"1ms\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    assert_eq!(client.get("/v1/resources/slow?n=1").await.status, 504);
+    while running.server.cache.status().entries == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(running.server.empties.held().1, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn empty_results_cannot_push_the_others_out() {
     let shop = Shop::new("wal");
     let text = format!("{ALBUMS}[cache]\nmemory = \"1MiB\"\nempty_results = \"64KiB\"\n");
