@@ -21,14 +21,10 @@ use crate::{
     writer,
 };
 
-/// Commits that are waited for in each case.
-const COMMITS: u64 = 600;
-/// The mean time between them: five looks of the watcher.
-const GAP: Duration = Duration::from_millis(20);
 /// Between two reads: far below what is measured, and it leaves the processor to others.
 const PAUSE: Duration = Duration::from_micros(50);
-/// When to give up on a case, which takes [`COMMITS`] times [`GAP`].
-const PATIENCE: Duration = Duration::from_secs(60);
+/// When to give up on a case, several times what it takes.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Commits a second of the other writer, to other items.
 const LOAD: u64 = 2_000;
 /// Processes that only burn time: one for each core of the machine that the goal is for.
@@ -37,6 +33,8 @@ const BURNERS: usize = 2;
 /// What happens beside the measured commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
+    /// Nothing, and for so long between two commits that the watcher rests.
+    Rest,
     Nothing,
     /// Another process commits, and all cores are busy.
     Busy,
@@ -46,7 +44,7 @@ enum Beside {
 pub(crate) fn run() -> Result<Vec<Row>> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
     let mut rows = Vec::new();
-    for beside in [Beside::Nothing, Beside::Busy] {
+    for beside in [Beside::Rest, Beside::Nothing, Beside::Busy] {
         for track in [Track::Rows, Track::Database] {
             rows.extend(case(&runtime, track, beside)?);
         }
@@ -69,16 +67,18 @@ fn case(runtime: &Runtime, track: Track, beside: Beside) -> Result<Vec<Row>> {
             burners.push(writer::start(&["burn"], None, &[])?);
         }
     }
-    let gap = u64::try_from(GAP.as_micros())?;
-    let mut commits = writer::start(&["commits"], Some(&path), &[gap, COMMITS])?;
+    let (count, gap) = beside.commits();
+    let gap = u64::try_from(gap.as_micros())?;
+    let mut commits = writer::start(&["commits"], Some(&path), &[gap, count])?;
     let output = BufReader::new(commits.output()?);
     // Read behind: the writer must not wait for us.
     let told = thread::spawn(move || output.lines().collect::<Result<Vec<_>, _>>());
-    let seen = runtime.block_on(read(&region))?;
+    let seen = runtime.block_on(read(&region, count))?;
     let told = told.join().ok().context("the thread that listens panicked")??;
     drop(burners);
     let name = format!("visible/{}/{}", beside.name(), name(track));
     let latencies = latencies(&told, &seen)?;
+    ensure!(latencies.len() as u64 == count, "{} commits were told", latencies.len());
     let count = latencies.len();
     let mut rows = vec![
         Row::alone(format!("{name}/p50"), percentile(latencies.clone(), 50), "ms", count),
@@ -98,10 +98,10 @@ fn case(runtime: &Runtime, track: Track, beside: Beside) -> Result<Vec<Row>> {
 }
 
 /// Reads until the last price is there: each new price, and when it was first seen.
-async fn read(region: &Region<i64, i64>) -> Result<Vec<(i64, i64)>> {
+async fn read(region: &Region<i64, i64>, commits: u64) -> Result<Vec<(i64, i64)>> {
     let start = Clock::system().now();
     let (mut seen, mut last) = (Vec::new(), 0);
-    while last < COMMITS.cast_signed() {
+    while last < commits.cast_signed() {
         // An error is no answer: the price is seen when a later read has it.
         if let Ok(price) = region.get_or_load(&1).await
             && *price != last
@@ -127,13 +127,23 @@ fn latencies(told: &[String], seen: &[(i64, i64)]) -> Result<Vec<f64>> {
         let (_, when) = seen.get(place).context("every price was seen")?;
         latencies.push((when - at) as f64 / 1e6);
     }
-    ensure!(latencies.len() as u64 == COMMITS, "{} commits were told", latencies.len());
     Ok(latencies)
 }
 
 impl Beside {
+    /// How many commits are waited for, and the mean time between them.
+    fn commits(self) -> (u64, Duration) {
+        match self {
+            // The watcher rests a quarter of a second after it last saw something written.
+            Self::Rest => (40, Duration::from_millis(700)),
+            // Five looks of the watcher.
+            Self::Nothing | Self::Busy => (600, Duration::from_millis(20)),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
+            Self::Rest => "rested",
             Self::Nothing => "idle",
             Self::Busy => "busy",
         }
