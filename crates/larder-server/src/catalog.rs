@@ -144,6 +144,7 @@ fn resource(
         Lifetime::For(span) => builder.ttl(span.0),
         Lifetime::Never => builder.never_expires(),
     };
+    let builder = if is_tracked { builder.reads(&*settings.origin) } else { builder };
     let builder = builder
         .stale_while_revalidate(settings.stale_while_revalidate)
         .stale_if_error(settings.stale_if_error)

@@ -86,6 +86,24 @@ pub struct TimelineStatus {
     pub last_doubt: Option<Doubt>,
 }
 
+/// What the loads of a region read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nobody said: any origin.
+    Anything,
+    /// These origins, and `app`.
+    Only(Vec<Name>),
+}
+
+impl Reads {
+    pub(crate) fn includes(&self, timeline: &str) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Only(names) => names.iter().any(|name| **name == *timeline),
+        }
+    }
+}
+
 /// How long `close` waits for running loads.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
@@ -168,7 +186,7 @@ impl Cache {
             return Ok(());
         }
         let reached = async {
-            self.inner.catch_up_all().await?;
+            self.inner.catch_up_all(&Reads::Anything).await?;
             while node.missing(token).is_some() {
                 if progress.changed().await.is_err() {
                     break;
@@ -260,20 +278,20 @@ impl CacheInner {
         Ok((id, counters))
     }
 
-    /// Asks every origin now, also those behind one that does not answer.
-    pub(crate) async fn catch_up_all(&self) -> Result<(), Error> {
+    /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.
+    pub(crate) async fn catch_up_all(&self, reads: &Reads) -> Result<(), Error> {
         let mut result = Ok(());
-        for feed in &self.feeds {
+        for feed in self.feeds.iter().filter(|feed| reads.includes(feed.timeline())) {
             let asked = feed.catch_up().await;
             result = result.and(asked);
         }
         result
     }
 
-    /// Asks every origin now; the timelines of those that do not answer.
-    pub(crate) async fn silent(&self) -> Vec<Name> {
+    /// Asks the origins of `reads` now; the timelines of those that do not answer.
+    pub(crate) async fn silent(&self, reads: &Reads) -> Vec<Name> {
         let mut silent = Vec::new();
-        for feed in &self.feeds {
+        for feed in self.feeds.iter().filter(|feed| reads.includes(feed.timeline())) {
             if feed.catch_up().await.is_err() {
                 silent.push(feed.timeline().clone());
             }
@@ -300,7 +318,7 @@ impl CacheInner {
             return;
         }
         let settled = async {
-            let _ = self.catch_up_all().await;
+            let _ = self.catch_up_all(&Reads::Anything).await;
             while !node.may_begin(&arrival) && progress.changed().await.is_ok() {}
         };
         // A result from an origin that keeps a change back is checked like any other.

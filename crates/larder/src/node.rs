@@ -19,7 +19,7 @@ use larder_memory::{Cause, MemoryTier};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::stats::Counters;
+use crate::{cache::Reads, stats::Counters};
 
 /// What this process knows. One for each cache, shared by its regions, flights and feeds.
 pub(crate) struct Node {
@@ -180,10 +180,12 @@ impl Node {
         (token, touched)
     }
 
-    /// Whether everything that was visible before `moment` is known of every timeline.
-    pub(crate) fn is_proven_since(&self, moment: Moment) -> bool {
-        let mut origins = self.timelines.iter().filter(|timeline| &*timeline.name != APP);
-        origins.all(|timeline| moment <= timeline.knowledge.lock().proven)
+    /// Whether everything that was visible before `moment` is known of the origins of `reads`.
+    pub(crate) fn is_proven_since(&self, moment: Moment, reads: &Reads) -> bool {
+        self.timelines
+            .iter()
+            .filter(|timeline| &*timeline.name != APP && reads.includes(&timeline.name))
+            .all(|timeline| moment <= timeline.knowledge.lock().proven)
     }
 
     /// The positions this node has applied: a reader with this token sees what this node shows.

@@ -14,7 +14,7 @@ use larder_memory::{Found, Knowledge, Lookup};
 
 use crate::{
     begin::Begun,
-    cache::CacheInner,
+    cache::{CacheInner, Reads},
     error::LoadError,
     explain::{self, Explanation},
     fetched::{Fetched, Source},
@@ -39,6 +39,7 @@ pub(crate) struct Inner<K, V, E> {
     pub(crate) cache: Arc<CacheInner>,
     pub(crate) policy: Policy,
     pub(crate) tracking: Tracking,
+    pub(crate) reads: Reads,
     pub(crate) weigher: Arc<dyn Fn(&V) -> usize + Send + Sync>,
     pub(crate) loader: Option<SharedLoader<K, V, E>>,
     pub(crate) load_timeout: Duration,
@@ -184,7 +185,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
             }
             // The watcher may only be late: asking the origin once is cheaper than a load.
             if matches!(inner.look(bytes, knowledge), Look::Unproven)
-                && inner.cache.catch_up_all().await.is_ok()
+                && inner.cache.catch_up_all(&inner.reads).await.is_ok()
                 && let Some((found, source)) = inner.hit(key, bytes, knowledge)
             {
                 return Ok(inner.fetched(found, source));
@@ -252,7 +253,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             return Ok(self.within());
         }
         let moment = self.cache.node.clock.now();
-        self.cache.catch_up_all().await?;
+        self.cache.catch_up_all(&self.reads).await?;
         Ok(Knowledge::Since(moment))
     }
 
@@ -324,9 +325,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         // A reader must know what it may count on before it takes what others began to load. Where
         // the origin does not answer, only a load that begins after the reader came will do.
         let since = self.cache.node.clock.now().minus(self.policy.max_staleness);
-        let silent = match self.cache.node.is_proven_since(since) {
+        let silent = match self.cache.node.is_proven_since(since, &self.reads) {
             true => Vec::new(),
-            false => self.cache.silent().await,
+            false => self.cache.silent(&self.reads).await,
         };
         let arrival = self.cache.node.arrival();
         let key = bytes.finish();

@@ -6,12 +6,12 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use larder_core::{
-    Error, ErrorKind, Key, Weigh,
+    Error, ErrorKind, Key, Name, Weigh,
     freshness::{DEFAULT_MAX_STALENESS, Policy},
 };
 
 use crate::{
-    cache::CacheInner,
+    cache::{CacheInner, Reads},
     error::{LoadError, Transient},
     flight::Flights,
     load::Load,
@@ -42,6 +42,7 @@ pub struct RegionBuilder<K, V, E = Error> {
     stale_while_revalidate: Duration,
     stale_if_error: Duration,
     max_staleness: Duration,
+    reads: Reads,
     load_timeout: Duration,
     on_abandon: OnAbandon,
     weigher: Arc<dyn Fn(&V) -> usize + Send + Sync>,
@@ -71,6 +72,7 @@ impl<K: Key, V: Send + Sync + 'static> RegionBuilder<K, V> {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             max_staleness: DEFAULT_MAX_STALENESS,
+            reads: Reads::Anything,
             load_timeout: DEFAULT_LOAD_TIMEOUT,
             on_abandon: OnAbandon::Finish,
             weigher: Arc::new(weigher),
@@ -114,6 +116,23 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     /// 1 s; zero asks the origin before every read (2 to 5 microseconds for SQLite).
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
+        self
+    }
+
+    /// Says from which origins the loads of this region read, so that no other is asked for their
+    /// sake. Can be called for each of them; without it every origin of the cache counts.
+    ///
+    /// A value that turns out to depend on another origin as well is still invalidated by it, but
+    /// the knowledge of that origin is not renewed for a read of this region.
+    pub fn reads(mut self, origin: impl Into<Name>) -> Self {
+        let origin = origin.into();
+        self.reads = match self.reads {
+            Reads::Anything => Reads::Only(vec![origin]),
+            Reads::Only(mut names) => {
+                names.push(origin);
+                Reads::Only(names)
+            }
+        };
         self
     }
 
@@ -164,6 +183,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             stale_while_revalidate,
             stale_if_error,
             max_staleness: self.max_staleness,
+            reads: self.reads,
             load_timeout: self.load_timeout,
             on_abandon: self.on_abandon,
             weigher: self.weigher,
@@ -178,7 +198,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     ///
     /// # Errors
     /// `Config` without a TTL (say `never_expires` if that is meant), with a TTL of zero, or when
-    /// the cache has a region of this name.
+    /// the cache has a region of this name; `NotFound` when it reads an origin the cache lacks.
     pub fn build(self) -> Result<Region<K, V, E>, Error> {
         self.build_as(Tracking::Tracked)
     }
@@ -193,6 +213,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
 
     fn build_as(self, tracking: Tracking) -> Result<Region<K, V, E>, Error> {
         let policy = self.policy()?;
+        if let Reads::Only(names) = &self.reads {
+            names.iter().try_for_each(|name| self.cache.node.expect_timeline(name))?;
+        }
         let (id, counters) = self.cache.add_region(&self.name)?;
         Ok(Region::new(Inner {
             id,
@@ -200,6 +223,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             cache: self.cache,
             policy,
             tracking,
+            reads: self.reads,
             weigher: self.weigher,
             loader: self.loader,
             load_timeout: self.load_timeout,

@@ -232,6 +232,40 @@ async fn a_reader_whose_origin_is_silent_takes_no_load_that_began_before_it() {
 }
 
 #[tokio::test]
+async fn a_silent_origin_costs_only_those_who_read_it() {
+    let clock = Clock::manual();
+    let origins = ["shop", "crm"].map(|name| {
+        let origin = SimOrigin::new(name, 1, clock.clone(), StampFrom::Before);
+        let commit = origin.emit(&[put(1, 1, 1)]);
+        origin.show(commit);
+        origin
+    });
+    let [shop, crm] = origins.clone();
+    let builder = Cache::builder().clock(clock.clone());
+    let cache = builder.feed(Arc::new(shop.clone())).feed(Arc::new(crm.clone())).build().unwrap();
+    let region = |name: &'static str, origin: &SimOrigin| {
+        let asked = origin.clone();
+        let builder = cache.region::<i64, Rows>(name).ttl(MINUTE).max_staleness(Duration::ZERO);
+        let loader = move |bucket: i64, load: Load| {
+            let origin = asked.clone();
+            async move {
+                let rows = load.ask(&origin, &Ask::Bucket(bucket)).await?;
+                Ok::<_, Error>(rows.iter().map(|row| row.version).collect())
+            }
+        };
+        builder.reads(name).loader(loader).build().unwrap()
+    };
+    let (orders, people) = (region("shop", &shop), region("crm", &crm));
+    orders.get_or_load(&1).await.unwrap();
+    people.get_or_load(&1).await.unwrap();
+    crm.cut();
+    assert_eq!(orders.fetch(&1).await.unwrap().source, Source::Hit);
+    assert!(people.fetch(&1).await.is_err());
+    let unknown = cache.region::<i64, i64>("x").ttl(MINUTE).reads("nowhere").build();
+    assert_eq!(unknown.unwrap_err().kind(), larder::ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_timeline_in_doubt_is_a_miss_for_everything_on_it() {
     let world = world();
     world.read().await;
