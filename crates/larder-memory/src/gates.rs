@@ -123,20 +123,17 @@ impl Gates {
     }
 
     /// Whether the life of the pass lasts.
-    #[inline]
     pub(crate) fn admits(&self, pass: Pass) -> bool {
-        self.table
-            .get(pass.gate())
-            .is_some_and(|gate| gate.life.load(Ordering::Acquire) == pass.life())
+        self.proven_since(pass).is_some()
     }
 
-    /// Everything before this moment is known on all timelines of the pass.
-    #[inline]
-    pub(crate) fn proven_since(&self, pass: Pass) -> Moment {
-        let gate = self.table.get(pass.gate());
-        gate.map_or(Moment::EARLIEST, |gate| {
-            Moment::from_micros(gate.proven_since.load(Ordering::Acquire))
-        })
+    /// Everything before this moment is known on all timelines of the pass; `None` when the life of
+    /// the pass has ended.
+    #[inline(always)]
+    pub(crate) fn proven_since(&self, pass: Pass) -> Option<Moment> {
+        let gate = self.table.get(pass.gate())?;
+        let proven = gate.proven_since.load(Ordering::Acquire);
+        (gate.life.load(Ordering::Acquire) == pass.life()).then(|| Moment::from_micros(proven))
     }
 
     /// Everything on `timeline` before `moment` is known and applied.
@@ -205,12 +202,12 @@ mod tests {
         let gates = Gates::new();
         gates.prove("shop", Moment::from_micros(10));
         let both = gates.pass(["shop", APP, "crm", "shop"]);
-        assert_eq!(gates.proven_since(both), Moment::EARLIEST);
+        assert_eq!(gates.proven_since(both), Some(Moment::EARLIEST));
         gates.prove("crm", Moment::from_micros(7));
-        assert_eq!(gates.proven_since(both), Moment::from_micros(7));
+        assert_eq!(gates.proven_since(both), Some(Moment::from_micros(7)));
         gates.prove("crm", Moment::from_micros(3));
-        assert_eq!(gates.proven_since(both), Moment::from_micros(7));
-        assert_eq!(gates.proven_since(gates.pass([APP])), Moment::NEVER);
+        assert_eq!(gates.proven_since(both), Some(Moment::from_micros(7)));
+        assert_eq!(gates.proven_since(gates.pass([APP])), Some(Moment::NEVER));
         assert_eq!(gates.pass([APP, "crm", "shop"]), both);
     }
 }

@@ -215,9 +215,7 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn get(&self, key: KeyRef<'_>, knowledge: Knowledge) -> Lookup {
         let Some(slot) = self.engine.get(key) else { return Lookup::Miss };
-        if !self.is_valid(&slot) {
-            return Lookup::Miss;
-        }
+        let Some(proven_since) = self.validity(&slot) else { return Lookup::Miss };
         let coarse = self.clock.coarse();
         let state = if self.clock.reached(slot.fresh_until, coarse) {
             match self.state_past_fresh(&slot) {
@@ -227,7 +225,6 @@ impl Shared {
         } else {
             State::Fresh
         };
-        let proven_since = self.gates.proven_since(slot.pass);
         let proven = match knowledge {
             Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
             Knowledge::Since(moment) => moment <= proven_since,
@@ -236,17 +233,25 @@ impl Shared {
         Lookup::Hit(Found { value, state, proven, stored, fresh_until })
     }
 
-    /// Whether nothing the slot's entry depends on was touched. The order of the three questions
-    /// matters: see "Hit against the sweeper" above.
-    #[inline]
-    fn is_valid(&self, slot: &Slot) -> bool {
+    /// Up to when everything is known that the slot's entry depends on; `None` when something it
+    /// depends on was touched. The order of the three questions matters: see "Hit against the
+    /// sweeper" above.
+    #[inline(always)]
+    fn validity(&self, slot: &Slot) -> Option<Moment> {
         if self.pending.may_mean(slot.signature)
             && !Safeguard::PendingConsulted.is_off()
             && self.is_pending(slot.mark)
         {
-            return false;
+            return None;
         }
-        self.marks.is_alive(slot.mark) && self.gates.admits(slot.pass)
+        if !self.marks.is_alive(slot.mark) {
+            return None;
+        }
+        self.gates.proven_since(slot.pass)
+    }
+
+    fn is_valid(&self, slot: &Slot) -> bool {
+        self.validity(slot).is_some()
     }
 
     /// Whether a pending item means the entry; an entry without a record is dead anyway.
@@ -341,8 +346,9 @@ impl Shared {
 
     pub(crate) fn inspect(&self, key: &[u8]) -> Option<Inspection> {
         let slot = self.engine.peek(key)?;
-        let valid = self.is_valid(&slot);
-        let proven_since = self.gates.proven_since(slot.pass);
+        let validity = self.validity(&slot);
+        let valid = validity.is_some();
+        let proven_since = validity.unwrap_or(Moment::EARLIEST);
         self.ledger.with(slot.mark, |record| Inspection {
             stamps: record.stamps.clone(),
             dependencies: record
