@@ -1,7 +1,7 @@
 //! A hit over HTTP with a body of 1 KB: `larder serve` against nginx's `proxy_cache`, under wrk.
 //!
-//! Each server has core 0 to itself while it is asked, wrk has core 1, and the two servers are asked
-//! in turns. nginx's upstream answers with the head and the body that larder answered with.
+//! Each server has core 0 to itself while it is asked, wrk has core 1, and the two servers are
+//! asked in turns. nginx's upstream answers with the head and the body that larder answered with.
 //! **Invariant**: every answer counted is a hit: larder says so, and nginx's upstream is asked no
 //! more once its cache is warm.
 

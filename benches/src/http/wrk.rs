@@ -1,6 +1,7 @@
 //! wrk: one round of load from core 1, and what it found.
 //!
-//! **Invariant**: a round with an error or an answer that is no 200 is no measurement but a failure.
+//! **Invariant**: a round with an error or an answer that is no 200 is no measurement but a
+//! failure.
 
 use std::process::Command;
 

@@ -116,13 +116,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// As [`Region::fetch`].
     pub async fn get_or_load(&self, key: &K) -> Result<Arc<V>, LoadError<E>> {
         let inner = &self.inner;
-        let bytes = inner.encode(key);
-        if inner.policy.max_staleness != Duration::ZERO
-            && let Some((found, _)) = inner.hit(key, &bytes, inner.within())
-        {
+        if let Some((found, _)) = inner.quick(key) {
             return Ok(value(found));
         }
-        Ok(self.fetch_slowly(key, &bytes, inner.start(key)).await?.value)
+        Ok(self.fetch_slowly(key, &inner.encode(key), inner.start(key)).await?.value)
     }
 
     /// The value for `key` and how it came about, loading it at most once however many ask.
@@ -147,13 +144,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// A hit: one look-up, no allocation. A miss: one load, at most two for one read.
     pub async fn fetch(&self, key: &K) -> Result<Fetched<V>, LoadError<E>> {
         let inner = &self.inner;
-        let bytes = inner.encode(key);
-        if inner.policy.max_staleness != Duration::ZERO
-            && let Some((found, source)) = inner.hit(key, &bytes, inner.within())
-        {
+        if let Some((found, source)) = inner.quick(key) {
             return Ok(inner.fetched(found, source));
         }
-        self.fetch_slowly(key, &bytes, inner.start(key)).await
+        self.fetch_slowly(key, &inner.encode(key), inner.start(key)).await
     }
 
     /// As [`Region::fetch`], with a loader for this call that may own what it captured.
@@ -180,13 +174,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         // Where the origin cannot be asked, nothing in memory can be called fresh for this read.
         let knowledge = inner.knowledge().await.ok();
         if let Some(knowledge) = knowledge {
-            if let Some((found, source)) = inner.hit(key, bytes, knowledge) {
+            if let Some((found, source)) = inner.hit(key, inner.look(bytes, knowledge)) {
                 return Ok(inner.fetched(found, source));
             }
             // The watcher may only be late: asking the origin once is cheaper than a load.
             if matches!(inner.look(bytes, knowledge), Look::Unproven)
                 && inner.cache.catch_up_all(&inner.reads).await.is_ok()
-                && let Some((found, source)) = inner.hit(key, bytes, knowledge)
+                && let Some((found, source)) = inner.hit(key, inner.look(bytes, knowledge))
             {
                 return Ok(inner.fetched(found, source));
             }
@@ -223,6 +217,20 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
 }
 
 impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
+    /// What memory has, if that may be served without asking anybody.
+    ///
+    /// It encodes the key by itself and lets nobody else see it: so a short key never leaves the
+    /// registers, which an encoder kept for later would make it do.
+    #[inline]
+    fn quick(self: &Arc<Self>, key: &K) -> Option<(Found, Source)> {
+        if self.policy.max_staleness == Duration::ZERO {
+            return None;
+        }
+        let bytes = self.encode(key);
+        self.hit(key, self.look(&bytes, self.within()))
+    }
+
+    #[inline(always)]
     pub(crate) fn encode(&self, key: &K) -> KeyEncoder {
         let mut encoder = KeyEncoder::new(self.id);
         key.encode(&mut encoder);
@@ -257,6 +265,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         Ok(Knowledge::Since(moment))
     }
 
+    #[inline(always)]
     fn look<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Look {
         match self.cache.node.tier.get(key, knowledge) {
             Lookup::Miss => Look::Nothing,
@@ -269,15 +278,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         }
     }
 
-    /// What memory has, if that may be served.
-    #[inline]
-    fn hit(
-        self: &Arc<Self>,
-        key: &K,
-        bytes: &KeyEncoder,
-        knowledge: Knowledge,
-    ) -> Option<(Found, Source)> {
-        match self.look(bytes, knowledge) {
+    /// What may be served of what memory has; what follows from serving it is set going.
+    #[inline(always)]
+    fn hit(self: &Arc<Self>, key: &K, look: Look) -> Option<(Found, Source)> {
+        match look {
             Look::Fresh(found) => {
                 let count = self.counters.hits.add();
                 if let Some(sample) = &self.sample
@@ -289,7 +293,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             }
             Look::Revalidate(found) => {
                 self.counters.stale_hits.add(1);
-                self.revalidate(key, bytes);
+                self.revalidate(key);
                 Some((found, Source::StaleWhileRevalidate))
             }
             Look::Unproven | Look::Nothing => None,
@@ -304,9 +308,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.
-    fn revalidate(self: &Arc<Self>, key: &K, bytes: &KeyEncoder) {
+    #[cold]
+    fn revalidate(self: &Arc<Self>, key: &K) {
         let mut start = self.start(key);
-        if let Joined::Waits(waiter) = self.join(&bytes.finish(), &mut start, None)
+        if let Joined::Waits(waiter) = self.join(&self.encode(key).finish(), &mut start, None)
             && waiter.is_leader
         {
             self.counters.revalidations.add(1);
