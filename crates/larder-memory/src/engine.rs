@@ -82,13 +82,20 @@ impl fmt::Debug for EngineKey {
 /// keys that differ in trailing zeros only, which share a hash, do not come from one type.
 struct Sought<'a>(KeyRef<'a>);
 
+// The words of a short key are taken one by one and never copied as a whole: a copy reads two of
+// them at once, which must wait until both have been written to the cache.
 impl Hash for Sought<'_> {
-    #[inline]
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match self.0 {
-            KeyRef::Short { words, len } => {
-                let used = words.iter().take(len.div_ceil(size_of::<u64>()));
-                used.for_each(|word| state.write_u64(*word));
+        match &self.0 {
+            KeyRef::Short { words: [first, second, third], len } => {
+                state.write_u64(*first);
+                if WORD < *len {
+                    state.write_u64(*second);
+                }
+                if 2 * WORD < *len {
+                    state.write_u64(*third);
+                }
             }
             KeyRef::Bytes(bytes) => words(bytes, |word| state.write_u64(word)),
         }
@@ -96,18 +103,30 @@ impl Hash for Sought<'_> {
 }
 
 impl Equivalent<EngineKey> for Sought<'_> {
-    #[inline]
+    #[inline(always)]
     fn equivalent(&self, key: &EngineKey) -> bool {
         let key = key.as_slice();
-        match self.0 {
-            KeyRef::Bytes(bytes) => bytes == key,
-            KeyRef::Short { words: sought, len } => {
-                let mut sought = sought.into_iter();
-                let mut same = len == key.len();
-                words(key, |word| same &= sought.next() == Some(word));
-                same
+        match &self.0 {
+            KeyRef::Bytes(bytes) => *bytes == key,
+            KeyRef::Short { words: [first, second, third], len } => {
+                *len == key.len()
+                    && word_at(key, 0) == *first
+                    && word_at(key, WORD) == *second
+                    && word_at(key, 2 * WORD) == *third
             }
         }
+    }
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// The word at `place`, filled up with zeros beyond the end.
+#[inline(always)]
+fn word_at(bytes: &[u8], place: usize) -> u64 {
+    let rest = bytes.get(place..).unwrap_or_default();
+    match rest.split_first_chunk::<WORD>() {
+        Some((word, _)) => u64::from_le_bytes(*word),
+        None => last_word(rest),
     }
 }
 
