@@ -132,9 +132,7 @@ fn each_safeguard_that_is_taken_out_is_missed() {
         ("changed, delete", Safeguard::DataVersionRead, || {
             serves_stale(Track::Database, "delete", update)
         }),
-        ("changed, rows", Safeguard::DataVersionRead, || {
-            serves_stale(Track::Rows, "wal", update)
-        }),
+        ("changed, rows", Safeguard::DataVersionRead, || serves_stale(Track::Rows, "wal", update)),
         ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),
     ];
     for (name, safeguard, violated) in violations {
