@@ -5,14 +5,20 @@
 use std::time::Duration;
 
 use http::HeaderValue;
-use larder::Source;
+use larder::{Kept, Source};
 
 /// The header for an answer; `past_ttl` is how long its TTL has been over.
 #[inline]
-pub fn header(source: Source, ttl_left: Option<Duration>, past_ttl: Duration) -> HeaderValue {
+pub fn header(
+    source: Source,
+    kept: Kept,
+    ttl_left: Option<Duration>,
+    past_ttl: Duration,
+) -> HeaderValue {
     match (source, ttl_left) {
         (Source::Hit, None) => HeaderValue::from_static("larder; hit"),
         (Source::Hit, Some(left)) => hit(left.as_secs()),
+        (Source::Loaded, _) if kept == Kept::Not => HeaderValue::from_static("larder; fwd=miss"),
         (Source::Loaded, _) => HeaderValue::from_static("larder; fwd=miss; stored"),
         (Source::Joined, _) => HeaderValue::from_static("larder; fwd=miss; collapsed"),
         (Source::SecondFlight, _) => {
@@ -65,7 +71,10 @@ mod tests {
     fn every_source_has_its_words() {
         let text = |source, ttl: Option<u64>| {
             let left = ttl.map(Duration::from_secs);
-            header(source, left, Duration::from_secs(7)).to_str().unwrap().to_owned()
+            header(source, Kept::InMemory, left, Duration::from_secs(7))
+                .to_str()
+                .unwrap()
+                .to_owned()
         };
         assert_eq!(text(Source::Hit, Some(3599)), "larder; hit; ttl=3599");
         assert_eq!(text(Source::Hit, Some(0)), "larder; hit; ttl=0");
@@ -74,6 +83,8 @@ mod tests {
         assert_eq!(text(Source::Hit, None), "larder; hit");
         assert_eq!(text(Source::Loaded, Some(1)), "larder; fwd=miss; stored");
         assert_eq!(text(Source::Joined, None), "larder; fwd=miss; collapsed");
+        let dropped = header(Source::Loaded, Kept::Not, None, Duration::ZERO);
+        assert_eq!(dropped, "larder; fwd=miss");
         let on_error = "larder; fwd=stale; ttl=-7; detail=stale-if-error";
         assert_eq!(text(Source::StaleOnError, None), on_error);
     }

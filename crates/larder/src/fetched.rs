@@ -10,6 +10,8 @@ pub struct Fetched<V> {
     pub value: Arc<V>,
     /// How this read came by it.
     pub source: Source,
+    /// Whether it is in memory for the next read.
+    pub kept: Kept,
     /// How long ago it was stored; zero for one just loaded.
     pub age: Duration,
     /// How long it stays fresh if nothing changes; `None` for one that never expires.
@@ -18,8 +20,8 @@ pub struct Fetched<V> {
 
 impl<V> Clone for Fetched<V> {
     fn clone(&self) -> Self {
-        let Self { value, source, age, ttl_left } = self;
-        Self { value: value.clone(), source: *source, age: *age, ttl_left: *ttl_left }
+        let Self { value, source, kept, age, ttl_left } = self;
+        Self { value: value.clone(), source: *source, kept: *kept, age: *age, ttl_left: *ttl_left }
     }
 }
 
@@ -32,6 +34,16 @@ impl<V> fmt::Debug for Fetched<V> {
             .field("ttl_left", &self.ttl_left)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a value was put into memory, or was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// It is there for the next read.
+    InMemory,
+    /// It is not: something it depends on changed meanwhile, or it is too large, or the origin
+    /// could not be asked whether it is still right.
+    Not,
 }
 
 /// How a read came by its value.

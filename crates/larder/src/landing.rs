@@ -21,6 +21,7 @@ use larder_memory::{Inserted, NewEntry};
 
 use crate::{
     error::LoadError,
+    fetched::Kept,
     flight::Takers,
     load::{Collected, Load},
     loader,
@@ -32,6 +33,7 @@ use crate::{
 pub(crate) struct Landed<V, E> {
     pub(crate) result: Result<Arc<V>, LoadError<E>>,
     pub(crate) deadlines: Option<Deadlines>,
+    pub(crate) kept: Kept,
     stamps: Stamps,
     dependencies: DependencySet,
     takers: Takers,
@@ -42,6 +44,7 @@ impl<V, E> Landed<V, E> {
         Self {
             result: Err(error),
             deadlines: None,
+            kept: Kept::Not,
             stamps: Stamps::new(),
             dependencies: DependencySet::new(),
             takers: Takers::default(),
@@ -117,11 +120,12 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         let proven = self.cache.catch_up(&stamps).await.is_ok();
         let deadlines = self.policy.deadlines(self.cache.node.clock.now(), cap);
         let value = Arc::new(value);
-        if proven {
-            self.publish(key, &value, deadlines, &stamps, &dependencies);
-        }
-        let deadlines = Some(deadlines);
-        Landed { result: Ok(value), deadlines, stamps, dependencies, takers: Takers::default() }
+        let kept = match proven {
+            true => self.publish(key, &value, deadlines, &stamps, &dependencies),
+            false => Kept::Not,
+        };
+        let (result, deadlines) = (Ok(value), Some(deadlines));
+        Landed { result, deadlines, kept, stamps, dependencies, takers: Takers::default() }
     }
 
     fn publish(
@@ -131,7 +135,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         deadlines: Deadlines,
         stamps: &Stamps,
         dependencies: &DependencySet,
-    ) {
+    ) -> Kept {
         let node = &self.cache.node;
         let pass = node.tier.pass(stamps.iter().map(|stamp| &*stamp.timeline));
         let entry = NewEntry {
@@ -144,13 +148,14 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             pass,
         };
         match node.tier.insert(entry, || node.may_store(stamps, dependencies)) {
-            Inserted::Stored => {}
+            Inserted::Stored => return Kept::InMemory,
             Inserted::Overtaken if node.is_forgotten(stamps, dependencies) => {
                 self.counters.forgotten.add(1);
             }
             Inserted::Overtaken => self.counters.overtaken.add(1),
             Inserted::TooLarge { .. } => self.counters.too_large.add(1),
         }
+        Kept::Not
     }
 
     fn untracked(&self) -> Error {

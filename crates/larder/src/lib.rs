@@ -84,7 +84,7 @@ pub use builder::CacheBuilder;
 pub use cache::{Cache, Invalidated, Status, TimelineStatus};
 pub use error::{LoadError, Transient};
 pub use explain::{EntryState, Explanation};
-pub use fetched::{Fetched, Source};
+pub use fetched::{Fetched, Kept, Source};
 pub use larder_core::{
     BoxFuture, Change, Clock, Dependency, DependencySet, Epoch, Error, ErrorKind, Key, KeyEncoder,
     Moment, Name, Position, RowChange, Stamp, Stamps, Value, Weigh,

@@ -17,7 +17,7 @@ use crate::{
     cache::{CacheInner, Reads},
     error::LoadError,
     explain::{self, Explanation},
-    fetched::{Fetched, Source},
+    fetched::{Fetched, Kept, Source},
     flight::{Flight, Flights, Waiter},
     landing::Landed,
     load::Load,
@@ -304,7 +304,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let now = self.cache.node.clock.coarse();
         let ttl_left = (found.fresh_until != Moment::NEVER).then(|| found.fresh_until.since(now));
         let age = now.since(found.stored);
-        Fetched { value: value(found), source, age, ttl_left }
+        Fetched { value: value(found), source, kept: Kept::InMemory, age, ttl_left }
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.
@@ -356,7 +356,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             });
             let own = joined == Source::Joined && waiter.is_leader;
             let source = if own { Source::Loaded } else { joined };
-            let fetched = Fetched { value, source, age: Duration::ZERO, ttl_left };
+            let fetched =
+                Fetched { value, source, kept: landed.kept, age: Duration::ZERO, ttl_left };
             let is_enough = source != Source::Joined || !landed.is_of(&silent);
             if is_enough && landed.may_be_taken(&self.cache.node, &arrival) {
                 return Ok(fetched);

@@ -47,19 +47,34 @@ pub(super) fn resolve(
     for (name, written) in resource {
         check_name("resource", &name)?;
         let resource = taker.resource(&name, written)?;
-        if !config.origins.contains_key(&resource.origin) {
-            let known: Vec<&str> = config.origins.keys().map(String::as_str).collect();
-            let problem = format!(
-                "there is no [origin.{}]; there are: {}",
-                resource.origin,
-                known.join(", ")
-            );
-            return Err(ConfigError::new(format!("resource.{name}.origin"), problem));
-        }
+        check_origin(&name, &resource, &config)?;
         config.resources.insert(name, resource);
     }
     config.settings = taker.settings;
     Ok(config)
+}
+
+/// The shortest limit on time that lets anything be done.
+const MOMENT: Span = Span(std::time::Duration::from_millis(1));
+/// The longest: whoever wants more has forgotten a unit.
+const DAY: Span = Span::seconds(86_400);
+
+/// The origin of a resource must be there, and something must end the life of its values.
+fn check_origin(name: &str, resource: &Resource, config: &Config) -> Result<(), ConfigError> {
+    let Some(origin) = config.origins.get(&resource.origin) else {
+        let known: Vec<&str> = config.origins.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        let problem = format!("there is no [origin.{}]; there are: {known}", resource.origin);
+        return Err(ConfigError::new(format!("resource.{name}.origin"), problem));
+    };
+    if origin.track == Tracking::None && resource.ttl == Lifetime::Never {
+        let problem = format!(
+            "would never be loaded again: [origin.{}] has `track = \"none\"`. Set a ttl, or track",
+            resource.origin
+        );
+        return Err(ConfigError::new(format!("resource.{name}.ttl"), problem));
+    }
+    Ok(())
 }
 
 /// Names stand in URLs, in labels of metrics and in variables of the environment.
@@ -122,6 +137,8 @@ impl Taker {
         within("server.parameter_size", parameter, Size(16), Size::kib(64))?;
         within("server.connections", connections, 1, 1_000_000)?;
         within("server.threads", threads, 1, 1024)?;
+        within("server.request_timeout", request, MOMENT, DAY)?;
+        within("server.idle_timeout", idle, MOMENT, DAY)?;
         let key = match (written.position_key, written.position_key_file) {
             (None, None) => None,
             (Some(text), _) => Some(hex32("server.position_key", &text)?),
@@ -239,6 +256,7 @@ impl Taker {
         let shown = time_dependent.map_or_else(|| "no".to_owned(), |span| span.to_string());
         self.show(at("time_dependent"), shown);
         let timeout = self.take(at("load_timeout"), written.load_timeout, Span::seconds(10));
+        within(&at("load_timeout"), timeout, MOMENT, DAY)?;
         let rows = self.take(at("result_rows"), written.result_rows, 10_000);
         let size = self.take(at("result_size"), written.result_size, Size::mib(8));
         let no_cache = "no-cache".to_owned();

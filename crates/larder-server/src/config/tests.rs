@@ -108,3 +108,15 @@ fn limits_have_limits() {
         "{error}"
     );
 }
+
+#[test]
+fn what_could_never_work_is_refused() {
+    let never = WHOLE.replace("ttl = \"1h\"", "ttl = \"never\"");
+    assert!(Config::parse(&never, Path::new("/base")).is_ok());
+    let untracked = never.replace("track = \"rows\"", "track = \"none\"");
+    assert!(refused(&untracked).contains("never be loaded again"), "{}", refused(&untracked));
+    let no_time = format!("{WHOLE}load_timeout = \"0\"\n");
+    assert!(refused(&no_time).contains("load_timeout"), "{}", refused(&no_time));
+    let no_idling = format!("[server]\nidle_timeout = \"0\"\n{WHOLE}");
+    assert!(refused(&no_idling).contains("idle_timeout"), "{}", refused(&no_idling));
+}

@@ -121,7 +121,7 @@ fn respond(
     position: HeaderValue,
     request: &HeaderMap,
 ) -> Response<Reply> {
-    let Fetched { value: body, source, age, ttl_left, .. } = fetched;
+    let Fetched { value: body, source, kept, age, ttl_left } = fetched;
     let not_modified = request.get(IF_NONE_MATCH).is_some_and(|tags| lists(tags, &body.etag));
     let past_ttl = resource.ttl.map_or(Duration::ZERO, |ttl| age.saturating_sub(ttl));
     let reply = if not_modified { Reply::default() } else { Reply::new(body.json.clone()) };
@@ -132,7 +132,7 @@ fn respond(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
-    headers.insert(CACHE_STATUS, cache_status::header(*source, *ttl_left, past_ttl));
+    headers.insert(CACHE_STATUS, cache_status::header(*source, *kept, *ttl_left, past_ttl));
     headers.insert(AGE, seconds(age.as_secs()));
     headers.insert(ETAG, body.etag.clone());
     headers.insert(CACHE_CONTROL, resource.cache_control.clone());
