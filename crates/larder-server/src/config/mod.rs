@@ -1,6 +1,6 @@
 //! The configuration: from the file, the environment and the flags to what the server works with.
 //!
-//! Reading order: [`file`] is how it is written, [`environment`] what overrides it, `resolve`
+//! Reading order: [`mod@file`] is how it is written, [`environment`] what overrides it, `resolve`
 //! where the defaults live, [`provenance`] how each setting says where it came from. **Invariant**:
 //! a [`Config`] is complete and checked as far as it can be without opening an origin.
 
