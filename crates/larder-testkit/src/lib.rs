@@ -4,7 +4,7 @@
 //!
 //! 1. [`random`], [`temp`], [`wait`]: seeds, directories, and futures without a runtime.
 //! 2. [`sim`]: an origin that misbehaves in every way that real ones were seen to, on command.
-//! 3. [`conformance`]: what every origin with a feed must do, run by each backend.
+//! 3. [`mod@conformance`]: what every origin with a feed must do, run by each backend.
 //! 4. [`history`]: the checker of what readers saw against what writers did.
 //! 5. `trial`: the history test itself, over the library and SQLite (feature `history`).
 //!
