@@ -4,7 +4,7 @@
 //! `landing`, `load`). **Invariant**: a value leaves as fresh only if memory found it valid and
 //! proven at the moment of the read, or a flight's rules allowed it to this reader.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use larder_core::{
     BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
@@ -101,7 +101,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         match inner.look(&bytes, knowledge) {
             Look::Fresh(found) => {
                 inner.counters.hits.add();
-                Ok(Some(value(found)))
+                Ok(Some(typed(found.value)))
             }
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => {
                 inner.counters.misses.add(1);
@@ -116,8 +116,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// As [`Region::fetch`].
     pub async fn get_or_load(&self, key: &K) -> Result<Arc<V>, LoadError<E>> {
         let inner = &self.inner;
-        if let Some((found, _)) = inner.quick(key) {
-            return Ok(value(found));
+        if let Some(value) = inner.quick(key, |value, _, _| value) {
+            return Ok(value);
         }
         Ok(self.fetch_slowly(key, &inner.encode(key), inner.start(key)).await?.value)
     }
@@ -144,8 +144,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// A hit: one look-up, no allocation. A miss: one load, at most two for one read.
     pub async fn fetch(&self, key: &K) -> Result<Fetched<V>, LoadError<E>> {
         let inner = &self.inner;
-        if let Some((found, source)) = inner.quick(key) {
-            return Ok(inner.fetched(found, source));
+        let hit = |value, stored, until| inner.fetched(value, Source::Hit, stored, until);
+        if let Some(fetched) = inner.quick(key, hit) {
+            return Ok(fetched);
         }
         self.fetch_slowly(key, &inner.encode(key), inner.start(key)).await
     }
@@ -175,14 +176,14 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         let knowledge = inner.knowledge().await.ok();
         if let Some(knowledge) = knowledge {
             if let Some((found, source)) = inner.hit(key, inner.look(bytes, knowledge)) {
-                return Ok(inner.fetched(found, source));
+                return Ok(inner.fetched_slowly(found, source));
             }
             // The watcher may only be late: asking the origin once is cheaper than a load.
             if matches!(inner.look(bytes, knowledge), Look::Unproven)
                 && inner.cache.catch_up_all(&inner.reads).await.is_ok()
                 && let Some((found, source)) = inner.hit(key, inner.look(bytes, knowledge))
             {
-                return Ok(inner.fetched(found, source));
+                return Ok(inner.fetched_slowly(found, source));
             }
         }
         let result = inner.miss(bytes, start, knowledge).await;
@@ -217,17 +218,35 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
 }
 
 impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
-    /// What memory has, if that may be served without asking anybody.
+    /// The answer to a read whose value is in memory, fresh and proven; whatever else there is to
+    /// be said about the key is left to the slow way.
     ///
-    /// It encodes the key by itself and lets nobody else see it: so a short key never leaves the
-    /// registers, which an encoder kept for later would make it do.
-    #[inline]
-    fn quick(self: &Arc<Self>, key: &K) -> Option<(Found, Source)> {
+    /// Nothing here is kept in a variable that something else could look at, neither the encoded key
+    /// nor what memory found: so both stay in registers. Moved through memory they cost more than
+    /// the look-up, because a processor waits where it reads back in larger pieces what it has just
+    /// written in smaller ones.
+    #[inline(always)]
+    fn quick<R>(
+        self: &Arc<Self>,
+        key: &K,
+        answer: impl FnOnce(Arc<V>, Moment, Moment) -> R,
+    ) -> Option<R> {
         if self.policy.max_staleness == Duration::ZERO {
             return None;
         }
-        let bytes = self.encode(key);
-        self.hit(key, self.look(&bytes, self.within()))
+        let found = match self.cache.node.tier.get(&self.encode(key), self.within()) {
+            Lookup::Hit(found) if found.proven && found.state == State::Fresh => found,
+            Lookup::Hit(_) | Lookup::Miss => return None,
+        };
+        let Found { value, stored, fresh_until, .. } = found;
+        let value: Arc<V> = typed(value);
+        let count = self.counters.hits.add();
+        if let Some(sample) = &self.sample
+            && sample.is_due(count)
+        {
+            self.check_sample(key, value.clone());
+        }
+        Some(answer(value, stored, fresh_until))
     }
 
     #[inline(always)]
@@ -250,7 +269,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// The fresh value in memory, not counted as a read.
     pub(crate) fn fresh(&self, bytes: &KeyEncoder) -> Option<Arc<V>> {
         match self.look(bytes, self.within()) {
-            Look::Fresh(found) => Some(value(found)),
+            Look::Fresh(found) => Some(typed(found.value)),
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => None,
         }
     }
@@ -287,7 +306,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
                 if let Some(sample) = &self.sample
                     && sample.is_due(count)
                 {
-                    self.check_sample(key, value_of(&found));
+                    self.check_sample(key, typed(found.value.clone()));
                 }
                 Some((found, Source::Hit))
             }
@@ -300,11 +319,23 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         }
     }
 
-    fn fetched(&self, found: Found, source: Source) -> Fetched<V> {
+    /// The answer with a value that is in memory.
+    #[inline(always)]
+    fn fetched(
+        &self,
+        value: Arc<V>,
+        source: Source,
+        stored: Moment,
+        fresh_until: Moment,
+    ) -> Fetched<V> {
         let now = self.cache.node.clock.coarse();
-        let ttl_left = (found.fresh_until != Moment::NEVER).then(|| found.fresh_until.since(now));
-        let age = now.since(found.stored);
-        Fetched { value: value(found), source, kept: Kept::InMemory, age, ttl_left }
+        let ttl_left = (fresh_until != Moment::NEVER).then(|| fresh_until.since(now));
+        Fetched { value, source, kept: Kept::InMemory, age: now.since(stored), ttl_left }
+    }
+
+    fn fetched_slowly(&self, found: Found, source: Source) -> Fetched<V> {
+        let Found { value, stored, fresh_until, .. } = found;
+        self.fetched(typed(value), source, stored, fresh_until)
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.
@@ -340,7 +371,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         for joined in [Source::Joined, Source::SecondFlight] {
             let waiter = match self.join(&key, &mut start, knowledge) {
                 Joined::Waits(waiter) => waiter,
-                Joined::Found(found) => return Ok(self.fetched(found, Source::Hit)),
+                Joined::Found(found) => return Ok(self.fetched_slowly(found, Source::Hit)),
                 Joined::Resting(error) => return self.despite(&key, error),
                 Joined::NoLoader if too_old.is_none() => return Err(self.no_loader().into()),
                 Joined::NoLoader => break,
@@ -448,7 +479,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// The answer to a read whose load failed.
     fn despite(&self, key: &KeyBytes, error: LoadError<E>) -> Result<Fetched<V>, LoadError<E>> {
         match self.older(key.as_slice(), &error) {
-            Some(found) => Ok(self.fetched(found, Source::StaleOnError)),
+            Some(found) => Ok(self.fetched_slowly(found, Source::StaleOnError)),
             None => Err(error),
         }
     }
@@ -504,14 +535,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<
     }
 }
 
-/// The value as its own type, shared with memory.
-fn value_of<V: Send + Sync + 'static>(found: &Found) -> Arc<V> {
-    found.value.clone().downcast().expect("a region's entries are of the region's type")
-}
-
 /// The value as its own type.
-fn value<V: Send + Sync + 'static>(found: Found) -> Arc<V> {
-    found.value.downcast().expect("a region's entries are of the region's type")
+#[inline(always)]
+fn typed<V: Send + Sync + 'static>(value: Arc<dyn Any + Send + Sync>) -> Arc<V> {
+    value.downcast().expect("a region's entries are of the region's type")
 }
 
 impl<K, V, E> Clone for Region<K, V, E> {
