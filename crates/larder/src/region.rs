@@ -221,10 +221,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// The answer to a read whose value is in memory, fresh and proven; whatever else there is to
     /// be said about the key is left to the slow way.
     ///
-    /// Nothing here is kept in a variable that something else could look at, neither the encoded key
-    /// nor what memory found: so both stay in registers. Moved through memory they cost more than
-    /// the look-up, because a processor waits where it reads back in larger pieces what it has just
-    /// written in smaller ones.
+    /// Nothing here is kept in a variable that something else could look at, neither the encoded
+    /// key nor what memory found: so both stay in registers. Moved through memory they cost more
+    /// than the look-up, because a processor waits where it reads back in larger pieces what it has
+    /// just written in smaller ones.
     #[inline(always)]
     fn quick<R>(
         self: &Arc<Self>,
