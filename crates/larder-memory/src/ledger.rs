@@ -1,8 +1,9 @@
 //! The ledger: what a hit never needs to know about an entry, under the index of its mark.
 //!
 //! It stands apart from the engine so that hits touch few cache lines, and so that an entry can be
-//! unlinked by whoever knows its mark only. **Invariant**: a record is taken exactly once, and an
-//! index is given out again only after its last entry was unlinked everywhere.
+//! unlinked by whoever knows its mark only. **Invariant**: a record is taken exactly once, not before
+//! its entry is linked everywhere, and an index is given out again only after its last entry was
+//! unlinked everywhere.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,6 +30,24 @@ pub(crate) struct Record {
     pub(crate) pass: Pass,
     pub(crate) linked: Ticket,
     pub(crate) weight: u64,
+    pub(crate) stage: Stage,
+}
+
+/// Who may take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Only the filler, who is linking it:
+    ///
+    /// 1. The filler links the entry under the first of its digests.
+    /// 2. That digest is invalidated; the entry's mark ends and it is handed to the sweeper.
+    /// 3. The sweeper takes the record and unlinks the entry under all digests, the second as well.
+    /// 4. The filler links it under the second.
+    ///
+    /// Step 3 would take off a link that was never made, which is somebody else's, and step 4 make
+    /// one that nobody takes off.
+    Linking,
+    /// Whoever ends the entry.
+    Linked,
 }
 
 impl Record {
@@ -90,12 +109,35 @@ impl Ledger {
     }
 
     /// Takes the record of `mark` out: who gets it unlinks the entry and then releases the index.
+    /// `None` also while it is being linked: then the filler, who finds the mark ended, does it.
     pub(crate) fn take(&self, mark: Mark) -> Option<Box<Record>> {
+        self.take_if(mark, |record| record.stage == Stage::Linked)
+    }
+
+    /// Takes out a record that its filler could not link everywhere.
+    pub(crate) fn take_back(&self, mark: Mark) -> Option<Box<Record>> {
+        self.take_if(mark, |_| true)
+    }
+
+    fn take_if(&self, mark: Mark, may: impl FnOnce(&Record) -> bool) -> Option<Box<Record>> {
         let index = mark.index as usize;
         let mut shard = self.shard(index).lock();
         match shard.records.get_mut(index / SHARDS)? {
-            (generation, record) if *generation == mark.generation => record.take(),
+            (generation, record) if *generation == mark.generation => {
+                record.take_if(|record| may(record))
+            }
             _ => None,
+        }
+    }
+
+    /// Lets others take the record from now on.
+    pub(crate) fn finish_linking(&self, mark: Mark) {
+        let index = mark.index as usize;
+        let mut shard = self.shard(index).lock();
+        if let Some((generation, Some(record))) = shard.records.get_mut(index / SHARDS)
+            && *generation == mark.generation
+        {
+            record.stage = Stage::Linked;
         }
     }
 
@@ -120,5 +162,39 @@ impl Ledger {
             picked.then_some(Mark { index, generation: *generation })
         });
         marks.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::{KeyBytes, Moment, freshness::Policy};
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_being_linked_is_left_to_its_filler() {
+        let (ledger, marks) = (Ledger::new(), Marks::default());
+        let record = || {
+            let policy = Policy::new(None).unwrap();
+            Box::new(Record {
+                key: EngineKey::from(KeyBytes::from(&b"key"[..])),
+                dependencies: None,
+                stamps: Stamps::new(),
+                deadlines: policy.deadlines(Moment::EARLIEST, Moment::NEVER),
+                pass: crate::gates::Gates::new().pass([]),
+                linked: Ticket::default(),
+                weight: 1,
+                stage: Stage::Linking,
+            })
+        };
+        let mark = ledger.open(record(), &marks);
+        assert!(marks.kill(mark));
+        assert!(ledger.take(mark).is_none());
+        ledger.finish_linking(mark);
+        assert!(ledger.take(mark).is_some());
+        assert!(ledger.take(mark).is_none());
+        ledger.release(mark);
+        let other = ledger.open(record(), &marks);
+        assert!(ledger.take_back(other).is_some());
     }
 }

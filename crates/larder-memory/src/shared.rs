@@ -35,6 +35,8 @@
 //! all detached entries were evicted meanwhile, their node is gone and with it the memory of the
 //! detachment: a fill of that very moment is then missed until the item is retired, and hit after.)
 //!
+//! *Fill against the burial of an entry that is not linked everywhere.* See `ledger::Stage`.
+//!
 //! *Fill against the burial of its own entry.* F publishes after its mark was ended and its record
 //! was taken: nobody would ever remove that slot. So F looks at the mark once more after publishing
 //! and removes the slot itself. Whoever buries ends the mark before he removes the slot; whichever
@@ -58,7 +60,7 @@ use crate::{
         MemoryStats, NewEntry,
     },
     gates::Gates,
-    ledger::{Ledger, Record},
+    ledger::{Ledger, Record, Stage},
     links::Links,
     marks::{Mark, Marks},
     pending::Pending,
@@ -144,6 +146,7 @@ impl Shared {
             pass: entry.pass,
             linked,
             weight: bytes,
+            stage: Stage::Linking,
         };
         let Some(mark) = self.link(record) else { return Inserted::Overtaken };
         if !self.gates.admits(entry.pass) || !still_valid() {
@@ -171,13 +174,19 @@ impl Shared {
         for (done, digest) in digests.iter().enumerate() {
             if self.links.link(*digest, mark, linked).is_err() {
                 self.marks.kill(mark);
-                if let Some(record) = self.ledger.take(mark) {
+                if let Some(record) = self.ledger.take_back(mark) {
                     self.unlink(mark, &record, done);
                 }
                 return None;
             }
         }
-        Some(mark)
+        self.ledger.finish_linking(mark);
+        // Whoever ended it meanwhile could not take the record; see `Stage`.
+        if self.marks.is_alive(mark) {
+            return Some(mark);
+        }
+        self.bury(mark);
+        None
     }
 
     fn publish(&self, key: &EngineKey, slot: Slot) -> Inserted {
