@@ -57,7 +57,7 @@ pub fn run(case: &Case, lens: &Lens, tally: &mut Tally) -> Option<Failure> {
         let after = Snapshot::take(&connection, &schema);
         let replaces = transaction.iter().any(|sql| sql.contains("REPLACE"));
         let mut differences = before.differences(&after);
-        tally.changes += differences.len() as u64;
+        tally.note_changes(differences.len() as u64);
         let moved = !differences.is_empty();
         if lens.forgets_displaced && replaces {
             differences.retain(|difference| !difference.is_delete());

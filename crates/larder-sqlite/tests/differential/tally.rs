@@ -15,6 +15,9 @@ pub struct Count {
     pub invalidated: u64,
 }
 
+/// Row changes of one transaction that count: what a trigger multiplies proves no more.
+const COUNTED_MAX: u64 = 16;
+
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub cases: u64,
@@ -23,6 +26,10 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn note_changes(&mut self, changes: u64) {
+        self.changes += changes.min(COUNTED_MAX);
+    }
+
     pub fn note(&mut self, shape: &'static str, changed: bool, invalidated: bool) {
         let count = self.shapes.entry(shape).or_default();
         count.looks += 1;

@@ -40,7 +40,7 @@ pub fn run(case: &Case, tally: &mut Tally) -> Option<Failure> {
         let before = writer.total_changes();
         execute(&writer, transaction);
         let changes = writer.total_changes() - before;
-        tally.changes += changes;
+        tally.note_changes(changes);
         for watched in &mut watched {
             let valid = world.is_valid(&watched.entry);
             let Ok(now) = world.load(&watched.query) else { continue };
