@@ -1,9 +1,9 @@
 //! The ledger: what a hit never needs to know about an entry, under the index of its mark.
 //!
 //! It stands apart from the engine so that hits touch few cache lines, and so that an entry can be
-//! unlinked by whoever knows its mark only. **Invariant**: a record is taken exactly once, not before
-//! its entry is linked everywhere, and an index is given out again only after its last entry was
-//! unlinked everywhere.
+//! unlinked by whoever knows its mark only. **Invariant**: a record is taken exactly once, not
+//! before its entry is linked everywhere, and an index is given out again only after its last entry
+//! was unlinked everywhere.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
