@@ -75,7 +75,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
     where
         F: Future<Output = Result<V, E>>,
     {
-        let _turn = match self.cache.capacity.turn().await {
+        let _turn = match self.cache.capacity.turn(self.load_timeout).await {
             Ok(turn) => turn,
             Err(error) => {
                 self.counters.overloaded.add(1);

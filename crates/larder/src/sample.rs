@@ -38,7 +38,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let Some(loader) = self.loader.clone() else { return };
         let (region, key) = (self.clone(), key.clone());
         self.cache.runtime.spawn(async move {
-            let Ok(_turn) = region.cache.capacity.turn().await else { return };
+            let Ok(_turn) = region.cache.capacity.turn(region.load_timeout).await else {
+                return;
+            };
             let load = Load::begin(region.cache.node.clone());
             let begun = load.clone();
             let Ok(now) = loader::run(loader(key.clone(), begun), region.load_timeout).await else {

@@ -188,6 +188,34 @@ async fn loads_over_the_limit_are_refused_at_once() {
     assert!(waiting.await.unwrap().is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_load_that_gets_no_turn_is_refused_after_its_own_limit() {
+    let cache = Cache::builder().max_loads(1, 1).build().unwrap();
+    let (long, short) = (Gate::closed(), Gate::open());
+    let hour = Duration::from_secs(3600);
+    let patient = long.region(&cache).ttl(MINUTE).load_timeout(hour).build().unwrap();
+    let hasty = cache.region("hasty").loader({
+        let gate = short.clone();
+        move |_key: u32, load| gate.clone().load(load)
+    });
+    let hasty = hasty.ttl(MINUTE).load_timeout(Duration::from_secs(1)).build().unwrap();
+    let running = spawn_read(&patient);
+    long.begun().await;
+    let asked = tokio::time::Instant::now();
+    // The second one finds the place in the queue that the first gave back.
+    for _ in 0..2 {
+        let refused = hasty.get_or_load(&1).await.unwrap_err();
+        let LoadError::Cache(refused) = refused else { panic!("{refused:?}") };
+        assert_eq!(refused.kind(), larder::ErrorKind::Overloaded);
+        assert!(refused.to_string().contains("within 1s"), "{refused}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert_eq!((short.loads(), hasty.stats().overloaded), (0, 2));
+    long.let_one_end();
+    assert_eq!(*running.await.unwrap().unwrap(), 1);
+    assert_eq!(*hasty.get_or_load(&1).await.unwrap(), 1, "a refusal begins no pause");
+}
+
 #[tokio::test]
 async fn a_loader_of_one_call_may_own_what_it_captured() {
     let (cache, _) = cache();
