@@ -6,14 +6,14 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{route, server::Server};
+use crate::{outflow::Outflow, route, server::Server};
 
 /// Connections over the limit that are told so; beyond these they are just closed.
 const REFUSALS: usize = 64;
@@ -23,6 +23,12 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to wait when the operating system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the kernel keeps of an answer until the client takes it; left alone it grows to megabytes
+/// for each connection. It is also the step of progress: the kernel reports a full buffer as
+/// writable when a part of it is free, so a tenth would do for a client that is slow on purpose,
+/// and with ten times as much an honest one could seem to stand still.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// The most headers of one request; hyper answers 431 beyond it. (Not with `pipeline_flush`: over a
 /// head that it cannot parse, that option never sends the answer.)
@@ -110,7 +116,7 @@ async fn serve(
         .header_read_timeout(idle)
         .max_buf_size(header_bytes)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Outflow::new(stream, idle), service);
     let mut connection = pin!(connection);
     let stopped = async { stop.wait_for(|stop| *stop).await.is_ok() };
     let ended = tokio::select! {
@@ -126,9 +132,11 @@ async fn serve(
     drop(permit);
 }
 
-/// Answers leave at once, and a client that does not take them is dropped by the kernel.
+/// Answers leave at once; what a client does not take is bounded, and in the end dropped by the
+/// kernel.
 fn prepare(stream: &TcpStream, idle: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
     #[cfg(target_os = "linux")]
     {
         let millis = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);

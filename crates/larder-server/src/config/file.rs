@@ -47,7 +47,8 @@ pub struct Server {
     pub parameter_size: Option<Size>,
     /// How long one request may take.
     pub request_timeout: Option<Span>,
-    /// How long a connection may be idle, or take to send a request's head.
+    /// How long a connection may be idle, take to send a request's head, or take nothing of an
+    /// answer.
     pub idle_timeout: Option<Span>,
     /// How long a read may wait for the position it asked for.
     pub at_least_wait: Option<Span>,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,6 +55,14 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self { stream, host: address.to_string(), unread: Vec::new() }
+    }
+
+    /// With hardly any room for what it has not taken: the server sees how slowly it reads.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let stream = socket.connect(address).await.unwrap();
         Self { stream, host: address.to_string(), unread: Vec::new() }
     }
 
@@ -132,6 +140,12 @@ impl Client {
         let count = self.stream.read(&mut bytes).await.unwrap_or(0);
         self.unread.extend_from_slice(&bytes[..count]);
         count != 0
+    }
+
+    /// Takes some bytes off the connection; how many there were.
+    pub(crate) async fn take(&mut self, bytes_max: usize) -> usize {
+        let mut bytes = vec![0; bytes_max];
+        self.stream.read(&mut bytes).await.unwrap_or(0)
     }
 
     /// Whether the server closes the connection.

@@ -81,6 +81,63 @@ async fn a_connection_that_sends_nothing_is_closed() {
     running.stop().await;
 }
 
+/// An answer that does not fit into the buffers of a connection.
+const LARGE: &str = r#"
+[resource.large]
+origin = "shop"
+sql = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    SELECT hex(zeroblob(2000)) AS z, :n AS n FROM n"""
+params = { n = "integer" }
+ttl = "1h"
+result_size = "64MiB"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_take_its_answer_is_let_go() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}{LARGE}[server]\nconnections = 1\nidle_timeout = \"300ms\"\n");
+    shop.track(&text);
+    let running = shop.serve(&text).await;
+    let mut client = Client::connect_narrow(running.address).await;
+    client.write("GET /v1/resources/large?n=1 HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert_ne!(client.take(10).await, 0);
+    // It takes a little now and then, so that the connection never looks dead to the kernel.
+    let drip = async {
+        loop {
+            client.take(1000).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let other = async {
+        while Client::connect(running.address).await.get(PATH).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let limit = Duration::from_secs(10);
+    tokio::select! {
+        () = drip => unreachable!("it goes on"),
+        free = tokio::time::timeout(limit, other) => free.expect("its place is free again"),
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_taken_slowly_arrives_whole() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}{LARGE}[server]\nidle_timeout = \"500ms\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    let whole = client.get("/v1/resources/large?n=1").await.body.len();
+    client.write("GET /v1/resources/large?n=1 HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let mut taken = 0;
+    while taken < whole {
+        let some = client.take(500_000).await;
+        assert_ne!(some, 0, "closed after {taken} of {whole} bytes");
+        taken += some;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_a_time() {
     let shop = Shop::new("wal");
@@ -105,23 +162,25 @@ async fn a_load_has_a_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn loads_beyond_those_running_and_waiting_are_refused_and_hits_are_not() {
     let shop = Shop::new("wal");
-    let text = format!("{ALBUMS}{SLOW}[cache]\nloads = 1\nloads_waiting = 1\n");
+    // Whoever waits has time until long after the slow one was ended.
+    let patient = SLOW.replace("slow", "patient").replace("900000000", "10").replace("1s", "20s");
+    let text = format!("{ALBUMS}{SLOW}{patient}[cache]\nloads = 1\nloads_waiting = 1\n");
     let (running, mut client) = shop.open(&text).await;
     client.get(PATH).await;
-    let ask = |n: u32| {
+    let ask = |resource: &'static str, n: u32| {
         let address = running.address;
         tokio::spawn(async move {
-            let path = format!("/v1/resources/slow?n={n}");
+            let path = format!("/v1/resources/{resource}?n={n}");
             Client::connect(address).await.get(&path).await
         })
     };
-    let busy = ask(0);
+    let busy = ask("slow", 0);
     while running.server.cache.status().loads_running != 1 {
         tokio::task::yield_now().await;
     }
     // One of these waits for its turn, which leaves no place for the other two.
     let (mut refused, mut waited) = (Vec::new(), 0);
-    for asked in [ask(1), ask(2), ask(3)] {
+    for asked in [1, 2, 3].map(|n| ask("patient", n)) {
         let answer = asked.await.unwrap();
         match answer.status {
             503 => refused.push(answer),
