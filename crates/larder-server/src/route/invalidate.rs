@@ -82,14 +82,20 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
 async fn read(server: &Server, body: Incoming) -> Result<hyper::body::Bytes, Problem> {
     let limit = server.config.server.body_bytes;
     let read = Limited::new(body, limit).collect();
-    match tokio::time::timeout(server.config.server.request_timeout, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    let within = server.config.server.request_timeout;
+    let problem = match tokio::time::timeout(within, read).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(Code::BodyTooLarge, format!("the limit is {limit} bytes")))
+            Problem::new(Code::BodyTooLarge, format!("the limit is {limit} bytes"))
         }
-        Ok(Err(_)) => Err(Problem::new(Code::MalformedRequest, "the body ended early")),
-        Err(_) => Err(Problem::new(Code::MalformedRequest, "the body did not arrive in time")),
-    }
+        Ok(Err(_)) => Problem::new(Code::MalformedRequest, "the body ended early"),
+        Err(_) => {
+            let detail = format!("the body was not there within {within:?}; nothing was done");
+            Problem::new(Code::RequestTimeout, detail)
+        }
+    };
+    // What is left of the body would be taken for the next request.
+    Err(problem.header("connection", "close"))
 }
 
 /// The tables of every origin that a request names, looked up once.

@@ -150,6 +150,25 @@ async fn a_request_has_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_has_a_time() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}[server]\nrequest_timeout = \"100ms\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    let head = "POST /v1/invalidate HTTP/1.1\r\nhost: localhost\r\n\
+                content-type: application/json\r\n";
+    for body in ["content-length: 20\r\n\r\n{\"tags\"", "transfer-encoding: chunked\r\n\r\n5\r\n{"]
+    {
+        client.write(&format!("{head}{body}")).await;
+        let answer = client.read("POST").await;
+        assert_eq!((answer.status, &*answer.code()), (408, "request-timeout"), "{body}");
+        assert_eq!(answer.header("connection"), "close");
+        assert!(client.is_closed().await);
+        client = Client::connect(running.address).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_load_has_a_time() {
     let shop = Shop::new("wal");
     let text = format!("{ALBUMS}{}", SLOW.replace("1s", "100ms"));
