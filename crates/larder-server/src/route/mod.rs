@@ -19,6 +19,8 @@ use crate::{
 
 pub mod resource;
 
+mod condition;
+
 mod failure;
 
 pub mod explain;

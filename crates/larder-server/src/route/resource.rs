@@ -8,7 +8,7 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
+    header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
 };
 use larder::{Error, ErrorKind, Fetched, LoadError};
@@ -24,7 +24,7 @@ use crate::{
     server::Server,
 };
 
-use super::failure;
+use super::{condition, failure};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const POSITION: HeaderName = HeaderName::from_static(position::POSITION);
@@ -122,7 +122,7 @@ fn respond(
     request: &HeaderMap,
 ) -> Response<Reply> {
     let Fetched { value: body, source, kept, age, ttl_left } = fetched;
-    let not_modified = request.get(IF_NONE_MATCH).is_some_and(|tags| lists(tags, &body.etag));
+    let not_modified = condition::has_current(request, &body.etag);
     let past_ttl = resource.ttl.map_or(Duration::ZERO, |ttl| age.saturating_sub(ttl));
     let reply = if not_modified { Reply::default() } else { Reply::new(body.json.clone()) };
     let mut response = Response::new(reply);
@@ -145,30 +145,4 @@ fn respond(
 
 fn seconds(number: u64) -> HeaderValue {
     if number == 0 { HeaderValue::from_static("0") } else { HeaderValue::from(number) }
-}
-
-/// Whether `If-None-Match` names the tag, by weak comparison as RFC 9110 asks for.
-fn lists(tags: &HeaderValue, etag: &HeaderValue) -> bool {
-    if tags.as_bytes() == etag.as_bytes() {
-        return true;
-    }
-    let (Ok(tags), Ok(etag)) = (tags.to_str(), etag.to_str()) else { return false };
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
-    tags.split(',').any(|tag| tag.trim() == "*" || opaque(tag))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entity_tag_is_found_in_a_list_weak_or_not() {
-        let etag = HeaderValue::from_static("\"abc\"");
-        for tags in ["\"abc\"", "*", "\"x\", W/\"abc\"", "W/\"abc\""] {
-            assert!(lists(&HeaderValue::from_static(tags), &etag), "{tags}");
-        }
-        for tags in ["\"abcd\"", "abc", "", "\"x\", \"y\""] {
-            assert!(!lists(&HeaderValue::from_static(tags), &etag), "{tags}");
-        }
-    }
 }

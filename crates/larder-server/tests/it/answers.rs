@@ -43,6 +43,10 @@ async fn a_hit_carries_what_caches_and_clients_need() {
     let same = client.get_with(PATH, &[("if-none-match", &etag)]).await;
     assert_eq!((same.status, &*same.body), (304, ""));
     assert_eq!(same.header("etag"), etag);
+    let weak = format!("\"y\", W/{etag}");
+    let lines = [("if-none-match", "\"x\""), ("if-none-match", &*weak)];
+    assert_eq!(client.get_with(PATH, &lines).await.status, 304);
+    assert_eq!(client.get_with(PATH, &[("if-none-match", "*")]).await.status, 304);
     let other = client.get_with(PATH, &[("if-none-match", "\"other\"")]).await;
     assert_eq!(other.status, 200);
     let head = client.request("HEAD", PATH, &[], "").await;
