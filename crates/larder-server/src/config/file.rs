@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::secret::Secret;
+
 use super::{
     duration::{Lifetime, Span},
     size::Size,
@@ -57,7 +59,7 @@ pub struct Server {
     /// Threads that answer requests.
     pub threads: Option<u16>,
     /// 64 hexadecimal digits; nodes that share them accept each other's position tokens.
-    pub position_key: Option<String>,
+    pub position_key: Option<Secret<String>>,
     /// A file that holds the position key.
     pub position_key_file: Option<String>,
 }
@@ -83,7 +85,7 @@ pub struct Token {
     /// What the bearer may do.
     pub scopes: Option<Vec<Scope>>,
     /// The secret: 64 hexadecimal digits. Only from the environment.
-    pub secret: Option<String>,
+    pub secret: Option<Secret<String>>,
     /// A file that holds the secret.
     pub file: Option<String>,
     /// The BLAKE3 hash of the secret, as `larder token` prints it.

@@ -29,6 +29,8 @@ pub use file::{Kind, Scope, Tracking};
 pub use provenance::{Setting, Source};
 pub use size::Size;
 
+use crate::secret::Secret;
+
 use provenance::Sources;
 
 /// What the server works with.
@@ -63,7 +65,7 @@ pub struct Server {
     pub at_least_wait: Duration,
     pub drain: Duration,
     pub threads: usize,
-    pub position_key: Option<[u8; 32]>,
+    pub position_key: Option<Secret<[u8; 32]>>,
 }
 
 /// What all resources share. [`file::Cache`] says what each setting means.
@@ -84,7 +86,7 @@ pub struct Token {
     /// What the bearer may do.
     pub scopes: Vec<Scope>,
     /// The BLAKE3 hash of the 32 secret bytes.
-    pub hash: [u8; 32],
+    pub hash: Secret<[u8; 32]>,
 }
 
 /// Where the truth lives.
@@ -120,7 +122,7 @@ pub struct Resource {
 }
 
 /// What the configuration is read from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Inputs {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
@@ -128,6 +130,18 @@ pub struct Inputs {
     pub variables: Vec<(String, String)>,
     /// `--listen`.
     pub listen: Option<SocketAddr>,
+}
+
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The environment holds secrets, and not only ours.
+        let names = self.variables.iter().map(|(name, _)| name);
+        f.debug_struct("Inputs")
+            .field("file", &self.file)
+            .field("variables", &names.collect::<Vec<_>>())
+            .field("listen", &self.listen)
+            .finish()
+    }
 }
 
 /// What is wrong with the configuration, where, and what to do.

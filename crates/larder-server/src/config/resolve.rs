@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::secret::Secret;
+
 use super::{
     Cache, Config, ConfigError, Lifetime, Origin, Resource, Server, Setting, Size, Span, Token,
     Tracking, file, provenance::Sources,
@@ -141,7 +143,7 @@ impl Taker {
         within("server.idle_timeout", idle, MOMENT, DAY)?;
         let key = match (written.position_key, written.position_key_file) {
             (None, None) => None,
-            (Some(text), _) => Some(hex32("server.position_key", &text)?),
+            (Some(text), _) => Some(hex32("server.position_key", text.reveal())?),
             (None, Some(path)) => {
                 Some(hex32("server.position_key_file", &secret_file(base, &path)?)?)
             }
@@ -160,7 +162,7 @@ impl Taker {
             at_least_wait: wait.0,
             drain: drain.0,
             threads: threads.into(),
-            position_key: key,
+            position_key: key.map(Secret::new),
         })
     }
 
@@ -189,7 +191,7 @@ impl Taker {
     ) -> Result<Token, ConfigError> {
         let path = format!("token.{name}");
         let hash = match (written.secret, written.file, written.hash) {
-            (Some(secret), None, None) => hash_of(&hex32(&path, &secret)?),
+            (Some(secret), None, None) => hash_of(&hex32(&path, secret.reveal())?),
             (None, Some(file), None) => hash_of(&hex32(&path, &secret_file(base, &file)?)?),
             (None, None, Some(hash)) => hex32(&path, &hash)?,
             _ => {
@@ -212,7 +214,7 @@ impl Taker {
         let source = self.sources.of(&path);
         let secret = Setting { path: format!("{path}.secret"), value: "(set)".into(), source };
         self.settings.push(secret);
-        Ok(Token { name, scopes, hash })
+        Ok(Token { name, scopes, hash: Secret::new(hash) })
     }
 
     fn origin(

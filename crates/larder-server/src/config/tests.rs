@@ -92,6 +92,47 @@ fn a_secret_is_hashed_never_shown_and_never_in_the_file() {
 }
 
 #[test]
+fn no_secret_is_in_what_is_printed_for_debugging() {
+    let [key, token, pinned] = [[0xa1; 32], [0xb2; 32], [0xc3; 32]];
+    let hex = crate::auth::to_hex;
+    let [key_text, token_text, hash_text] = [hex(&key), hex(&token), hex(&pinned)];
+    let variables = [
+        ("LARDER_POSITION_KEY", &*key_text),
+        ("LARDER_TOKEN__READER__SECRET", &*token_text),
+        ("LARDER_TOKEN__READER__SCOPES", "read"),
+        ("LARDER_TOKEN__OTHER__HASH", &*hash_text),
+        ("LARDER_TOKEN__OTHER__SCOPES", "read"),
+        ("AWS_SECRET_ACCESS_KEY", &*token_text),
+    ];
+    let owned = variables.iter().map(|(a, b)| ((*a).into(), (*b).into()));
+    let inputs = Inputs { variables: owned.collect(), ..Inputs::default() };
+    let table: toml::Table = toml::from_str(&format!(
+        "server.position_key = \"{key_text}\"\ntoken.reader.secret = \"{token_text}\""
+    ))
+    .unwrap();
+    let written: file::File = table.try_into().unwrap();
+    let config = with(&variables, None).unwrap();
+    let open = crate::auth::Auth::new(&config).unwrap();
+    let positions = crate::position::Positions::new(Some(key)).unwrap();
+    let texts = [
+        format!("{config:?} {config:#?} {inputs:?} {written:?} {open:?} {positions:?}"),
+        config.settings.iter().map(|setting| format!("{setting:?}")).collect(),
+    ];
+    let hash = *blake3::hash(&token).as_bytes();
+    for secret in [key, token, pinned, hash] {
+        let digits = hex(&secret);
+        // As text, and as the numbers of an array of bytes.
+        let numbers = format!("{:?}", secret.first_chunk::<4>().unwrap());
+        let numbers = numbers.trim_end_matches(']');
+        for text in &texts {
+            assert!(!text.to_lowercase().contains(&digits), "{text}");
+            assert!(!text.contains(numbers), "{text}");
+        }
+    }
+    assert!(texts.iter().all(|text| text.contains("(set)")));
+}
+
+#[test]
 fn a_name_that_cannot_stand_in_a_url_is_refused() {
     for name in ["Artist", "a.b", "a/b", ""] {
         let text = format!("[origin.\"{name}\"]\nurl = \"sqlite:x\"\n");

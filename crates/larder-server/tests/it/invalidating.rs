@@ -1,5 +1,7 @@
 //! `POST /v1/invalidate`, and the positions that it and every answer give out.
 
+use larder_server::secret::Secret;
+
 use crate::{
     client::Client,
     shop::{ALBUMS, PATH, Shop},
@@ -154,7 +156,7 @@ async fn nodes_with_one_key_accept_each_others_positions() {
     let shop = Shop::new("wal");
     shop.track(ALBUMS);
     let mut config = shop.config(ALBUMS);
-    config.server.position_key = Some([7; 32]);
+    config.server.position_key = Some(Secret::new([7; 32]));
     config.server.at_least_wait = std::time::Duration::from_millis(20);
     let one = shop.serve_config(config.clone()).await;
     let two = shop.serve_config(config).await;
