@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use larder_core::{Clock, Moment};
+use rusqlite::Connection;
 
 use crate::{
     case::{Case, Size},
@@ -87,6 +88,42 @@ fn changed_results_are_invalidated_through_triggers_and_log() {
         }
     }
     tally.print(&format!("origin, triggers and log, seed {}", seed()));
+}
+
+/// The case on which this test once took gigabytes.
+const RUNAWAY: u64 = 7_502_716_142_751_392_927;
+
+#[test]
+fn a_case_whose_triggers_run_away_goes_alike_each_time() {
+    let case = Case::random(RUNAWAY, SIZE);
+    let [first, second] = [(); 2].map(|()| {
+        let mut tally = Tally::default();
+        assert!(simulated::run(&case, &Lens::clear(), &mut tally).is_none());
+        tally
+    });
+    assert_eq!(first, second);
+    let case = Case::random(RUNAWAY, TRACKED_SIZE);
+    let [first, second] = [(); 2].map(|()| {
+        let mut tally = Tally::default();
+        assert!(tracked::run(&case, &mut tally).is_none());
+        tally
+    });
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_statement_that_runs_away_takes_its_transaction_with_it() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let doubling =
+        "CREATE TRIGGER app AFTER UPDATE ON T0 BEGIN INSERT INTO T0 SELECT * FROM T0; END";
+    let twelve = "INSERT INTO T0 VALUES (1), (1), (1), (1), (1), (1), (1), (1), (1), (1), (1), (1)";
+    let schema = ["CREATE TABLE T0(g)", twelve, doubling].map(str::to_owned);
+    simulated::prepare_connection(&connection, &schema);
+    let transaction = ["BEGIN", "DELETE FROM T0 WHERE rowid = 1", "UPDATE T0 SET g = 2", "COMMIT"];
+    simulated::execute(&mut connection, &transaction.map(str::to_owned));
+    let left = "SELECT count(*), sum(g) FROM T0";
+    let left = connection.query_row(left, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(left, Ok((12, 12)));
 }
 
 /// Runs until the mutant is caught.

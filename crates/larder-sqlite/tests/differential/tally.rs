@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use larder_core::{Dependency, dependency::Atom};
 
 /// Counts of one shape.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Entries looked at after a transaction that changed some row.
     pub looks: u64,
@@ -18,7 +18,7 @@ pub struct Count {
 /// Row changes of one transaction that count: what a trigger multiplies proves no more.
 const COUNTED_MAX: u64 = 16;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub cases: u64,
     pub changes: u64,

@@ -13,7 +13,7 @@ use crate::{
     case::{Case, Failure},
     place::{self, Place, World},
     resource::Resource,
-    simulated::{ask, execute, prepare_connection},
+    simulated::{ask, execute, is_overgrown, prepare_connection},
     tally::{self, Tally},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub fn run(case: &Case, tally: &mut Tally) -> Option<Failure> {
     let place = Place::new();
     let path = place.database("shop.sqlite", "WAL", "");
-    let writer = Connection::open(&path).unwrap();
+    let mut writer = Connection::open(&path).unwrap();
     prepare_connection(&writer, &case.schema);
     // Not durable: the machine does not lose power in the middle of this test.
     writer.execute_batch("PRAGMA synchronous = OFF").unwrap();
@@ -38,9 +38,12 @@ pub fn run(case: &Case, tally: &mut Tally) -> Option<Failure> {
     tally.cases += 1;
     for (index, transaction) in case.transactions.iter().enumerate() {
         let before = writer.total_changes();
-        execute(&writer, transaction);
+        execute(&mut writer, transaction);
         let changes = writer.total_changes() - before;
         tally.note_changes(changes);
+        if is_overgrown(&writer) {
+            break;
+        }
         for watched in &mut watched {
             let valid = world.is_valid(&watched.entry);
             let Ok(now) = world.load(&watched.query) else { continue };
