@@ -116,7 +116,7 @@ pub(crate) fn hit(tier: &MemoryTier, key: u64) -> Arc<Held> {
     let mut encoder = KeyEncoder::new(1);
     key.encode(&mut encoder);
     match tier.get(&encoder, KNOWLEDGE) {
-        Lookup::Hit(found) if found.proven => found.value.downcast().expect("one type is held"),
+        Lookup::Hit(found) if found.proven => found.value,
         other => panic!("not a proven hit: {other:?}"),
     }
 }

@@ -72,7 +72,8 @@ struct Long {
     spill: Vec<u8>,
 }
 
-/// A borrowed key, as the engine looks for it.
+/// A borrowed key, as the engine looks for it: short ones are always in words, so that two equal
+/// keys have the same form.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyRef<'a> {
     /// Up to 24 bytes as little-endian words, filled up with zeros.
@@ -82,20 +83,33 @@ pub enum KeyRef<'a> {
         /// How many there are.
         len: usize,
     },
-    /// The bytes of any key.
-    Bytes(&'a [u8]),
+    /// The bytes of a longer key.
+    Long(&'a [u8]),
 }
 
 impl<'a> From<&'a KeyBytes> for KeyRef<'a> {
     fn from(key: &'a KeyBytes) -> Self {
-        Self::Bytes(key.as_slice())
+        Self::from(key.as_slice())
     }
 }
 
 impl<'a> From<&'a [u8]> for KeyRef<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(bytes)
+        if SHORT < bytes.len() {
+            return Self::Long(bytes);
+        }
+        let mut words = [0; 3];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks(WORD)) {
+            *word = little_endian(chunk);
+        }
+        Self::Short { words, len: bytes.len() }
     }
+}
+
+/// Up to eight bytes as a word, filled up with zeros.
+#[inline(always)]
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl<'a> From<&'a KeyEncoder> for KeyRef<'a> {
@@ -103,7 +117,7 @@ impl<'a> From<&'a KeyEncoder> for KeyRef<'a> {
     fn from(key: &'a KeyEncoder) -> Self {
         match &key.long {
             None => Self::Short { words: [key.first, key.second, key.third], len: key.len },
-            Some(long) => Self::Bytes(long.as_slice(key.len)),
+            Some(long) => Self::Long(long.as_slice(key.len)),
         }
     }
 }
@@ -135,8 +149,7 @@ impl KeyEncoder {
             self.put_word(u64::from_le_bytes(*word), WORD);
         }
         if !rest.is_empty() {
-            let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-            self.put_word(word, rest.len());
+            self.put_word(little_endian(rest), rest.len());
         }
     }
 
@@ -198,7 +211,7 @@ impl KeyEncoder {
     /// The finished key: one allocation.
     pub fn finish(&self) -> KeyBytes {
         match KeyRef::from(self) {
-            KeyRef::Bytes(bytes) => KeyBytes::from(bytes),
+            KeyRef::Long(bytes) => KeyBytes::from(bytes),
             KeyRef::Short { words, len } => {
                 let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
                 KeyBytes::from(bytes.get(..len).unwrap_or_default())

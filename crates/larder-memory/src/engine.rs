@@ -16,49 +16,47 @@ use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::{entry::MemoryLimit, gates::Pass, marks::Mark};
 
-/// Bytes of a key that the engine holds in place: a region and two integers. With them a hit
-/// compares keys without leaving the slot's cache lines.
-const INLINE: usize = 22;
-
-/// A key as the engine holds it.
+/// A key as the engine holds it: up to 24 bytes (a region and two integers) in place, so that a
+/// hit compares keys without leaving the slot's cache lines, and as words, so that it does so in a
+/// few instructions.
 #[derive(Clone)]
 pub(crate) enum EngineKey {
-    Inline { len: u8, bytes: [u8; INLINE] },
-    Shared(KeyBytes),
+    Short { words: [u64; 3], len: u8 },
+    Long(KeyBytes),
 }
 
 impl EngineKey {
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn borrowed(&self) -> KeyRef<'_> {
         match self {
-            Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            Self::Shared(key) => key.as_slice(),
+            Self::Short { words, len } => KeyRef::Short { words: *words, len: usize::from(*len) },
+            Self::Long(key) => KeyRef::Long(key.as_slice()),
         }
     }
 
-    /// Whether the bytes lie in an allocation of their own.
-    pub(crate) fn is_inline(&self) -> bool {
-        matches!(self, Self::Inline { .. })
+    /// Bytes that lie in an allocation of their own.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Short { .. } => 0,
+            Self::Long(key) => key.as_slice().len(),
+        }
     }
 }
 
 impl From<KeyBytes> for EngineKey {
     fn from(key: KeyBytes) -> Self {
-        let slice = key.as_slice();
-        let mut bytes = [0; INLINE];
-        match (bytes.get_mut(..slice.len()), u8::try_from(slice.len())) {
-            (Some(room), Ok(len)) => {
-                room.copy_from_slice(slice);
-                Self::Inline { len, bytes }
-            }
-            _ => Self::Shared(key),
+        if let KeyRef::Short { words, len } = KeyRef::from(&key)
+            && let Ok(len) = u8::try_from(len)
+        {
+            return Self::Short { words, len };
         }
+        Self::Long(key)
     }
 }
 
 impl PartialEq for EngineKey {
     fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
+        Sought(self.borrowed()).equivalent(other)
     }
 }
 
@@ -67,19 +65,23 @@ impl Eq for EngineKey {}
 impl Hash for EngineKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Sought(KeyRef::Bytes(self.as_slice())).hash(state);
+        Sought(self.borrowed()).hash(state);
     }
 }
 
 /// Shows the length only: keys may hold personal data.
 impl fmt::Debug for EngineKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EngineKey({} bytes)", self.as_slice().len())
+        let len = match self {
+            Self::Short { len, .. } => usize::from(*len),
+            Self::Long(key) => key.as_slice().len(),
+        };
+        write!(f, "EngineKey({len} bytes)")
     }
 }
 
-/// A borrowed key. Its hash is that of the bytes without their length: nothing follows them, and
-/// keys that differ in trailing zeros only, which share a hash, do not come from one type.
+/// A borrowed key. The length of a short one is left out of its hash: keys that differ in trailing
+/// zeros only, which then share a hash, do not come from one type.
 struct Sought<'a>(KeyRef<'a>);
 
 // The words of a short key are taken one by one and never copied as a whole: a copy reads two of
@@ -97,7 +99,7 @@ impl Hash for Sought<'_> {
                     state.write_u64(*third);
                 }
             }
-            KeyRef::Bytes(bytes) => words(bytes, |word| state.write_u64(word)),
+            KeyRef::Long(bytes) => state.write(bytes),
         }
     }
 }
@@ -105,60 +107,21 @@ impl Hash for Sought<'_> {
 impl Equivalent<EngineKey> for Sought<'_> {
     #[inline(always)]
     fn equivalent(&self, key: &EngineKey) -> bool {
-        let key = key.as_slice();
-        match &self.0 {
-            KeyRef::Bytes(bytes) => *bytes == key,
-            KeyRef::Short { words: [first, second, third], len } => {
-                *len == key.len()
-                    && word_at(key, 0) == *first
-                    && word_at(key, WORD) == *second
-                    && word_at(key, 2 * WORD) == *third
+        match (&self.0, key) {
+            (
+                KeyRef::Short { words: [first, second, third], len },
+                EngineKey::Short { words: own, len: own_len },
+            ) => {
+                let differing = (first ^ own[0]) | (second ^ own[1]) | (third ^ own[2]);
+                differing == 0 && *len == usize::from(*own_len)
             }
+            (KeyRef::Long(bytes), EngineKey::Long(key)) => *bytes == key.as_slice(),
+            _ => false,
         }
     }
 }
 
 const WORD: usize = size_of::<u64>();
-
-/// The word at `place`, filled up with zeros beyond the end.
-#[inline(always)]
-fn word_at(bytes: &[u8], place: usize) -> u64 {
-    let rest = bytes.get(place..).unwrap_or_default();
-    match rest.split_first_chunk::<WORD>() {
-        Some((word, _)) => u64::from_le_bytes(*word),
-        None => last_word(rest),
-    }
-}
-
-/// Calls `each` with the bytes as words, the last one filled up with zeros.
-#[inline]
-fn words(bytes: &[u8], mut each: impl FnMut(u64)) {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        each(u64::from_le_bytes(*word));
-    }
-    if !rest.is_empty() {
-        each(last_word(rest));
-    }
-}
-
-/// Up to seven bytes as a word, read in at most three pieces.
-#[inline]
-fn last_word(rest: &[u8]) -> u64 {
-    let (mut word, mut shift, mut rest) = (0, 0, rest);
-    if let Some((piece, more)) = rest.split_first_chunk::<4>() {
-        word = u64::from(u32::from_le_bytes(*piece));
-        (shift, rest) = (32, more);
-    }
-    if let Some((piece, more)) = rest.split_first_chunk::<2>() {
-        word |= u64::from(u16::from_le_bytes(*piece)) << shift;
-        (shift, rest) = (shift + 16, more);
-    }
-    if let [byte] = rest {
-        word |= u64::from(*byte) << shift;
-    }
-    word
-}
 
 /// What a hit needs: one cache line, and cloning it is one count.
 #[derive(Clone)]
@@ -267,8 +230,8 @@ impl Engine {
     }
 
     /// Like `get`, without counting as a use.
-    pub(crate) fn peek(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.peek(&Sought(KeyRef::Bytes(key)))
+    pub(crate) fn peek(&self, key: KeyRef<'_>) -> Option<Slot> {
+        self.cache.peek(&Sought(key))
     }
 
     /// Puts `slot` under `key` and hands back whatever had to leave: the slot that was there,
@@ -279,15 +242,13 @@ impl Engine {
         left
     }
 
-    pub(crate) fn remove(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.remove(&Sought(KeyRef::Bytes(key))).map(|(_, slot)| slot)
+    pub(crate) fn remove(&self, key: KeyRef<'_>) -> Option<Slot> {
+        self.cache.remove(&Sought(key)).map(|(_, slot)| slot)
     }
 
     /// Removes the slot under `key` if it is the one with `mark`.
-    pub(crate) fn remove_marked(&self, key: &[u8], mark: Mark) -> Option<Slot> {
-        self.cache
-            .remove_if(&Sought(KeyRef::Bytes(key)), |slot| slot.mark == mark)
-            .map(|(_, slot)| slot)
+    pub(crate) fn remove_marked(&self, key: KeyRef<'_>, mark: Mark) -> Option<Slot> {
+        self.cache.remove_if(&Sought(key), |slot| slot.mark == mark).map(|(_, slot)| slot)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -97,17 +97,17 @@ pub enum Knowledge {
 
 /// The answer to a key.
 #[derive(Debug)]
-pub enum Lookup {
+pub enum Lookup<V> {
     /// Nothing that may be served: absent, invalidated, expired or evicted.
     Miss,
     /// A valid entry; what may be done with it is in its state.
-    Hit(Found),
+    Hit(Found<V>),
 }
 
 /// A valid entry.
-pub struct Found {
+pub struct Found<V> {
     /// The value.
-    pub value: Arc<dyn Any + Send + Sync>,
+    pub value: Arc<V>,
     /// What may be done with it now, as far as time is concerned. Never `Expired`.
     pub state: State,
     /// Whether the knowledge asked for is there. If not, ask the origin's feed or the origin.
@@ -118,7 +118,7 @@ pub struct Found {
     pub fresh_until: Moment,
 }
 
-impl fmt::Debug for Found {
+impl<V> fmt::Debug for Found<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Found")
             .field("state", &self.state)

@@ -46,7 +46,10 @@
 //! then the list of pending items. No other two are held together, and none while a value is
 //! dropped.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    any::Any,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use larder_core::{
     Clock, Digest, KeyRef, Moment, dependency::signature, freshness::State, safeguard::Safeguard,
@@ -59,7 +62,7 @@ use crate::{
         Cause, Found, Inserted, Inspection, Invalidation, Knowledge, Lookup, MemoryLimit,
         MemoryStats, NewEntry,
     },
-    gates::Gates,
+    gates::{Gates, Pass},
     ledger::{Ledger, Record, Stage},
     links::Links,
     marks::{Mark, Marks},
@@ -132,7 +135,7 @@ impl Shared {
         };
         let mut dependencies = entry.dependencies;
         if Safeguard::DependenciesKeptOnRefill.is_off()
-            && self.engine.peek(key.as_slice()).is_some()
+            && self.engine.peek(key.borrowed()).is_some()
         {
             dependencies = Default::default();
         }
@@ -199,7 +202,7 @@ impl Shared {
             self.bury(slot.mark);
         }
         if !self.marks.is_alive(mark) {
-            self.engine.remove_marked(key.as_slice(), mark);
+            self.engine.remove_marked(key.borrowed(), mark);
         }
         Inserted::Stored
     }
@@ -217,17 +220,26 @@ impl Shared {
                  counted always; raise the memory limit or split the value"
             );
         }
-        self.remove(key.as_slice());
+        self.remove(key.borrowed());
         Inserted::TooLarge { weight, limit }
     }
 
+    // What is found is taken apart at once and its type is settled first: one thin pointer and a
+    // few words then stay in registers. Moved as a whole, the slot would be read in wide pieces
+    // right after it was written in narrow ones, which a processor must wait for.
     #[inline(always)]
-    pub(crate) fn get(&self, key: KeyRef<'_>, knowledge: Knowledge) -> Lookup {
+    pub(crate) fn get<V>(&self, key: KeyRef<'_>, knowledge: Knowledge) -> Lookup<V>
+    where
+        V: Any + Send + Sync,
+    {
         let Some(slot) = self.engine.get(key) else { return Lookup::Miss };
-        let Some(proven_since) = self.validity(&slot) else { return Lookup::Miss };
+        let Slot { value, mark, pass, signature, stored, fresh_until, .. } = slot;
+        let Ok(value) = value.downcast::<V>() else { return Lookup::Miss };
+        let validity = self.validity(signature, mark, pass);
+        let Some(proven_since) = validity else { return Lookup::Miss };
         let coarse = self.clock.coarse();
-        let state = if self.clock.reached(slot.fresh_until, coarse) {
-            match self.state_past_fresh(&slot) {
+        let state = if self.clock.reached(fresh_until, coarse) {
+            match self.state_past_fresh(mark) {
                 Some(state) => state,
                 None => return Lookup::Miss,
             }
@@ -238,29 +250,28 @@ impl Shared {
             Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
             Knowledge::Since(moment) => moment <= proven_since,
         };
-        let Slot { value, stored, fresh_until, .. } = slot;
         Lookup::Hit(Found { value, state, proven, stored, fresh_until })
     }
 
-    /// Up to when everything is known that the slot's entry depends on; `None` when something it
-    /// depends on was touched. The order of the three questions matters: see "Hit against the
-    /// sweeper" above.
+    /// Up to when everything is known that an entry depends on; `None` when something it depends
+    /// on was touched. The order of the three questions matters: see "Hit against the sweeper"
+    /// above.
     #[inline(always)]
-    fn validity(&self, slot: &Slot) -> Option<Moment> {
-        if self.pending.may_mean(slot.signature)
+    fn validity(&self, signature: u64, mark: Mark, pass: Pass) -> Option<Moment> {
+        if self.pending.may_mean(signature)
             && !Safeguard::PendingConsulted.is_off()
-            && self.is_pending(slot.mark)
+            && self.is_pending(mark)
         {
             return None;
         }
-        if !self.marks.is_alive(slot.mark) {
+        if !self.marks.is_alive(mark) {
             return None;
         }
-        self.gates.proven_since(slot.pass)
+        self.gates.proven_since(pass)
     }
 
-    fn is_valid(&self, slot: &Slot) -> bool {
-        self.validity(slot).is_some()
+    fn validity_of(&self, slot: &Slot) -> Option<Moment> {
+        self.validity(slot.signature, slot.mark, slot.pass)
     }
 
     /// Whether a pending item means the entry; an entry without a record is dead anyway.
@@ -272,22 +283,22 @@ impl Shared {
 
     /// What may be done with an entry that is not fresh any more; `None` when it is of no use.
     #[cold]
-    fn state_past_fresh(&self, slot: &Slot) -> Option<State> {
+    fn state_past_fresh(&self, mark: Mark) -> Option<State> {
         let now = self.clock.now();
-        let state = self.ledger.with(slot.mark, |record| record.deadlines.state(now))?;
+        let state = self.ledger.with(mark, |record| record.deadlines.state(now))?;
         if state != State::Expired {
             return Some(state);
         }
-        if self.marks.kill(slot.mark) {
+        if self.marks.kill(mark) {
             Counts::add(&self.counts.expired, 1);
-            self.hand_over(Sweep::Dead(vec![slot.mark]));
+            self.hand_over(Sweep::Dead(vec![mark]));
         }
         None
     }
 
-    pub(crate) fn remove(&self, key: &[u8]) -> bool {
+    pub(crate) fn remove(&self, key: KeyRef<'_>) -> bool {
         let Some(slot) = self.engine.remove(key) else { return false };
-        let was_valid = self.is_valid(&slot);
+        let was_valid = self.validity_of(&slot).is_some();
         self.bury(slot.mark);
         was_valid
     }
@@ -354,8 +365,8 @@ impl Shared {
     }
 
     pub(crate) fn inspect(&self, key: &[u8]) -> Option<Inspection> {
-        let slot = self.engine.peek(key)?;
-        let validity = self.validity(&slot);
+        let slot = self.engine.peek(key.into())?;
+        let validity = self.validity_of(&slot);
         let valid = validity.is_some();
         let proven_since = validity.unwrap_or(Moment::EARLIEST);
         self.ledger.with(slot.mark, |record| Inspection {
@@ -377,7 +388,7 @@ impl Shared {
 
     /// What has ended the entry under `key` and is not noted yet.
     fn in_flight(&self, key: &[u8]) -> Option<Invalidation> {
-        let slot = self.engine.peek(key)?;
+        let slot = self.engine.peek(key.into())?;
         if !self.gates.admits(slot.pass) {
             return self.gates.last_shut(slot.pass);
         }

@@ -210,7 +210,7 @@ impl Shared {
     fn clear_one(&self, mark: Mark) {
         self.marks.kill(mark);
         let Some(record) = self.ledger.take(mark) else { return };
-        let slot = self.engine.remove_marked(record.key.as_slice(), mark);
+        let slot = self.engine.remove_marked(record.key.borrowed(), mark);
         // A value whose drop panics must not take the sweeper with it.
         if panic::catch_unwind(AssertUnwindSafe(|| drop(slot))).is_err() {
             tracing::error!("a cached value panicked when it was dropped");

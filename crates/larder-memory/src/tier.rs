@@ -3,7 +3,7 @@
 //! It only forwards to `shared.rs` and owns the sweeper's life. **Invariant**: the sweeper runs
 //! while a handle is there and ends when the last one is gone.
 
-use std::{sync::Arc, thread};
+use std::{any::Any, sync::Arc, thread};
 
 use larder_core::{Clock, Digest, KeyRef, Moment};
 use parking_lot::Mutex;
@@ -72,7 +72,7 @@ impl MemoryTier {
         self.0.shared.insert(entry, still_valid)
     }
 
-    /// The valid entry under `key`.
+    /// The valid entry under `key`. One whose value is not a `V` is a miss.
     ///
     /// # Freshness
     /// Never an entry that was invalidated by a call that returned before this one began, nor one
@@ -81,13 +81,17 @@ impl MemoryTier {
     /// # Cost
     /// No allocation, and no more for many dependencies than for none.
     #[inline(always)]
-    pub fn get<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Lookup {
+    pub fn get<'k, V: Any + Send + Sync>(
+        &self,
+        key: impl Into<KeyRef<'k>>,
+        knowledge: Knowledge,
+    ) -> Lookup<V> {
         self.0.shared.get(key.into(), knowledge)
     }
 
     /// Removes the entry under `key`; whether there was a valid one.
     pub fn remove(&self, key: &[u8]) -> bool {
-        self.0.shared.remove(key)
+        self.0.shared.remove(key.into())
     }
 
     /// Invalidates whatever depends on any of `digests`, and says how many entries that were.

@@ -18,9 +18,9 @@ use crate::{
     ledger::Record,
 };
 
-/// A slot in the engine's slab (104) and its token in the engine's table (5, at half to seven
+/// A slot in the engine's slab (112) and its token in the engine's table (5, at half to seven
 /// eighths full), an entry's mark (4, in chunks that double) and its place in the ledger (16).
-const FIXED: usize = 104 + 8 + 6 + 20;
+const FIXED: usize = 112 + 8 + 6 + 20;
 /// The counts before the value in its `Arc`.
 const ARC_COUNTS: usize = 16;
 /// A node of the links: digest and node, in a table half to seven eighths full. Nodes are shared
@@ -29,7 +29,10 @@ const NODE: usize = 72;
 
 /// The weight of an entry; `None` when it is beyond any limit.
 pub(crate) fn of(entry: &NewEntry, key: &EngineKey) -> Option<Weight> {
-    let key = if key.is_inline() { 0 } else { allocation(key.as_slice().len() + ARC_COUNTS) };
+    let key = match key.heap_bytes() {
+        0 => 0,
+        bytes => allocation(bytes + ARC_COUNTS),
+    };
     let stamps = entry.stamps.iter().len();
     let stamps = allocation(stamps * size_of::<larder_core::Stamp>());
     let bytes = FIXED

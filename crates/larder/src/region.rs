@@ -4,7 +4,7 @@
 //! `landing`, `load`). **Invariant**: a value leaves as fresh only if memory found it valid and
 //! proven at the moment of the read, or a flight's rules allowed it to this reader.
 
-use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use larder_core::{
     BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
@@ -58,9 +58,9 @@ pub(crate) enum Tracking {
 }
 
 /// What memory has for a key.
-enum Look {
-    Fresh(Found),
-    Revalidate(Found),
+enum Look<V> {
+    Fresh(Found<V>),
+    Revalidate(Found<V>),
     /// Valid as far as is known, but this node's knowledge is too old to say so.
     Unproven,
     Nothing,
@@ -68,7 +68,7 @@ enum Look {
 
 /// What a reader that found nothing fresh gets.
 enum Joined<V, E> {
-    Found(Found),
+    Found(Found<V>),
     Waits(Waiter<V, E>),
     Resting(LoadError<E>),
     NoLoader,
@@ -101,7 +101,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         match inner.look(&bytes, knowledge) {
             Look::Fresh(found) => {
                 inner.counters.hits.add();
-                Ok(Some(typed(found.value)))
+                Ok(Some(found.value))
             }
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => {
                 inner.counters.misses.add(1);
@@ -234,12 +234,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         if self.policy.max_staleness == Duration::ZERO {
             return None;
         }
-        let found = match self.cache.node.tier.get(&self.encode(key), self.within()) {
+        let found: Found<V> = match self.cache.node.tier.get(&self.encode(key), self.within()) {
             Lookup::Hit(found) if found.proven && found.state == State::Fresh => found,
             Lookup::Hit(_) | Lookup::Miss => return None,
         };
         let Found { value, stored, fresh_until, .. } = found;
-        let value: Arc<V> = typed(value);
         let count = self.counters.hits.add();
         if let Some(sample) = &self.sample
             && sample.is_due(count)
@@ -269,7 +268,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// The fresh value in memory, not counted as a read.
     pub(crate) fn fresh(&self, bytes: &KeyEncoder) -> Option<Arc<V>> {
         match self.look(bytes, self.within()) {
-            Look::Fresh(found) => Some(typed(found.value)),
+            Look::Fresh(found) => Some(found.value),
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => None,
         }
     }
@@ -285,7 +284,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     #[inline(always)]
-    fn look<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Look {
+    fn look<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Look<V> {
         match self.cache.node.tier.get(key, knowledge) {
             Lookup::Miss => Look::Nothing,
             Lookup::Hit(found) if !found.proven => Look::Unproven,
@@ -299,14 +298,14 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
 
     /// What may be served of what memory has; what follows from serving it is set going.
     #[inline(always)]
-    fn hit(self: &Arc<Self>, key: &K, look: Look) -> Option<(Found, Source)> {
+    fn hit(self: &Arc<Self>, key: &K, look: Look<V>) -> Option<(Found<V>, Source)> {
         match look {
             Look::Fresh(found) => {
                 let count = self.counters.hits.add();
                 if let Some(sample) = &self.sample
                     && sample.is_due(count)
                 {
-                    self.check_sample(key, typed(found.value.clone()));
+                    self.check_sample(key, found.value.clone());
                 }
                 Some((found, Source::Hit))
             }
@@ -333,9 +332,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         Fetched { value, source, kept: Kept::InMemory, age: now.since(stored), ttl_left }
     }
 
-    fn fetched_slowly(&self, found: Found, source: Source) -> Fetched<V> {
+    fn fetched_slowly(&self, found: Found<V>, source: Source) -> Fetched<V> {
         let Found { value, stored, fresh_until, .. } = found;
-        self.fetched(typed(value), source, stored, fresh_until)
+        self.fetched(value, source, stored, fresh_until)
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.
@@ -466,7 +465,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// The older value that may stand in for a load that failed with `error`.
-    fn older(&self, key: &[u8], error: &LoadError<E>) -> Option<Found> {
+    fn older(&self, key: &[u8], error: &LoadError<E>) -> Option<Found<V>> {
         if self.policy.stale_if_error == Duration::ZERO || !(self.is_transient)(error) {
             return None;
         }
@@ -533,12 +532,6 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<
             self.region.land(self.key, self.flight, Landed::failed(LoadError::Panicked));
         }
     }
-}
-
-/// The value as its own type.
-#[inline(always)]
-fn typed<V: Send + Sync + 'static>(value: Arc<dyn Any + Send + Sync>) -> Arc<V> {
-    value.downcast().expect("a region's entries are of the region's type")
 }
 
 impl<K, V, E> Clone for Region<K, V, E> {

@@ -3,9 +3,9 @@
 use super::*;
 
 #[test]
-fn a_slot_is_one_cache_line_and_a_key_is_three_words() {
+fn a_slot_is_one_cache_line_and_a_key_half_of_one() {
     assert_eq!(size_of::<Slot>(), 64);
-    assert_eq!(size_of::<EngineKey>(), 24);
+    assert_eq!(size_of::<EngineKey>(), 32);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn an_entry_at_the_limit_is_admitted_by_the_engine() {
         };
         let key = EngineKey::from(KeyBytes::from(&b"key"[..]));
         assert!(engine.put(key, slot).is_empty(), "limit {limit}");
-        assert!(engine.get(KeyRef::Bytes(b"key")).is_some());
+        assert!(engine.get(KeyRef::from(&b"key"[..])).is_some());
     }
 }
 
@@ -48,8 +48,16 @@ fn keys_of_any_length_are_found_by_their_bytes() {
     for length in [0, 1, 21, 22, 23, 24, 100, 250u8] {
         let bytes: Vec<u8> = (0..length).collect();
         let key = EngineKey::from(KeyBytes::from(&bytes[..]));
-        assert_eq!(key.as_slice(), &bytes[..]);
-        assert_eq!(key.is_inline(), bytes.len() <= INLINE);
-        assert_eq!(hash.hash_one(&key), hash.hash_one(Sought(KeyRef::Bytes(&bytes))));
+        let sought = Sought(KeyRef::from(&bytes[..]));
+        assert!(sought.equivalent(&key), "{length}");
+        assert_eq!(key.heap_bytes() == 0, bytes.len() <= 24);
+        assert_eq!(hash.hash_one(&key), hash.hash_one(&sought));
+        for place in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[place] ^= 1;
+            assert!(!Sought(KeyRef::from(&other[..])).equivalent(&key), "{length} at {place}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(!Sought(KeyRef::from(&longer[..])).equivalent(&key), "{length} and a zero");
     }
 }

@@ -87,7 +87,7 @@ fn a_pass_of_an_earlier_life_stores_nothing() {
 fn knowledge_is_proven_as_far_as_the_timelines_are() {
     let (tier, clock) = tier();
     put(&tier, 1, 10, [row(1)]);
-    let proven = |knowledge| match tier.get(key(1).as_slice(), knowledge) {
+    let proven = |knowledge| match tier.get::<u64>(key(1).as_slice(), knowledge) {
         Lookup::Hit(found) => found.proven,
         Lookup::Miss => panic!("it is there"),
     };

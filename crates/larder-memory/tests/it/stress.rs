@@ -60,10 +60,10 @@ impl World {
     fn read(&self, number: u64) {
         let rows = rows_of(number);
         let least = rows.map(|row| self.invalidated[row].load(SeqCst));
-        let Lookup::Hit(found) = self.tier.get(key(number).as_slice(), ANY) else {
+        let Lookup::Hit(found) = self.tier.get::<[u64; 2]>(key(number).as_slice(), ANY) else {
             return self.fill(number);
         };
-        let versions = found.value.downcast::<[u64; 2]>().unwrap();
+        let versions = found.value;
         assert!(
             least.iter().zip(versions.iter()).all(|(least, version)| least <= version),
             "key {number}: {versions:?} was hit after {least:?} was invalidated"

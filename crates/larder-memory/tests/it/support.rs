@@ -64,7 +64,7 @@ pub(crate) fn put(
     assert_eq!(tier.insert(entry, || true), Inserted::Stored);
 }
 
-pub(crate) fn find(tier: &MemoryTier, number: u64) -> Option<Found> {
+pub(crate) fn find(tier: &MemoryTier, number: u64) -> Option<Found<u64>> {
     match tier.get(key(number).as_slice(), ANY) {
         Lookup::Hit(found) => Some(found),
         Lookup::Miss => None,
@@ -72,5 +72,5 @@ pub(crate) fn find(tier: &MemoryTier, number: u64) -> Option<Found> {
 }
 
 pub(crate) fn value(tier: &MemoryTier, number: u64) -> Option<u64> {
-    find(tier, number).map(|found| *found.value.downcast::<u64>().unwrap())
+    find(tier, number).map(|found| *found.value)
 }
