@@ -142,6 +142,9 @@ pub struct Track {
     /// Apply what is shown.
     #[arg(long)]
     pub yes: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `larder untrack`
@@ -156,6 +159,9 @@ pub struct Untrack {
     /// Apply what is shown.
     #[arg(long)]
     pub yes: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `larder check-config`
@@ -164,14 +170,20 @@ pub struct CheckConfig {
     /// Which configuration.
     #[command(flatten)]
     pub file: ConfigFile,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `larder status`
 #[derive(Args, Debug)]
 pub struct Status {
-    /// The address of the server.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7077")]
-    pub address: SocketAddr,
+    /// The configuration that the server was started with; it says where the server listens.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The address of the server [default: that of the configuration, else 127.0.0.1:7077]
+    #[arg(long, visible_alias = "address", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
     /// A file with the token, where the server asks for one.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

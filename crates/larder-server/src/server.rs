@@ -109,10 +109,10 @@ impl Server {
     pub fn build(config: Config, timing: Timing) -> Result<Arc<Self>, ConfigError> {
         let clock = Clock::system();
         let auth = Auth::new(&config)?;
-        let positions = Positions::new(config.server.position_key.map(|key| *key.reveal()))
-            .map_err(|error| {
-                ConfigError::new("server.position_key", format!("no randomness: {error}"))
-            })?;
+        let key = config.server.position_key.map(|key| *key.reveal());
+        let positions = Positions::new(key).map_err(|error| {
+            ConfigError::new("server.position_key", format!("no randomness: {error}"))
+        })?;
         let empties = Arc::new(Empties::new(config.cache.empty_results_bytes));
         let (cache, catalog) = Catalog::build(&config, &clock, &empties)?;
         Ok(Arc::new(Self {

@@ -1,67 +1,112 @@
 //! `larder check-config`: everything that `serve` would find out, without serving.
 //!
-//! **Invariant**: it finds all that is wrong, not only the first, and changes nothing.
+//! **Invariant**: it finds all that is wrong, not only the first, and changes nothing; what it
+//! prints for people and for programs is the same.
 
 use anyhow::Result;
 use larder::Clock;
+use serde_json::{Value, json};
 
 use crate::{
     auth::Auth,
     catalog::failed,
     cli::CheckConfig,
-    config::{Config, Origin as Settings},
+    config::{Config, Origin as Settings, Setting},
     exit::Exit,
-    origin::Origin,
+    origin::{Notice, Origin},
     say,
 };
 
 use super::serve::settings_table;
 
+/// What was found out about an origin that can be opened.
+struct Found<'a> {
+    name: &'a str,
+    settings: &'a Settings,
+    /// The resources over it, each with what its answers depend on.
+    resources: Vec<(&'a str, Vec<String>)>,
+    notices: Vec<Notice>,
+}
+
 pub(super) fn run(arguments: &CheckConfig) -> Result<Exit> {
     let config = super::load(&arguments.file, None)?;
-    say!("{}\n", settings_table(&config.settings));
     let mut faults = Vec::new();
     if let Err(error) = Auth::new(&config) {
         faults.push(error.to_string());
     }
+    let mut found = Vec::new();
     for (name, settings) in &config.origins {
-        check_origin(&config, name, settings, &mut faults);
+        found.extend(check_origin(&config, name, settings, &mut faults));
     }
-    for fault in &faults {
-        eprintln!("error: {fault}");
+    match arguments.json {
+        true => say!("{:#}", as_json(&config, &found, &faults)),
+        false => print(&config, &found, &faults),
     }
-    if faults.is_empty() {
-        say!("{} resources can be served", config.resources.len());
-        return Ok(Exit::Done);
-    }
-    Ok(Exit::Config)
+    Ok(if faults.is_empty() { Exit::Done } else { Exit::Config })
 }
 
-fn check_origin(config: &Config, name: &str, settings: &Settings, faults: &mut Vec<String>) {
+fn check_origin<'a>(
+    config: &'a Config,
+    name: &'a str,
+    settings: &'a Settings,
+    faults: &mut Vec<String>,
+) -> Option<Found<'a>> {
     let origin = match Origin::open(name, settings, &Clock::system()) {
         Ok(origin) => origin,
         Err(error) => {
             faults.push(failed(&format!("origin.{name}"), &error).to_string());
-            return;
+            return None;
         }
     };
-    say!("origin {name}: {}", settings.path.display());
+    let mut resources = Vec::new();
     for (resource, settings) in config.resources.iter().filter(|(_, r)| r.origin == name) {
         match origin.prepare(settings) {
-            Ok(question) => {
-                say!("  resource {resource} depends on");
-                for line in question.described() {
-                    say!("    {line}");
-                }
-            }
+            Ok(question) => resources.push((&**resource, question.described())),
             Err(error) => {
                 faults.push(failed(&format!("resource.{resource}.sql"), &error).to_string());
             }
         }
     }
     // After the statements: whether tracking is complete depends on what they read.
-    for notice in origin.notices() {
-        let word = if notice.matters { "warning" } else { "note" };
-        say!("  {word}: {}", notice.text);
+    Some(Found { name, settings, resources, notices: origin.notices() })
+}
+
+fn print(config: &Config, found: &[Found<'_>], faults: &[String]) {
+    say!("{}\n", settings_table(&config.settings));
+    for Found { name, settings, resources, notices } in found {
+        say!("origin {name}: {}", settings.path.display());
+        for (resource, lines) in resources {
+            say!("  resource {resource} depends on");
+            for line in lines {
+                say!("    {line}");
+            }
+        }
+        for notice in notices {
+            let word = if notice.matters { "warning" } else { "note" };
+            say!("  {word}: {}", notice.text);
+        }
     }
+    for fault in faults {
+        eprintln!("error: {fault}");
+    }
+    if faults.is_empty() {
+        say!("{} resources can be served", config.resources.len());
+    }
+}
+
+fn as_json(config: &Config, found: &[Found<'_>], faults: &[String]) -> Value {
+    let settings: Vec<Value> = config.settings.iter().map(Setting::as_json).collect();
+    let origin = |Found { name, settings, resources, notices }: &Found<'_>| {
+        let resource =
+            |(name, lines): &(&str, Vec<String>)| json!({ "name": name, "depends_on": lines });
+        let notice = |notice: &Notice| json!({ "matters": notice.matters, "text": notice.text });
+        json!({
+            "name": name,
+            "path": settings.path.display().to_string(),
+            "resources": resources.iter().map(resource).collect::<Vec<_>>(),
+            "notices": notices.iter().map(notice).collect::<Vec<_>>(),
+        })
+    };
+    let origins: Vec<Value> = found.iter().map(origin).collect();
+    json!({ "settings": settings, "origins": origins, "faults": faults })
 }

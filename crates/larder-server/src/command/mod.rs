@@ -2,7 +2,11 @@
 //!
 //! **Invariant**: an error is printed once, here, with all its causes, and says what to do.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     cli::{Command, ConfigFile},
@@ -16,6 +20,8 @@ pub mod serve;
 pub mod check;
 
 pub mod track;
+
+mod plan;
 
 pub mod status;
 
@@ -55,26 +61,32 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 /// Reads the configuration that the command line and the environment name.
-pub(crate) fn load(
-    file: &ConfigFile,
-    listen: Option<std::net::SocketAddr>,
-) -> Result<Config, ConfigError> {
+pub(crate) fn load(file: &ConfigFile, listen: Option<SocketAddr>) -> Result<Config, ConfigError> {
+    let inputs = inputs(file, listen);
+    // Everything can come from the environment, as in a container.
+    let is_named = |(name, _): &(String, String)| name.starts_with("LARDER_ORIGIN__");
+    if inputs.file.is_none() && !inputs.variables.iter().any(is_named) {
+        let problem = "there is no such file here. Name one with --config, or see one at work \
+                       with `larder demo`";
+        return Err(ConfigError::new(DEFAULT_FILE, problem));
+    }
+    Config::load(inputs)
+}
+
+/// Where a server with that configuration listens; also without one, as the demo does.
+fn listen(file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
+    Ok(Config::load(inputs(file, None))?.server.listen)
+}
+
+/// The file that is named, or else the one that is here, and the environment.
+fn inputs(file: &ConfigFile, listen: Option<SocketAddr>) -> Inputs {
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let value_of = |wanted: &str| variables.iter().find(|(name, _)| name == wanted);
-    let named = file.config.clone();
-    let named = named.or_else(|| value_of("LARDER_CONFIG").map(|(_, path)| PathBuf::from(path)));
-    let file = match named {
-        Some(path) => Some(path),
-        None if std::path::Path::new(DEFAULT_FILE).exists() => Some(DEFAULT_FILE.into()),
-        // Everything can come from the environment, as in a container.
-        None if variables.iter().any(|(name, _)| name.starts_with("LARDER_ORIGIN__")) => None,
-        None => {
-            let problem = "there is no such file here. Name one with --config, or see one at \
-                           work with `larder demo`";
-            return Err(ConfigError::new(DEFAULT_FILE, problem));
-        }
-    };
-    Config::load(Inputs { file, variables, listen })
+    let named = file.config.clone().or_else(|| {
+        let variable = variables.iter().find(|(name, _)| name == "LARDER_CONFIG");
+        variable.map(|(_, path)| PathBuf::from(path))
+    });
+    let here = || Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into());
+    Inputs { file: named.or_else(here), variables, listen }
 }

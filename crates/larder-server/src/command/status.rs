@@ -1,22 +1,23 @@
 //! `larder status`: asks a running server how it is.
 //!
+//! It finds the server as `serve` finds its address: flag, environment, file, default.
 //! **Invariant**: it shows what the server says and works nothing out by itself.
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cli::Status, exit::Exit, say};
+use crate::{cli::Status, config::ConfigError, exit::Exit, say};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(arguments: &Status) -> Result<Exit> {
-    let text = fetch(arguments)?;
+    let text = fetch(arguments, address(arguments)?)?;
     if arguments.json {
         say!("{text}");
         return Ok(Exit::Done);
@@ -29,8 +30,25 @@ pub(super) fn run(arguments: &Status) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn fetch(arguments: &Status) -> Result<String> {
-    let address = arguments.address;
+/// Where the server listens, as an address that can be connected to.
+fn address(arguments: &Status) -> Result<SocketAddr, ConfigError> {
+    let listen = match arguments.listen {
+        Some(listen) => listen,
+        None => super::listen(&arguments.file)?,
+    };
+    if listen.port() == 0 {
+        let problem = "the system chose the port when the server started; name it with --listen";
+        return Err(ConfigError::new("server.listen", problem));
+    }
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, listen.port()))
+}
+
+fn fetch(arguments: &Status, address: SocketAddr) -> Result<String> {
     let token = match &arguments.token_file {
         None => String::new(),
         Some(path) => {
@@ -67,5 +85,24 @@ fn print_rows(status: &Value, section: &str, columns: &[&str]) {
             })
             .collect();
         say!("  {}", cells.join("  "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_stands_for_all_is_asked_on_loopback() {
+        let of = |listen: &str| {
+            let listen = Some(listen.parse().unwrap());
+            let file = crate::cli::ConfigFile { config: None };
+            let status = Status { file, listen, token_file: None, json: false };
+            address(&status).map(|address| address.to_string())
+        };
+        assert_eq!(of("0.0.0.0:80").unwrap(), "127.0.0.1:80");
+        assert_eq!(of("[::]:80").unwrap(), "[::1]:80");
+        assert_eq!(of("10.0.0.5:80").unwrap(), "10.0.0.5:80");
+        assert!(of("127.0.0.1:0").unwrap_err().to_string().contains("--listen"));
     }
 }

@@ -12,31 +12,43 @@ use crate::{
     config::{Config, ConfigError, Origin as Settings, Tracking},
     exit::Exit,
     origin::Origin,
-    say,
 };
 
+use super::plan::{Printed, State};
+
 pub(super) fn run(arguments: &Track) -> Result<Exit> {
-    let config = super::load(&arguments.file, None)?;
-    for (name, settings) in chosen(&config, arguments.origin.as_deref())? {
+    let Track { file, origin, yes, json } = arguments;
+    let config = super::load(file, None)?;
+    for_each(&config, origin.as_deref(), Printed::new(*json), |name, settings, printed| {
         if settings.track != Tracking::Rows {
-            say!("origin {name}: `track` is not \"rows\", so there is nothing to do");
-            continue;
+            printed.not_by_row(name, settings);
+            return Ok(());
         }
         let plan = planned(&config, name, settings)?;
-        show(name, settings, &plan);
-        decide(name, settings, &plan, arguments.yes)?;
-    }
-    Ok(Exit::Done)
+        carry_out(name, settings, &plan, *yes, printed)
+    })
 }
 
 pub(super) fn run_untrack(arguments: &Untrack) -> Result<Exit> {
-    let config = super::load(&arguments.file, None)?;
-    for (name, settings) in chosen(&config, arguments.origin.as_deref())? {
+    let Untrack { file, origin, yes, json } = arguments;
+    let config = super::load(file, None)?;
+    for_each(&config, origin.as_deref(), Printed::new(*json), |name, settings, printed| {
         let plan = untrack_plan(&settings.path)?;
-        show(name, settings, &plan);
-        decide(name, settings, &plan, arguments.yes)?;
-    }
-    Ok(Exit::Done)
+        carry_out(name, settings, &plan, *yes, printed)
+    })
+}
+
+/// Does `step` for each chosen origin. What was done before one that fails is told all the same.
+fn for_each(
+    config: &Config,
+    wanted: Option<&str>,
+    mut printed: Printed,
+    mut step: impl FnMut(&str, &Settings, &mut Printed) -> Result<()>,
+) -> Result<Exit> {
+    let mut chosen = chosen(config, wanted)?.into_iter();
+    let done = chosen.try_for_each(|(name, settings)| step(name, settings, &mut printed));
+    printed.end();
+    done.map(|()| Exit::Done)
 }
 
 /// Tracks every origin that is to be tracked by row, without asking: for a database of our own.
@@ -76,32 +88,24 @@ fn planned(config: &Config, name: &str, settings: &Settings) -> Result<TrackPlan
     Ok(plan(&settings.path, &name.into(), &statements)?)
 }
 
-fn show(name: &str, settings: &Settings, plan: &TrackPlan) {
-    say!("origin {name}: {}", settings.path.display());
-    for table in &plan.tables {
-        match (table.by_row, &*table.why) {
-            (true, _) => say!("  {} is tracked row by row", table.table),
-            (false, why) => say!("  {} is not tracked row by row: {why}", table.table),
-        }
-    }
-    for note in &plan.notes {
-        say!("  note: {note}");
-    }
-    for sql in &plan.sql {
-        say!("\n{sql};");
-    }
-    say!();
-}
-
-fn decide(name: &str, settings: &Settings, plan: &TrackPlan, yes: bool) -> Result<()> {
-    match (plan.sql.is_empty(), yes) {
-        (true, _) => say!("origin {name}: nothing has to be done"),
-        (false, false) => say!("origin {name}: nothing was changed; add --yes to apply this"),
+/// Shows the plan, and applies it if that was wanted.
+fn carry_out(
+    name: &str,
+    settings: &Settings,
+    plan: &TrackPlan,
+    yes: bool,
+    printed: &mut Printed,
+) -> Result<()> {
+    printed.plan(name, settings, plan);
+    let state = match (plan.sql.is_empty(), yes) {
+        (true, _) => State::Nothing,
+        (false, false) => State::Shown,
         (false, true) => {
             let place = || format!("cannot change {}", settings.path.display());
             plan.apply(&settings.path).with_context(place)?;
-            say!("origin {name}: done, {} statements in one transaction", plan.sql.len());
+            State::Applied
         }
-    }
+    };
+    printed.state(name, settings, plan, state);
     Ok(())
 }

@@ -39,6 +39,14 @@ pub struct Setting {
     pub source: Source,
 }
 
+impl Setting {
+    /// As a program reads it, in `/v1/status` and on the command line.
+    pub fn as_json(&self) -> serde_json::Value {
+        let Self { path, value, source } = self;
+        serde_json::json!({ "setting": path, "value": value, "source": source.to_string() })
+    }
+}
+
 /// Who set which path.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(BTreeMap<String, Source>);

@@ -5,7 +5,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{body::Reply, catalog::Resource, server::Server};
+use crate::{body::Reply, catalog::Resource, config::Setting, server::Server};
 
 use super::health;
 
@@ -16,15 +16,7 @@ pub(super) fn answer(server: &Server) -> Response<Reply> {
 fn shown(server: &Server) -> Value {
     let status = server.cache.status();
     let resources: Vec<Value> = server.catalog.resources.iter().map(resource).collect();
-    let settings: Vec<Value> = server
-        .config
-        .settings
-        .iter()
-        .map(|setting| {
-            let source = setting.source.to_string();
-            json!({ "setting": setting.path, "value": setting.value, "source": source })
-        })
-        .collect();
+    let settings: Vec<Value> = server.config.settings.iter().map(Setting::as_json).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": server.uptime().as_secs(),

@@ -9,7 +9,8 @@
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
 //! - `limits`: every bullet of what keeps one client from taking everything.
-//! - `program`: the binary as a process: exit codes, what it prints, signals.
+//! - `program`: the binary as a process: exit codes, what it changes, signals.
+//! - `printed`: what the commands print, word by word and as JSON.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,5 +27,6 @@ mod freshness;
 mod invalidating;
 mod limits;
 mod operating;
+mod printed;
 mod program;
 mod security;

@@ -10,7 +10,7 @@ use crate::{
     shop::{ALBUMS, PATH, Shop},
 };
 
-fn larder(shop: &Shop, arguments: &[&str]) -> Command {
+pub(crate) fn larder(shop: &Shop, arguments: &[&str]) -> Command {
     std::fs::write(shop.dir().join("larder.toml"), ALBUMS).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
     command.current_dir(shop.dir()).args(arguments);
@@ -20,20 +20,20 @@ fn larder(shop: &Shop, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(shop: &Shop, arguments: &[&str]) -> Output {
+pub(crate) fn run(shop: &Shop, arguments: &[&str]) -> Output {
     larder(shop, arguments).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Starts the server and waits until it says that it is ready.
-fn serve(shop: &Shop) -> (Child, std::net::SocketAddr, Vec<String>) {
+pub(crate) fn serve(shop: &Shop) -> (Child, std::net::SocketAddr, Vec<String>) {
     let mut command = larder(shop, &["serve", "--listen", "127.0.0.1:0"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = Vec::new();
