@@ -158,7 +158,8 @@ pub struct Resource {
     pub result_size: Option<Size>,
     /// What caches on the way to the client are told, in the place of `no-cache`.
     pub downstream: Option<String>,
-    /// One in this many hits is loaded again and compared; 0 never.
+    /// One in this many hits is loaded again and compared; 0 never. Not with `time_dependent`,
+    /// where a difference says nothing.
     pub sample: Option<u32>,
 }
 

@@ -264,6 +264,11 @@ impl Taker {
         let no_cache = "no-cache".to_owned();
         let downstream = self.take(at("downstream"), written.downstream, no_cache);
         let sample = self.take(at("sample"), written.sample, 0);
+        if sample != 0 && time_dependent.is_some() {
+            let problem = "two loads of a time_dependent resource may differ although nothing \
+                           changed, so they cannot be compared. Leave one of the two out";
+            return Err(ConfigError::new(at("sample"), problem));
+        }
         if http::HeaderValue::from_str(&downstream).is_err() {
             return Err(ConfigError::new(at("downstream"), "is no value for Cache-Control"));
         }

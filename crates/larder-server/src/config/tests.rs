@@ -156,6 +156,9 @@ fn what_could_never_work_is_refused() {
     assert!(Config::parse(&never, Path::new("/base")).is_ok());
     let untracked = never.replace("track = \"rows\"", "track = \"none\"");
     assert!(refused(&untracked).contains("never be loaded again"), "{}", refused(&untracked));
+    let by_the_clock = format!("{WHOLE}sample = 100\ntime_dependent = \"60s\"\n");
+    assert!(refused(&by_the_clock).contains("cannot be compared"), "{}", refused(&by_the_clock));
+    assert!(Config::parse(&by_the_clock.replace("100", "0"), Path::new("/base")).is_ok());
     let no_time = format!("{WHOLE}load_timeout = \"0\"\n");
     assert!(refused(&no_time).contains("load_timeout"), "{}", refused(&no_time));
     let no_idling = format!("[server]\nidle_timeout = \"0\"\n{WHOLE}");
