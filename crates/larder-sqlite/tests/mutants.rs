@@ -82,6 +82,24 @@ fn rebuilt_then_changed() -> bool {
     world.is_valid(&answer)
 }
 
+/// A change under the number of another that a load saw and that was deleted from the log.
+fn number_used_again() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    let ask = query(&world.prepare(ASK, &[]), vec![]);
+    let application = writer(&path);
+    application.execute_batch("DROP TRIGGER larder_cut").unwrap();
+    world.catch_up().unwrap();
+    update(&path, &place);
+    let answer = world.load(&ask).unwrap();
+    application
+        .execute_batch("DELETE FROM larder_log; UPDATE t SET code = 'y' WHERE id = 1")
+        .unwrap();
+    world.is_valid(&answer)
+}
+
 /// A change between the load's snapshot and the moment when it reads its stamp.
 fn changed_during_the_load() -> bool {
     let place = Place::new();
@@ -118,11 +136,12 @@ fn changed_during_the_load() -> bool {
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 8] = [
+    let violations: [Violation; 9] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
         ("rebuilt", Safeguard::TriggersVerified, rebuilt_then_changed),
+        ("used again", Safeguard::TriggersVerified, number_used_again),
         ("replaced, wal", Safeguard::InodeCompared, || {
             serves_stale(Track::Database, "wal", replace_file)
         }),

@@ -18,6 +18,7 @@ use crate::{
     analysis::{Schema, Table},
     connection,
     error::from_driver,
+    log::operation,
     statement::Statement,
     track::{
         tracked::{Absent, FORMAT, Installed, defaulted_columns, unknown},
@@ -55,7 +56,13 @@ const KEPT: i64 = 100_000;
 const TRIM_EVERY: i64 = 256;
 
 /// The trigger that trims the log.
-pub(crate) const LOG_TRIGGER: &str = "larder_trim";
+const TRIM: &str = "larder_trim";
+
+/// The trigger that keeps a number of the log from being used again.
+const CUT: &str = "larder_cut";
+
+/// The log's own triggers.
+pub(crate) const LOG_TRIGGERS: [&str; 2] = [TRIM, CUT];
 
 /// How long to wait for the application's locks before giving up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -301,13 +308,18 @@ fn logged_bytes(connection: &Connection, spec: &Spec) -> rusqlite::Result<i64> {
     Ok(average.unwrap_or(8.0).ceil() as i64)
 }
 
-/// The log's own tables and the trigger that trims it.
+/// The log's own tables and triggers.
 ///
 /// The floor is the last row that was trimmed, nonce included: a reader whose cursor is exactly
 /// there has missed nothing.
 ///
-/// Nothing is declared NOT NULL: a trigger that could fail makes SQLite copy every page that the
-/// application's statement changes, and a commit of one row costs 2.5 times as much instead of 1.6.
+/// A number must not be used again, or a load could be stamped with one that later is another
+/// change's. AUTOINCREMENT would see to it at the price of one more page in every commit. Instead,
+/// whoever deletes the newest row leaves a cut above it. BEFORE, because SQLite then chooses the
+/// number, and an insert that names no number cannot fail.
+///
+/// Likewise nothing is declared NOT NULL: a trigger that could fail makes SQLite copy every page
+/// that the application's statement changes.
 pub(crate) fn log_tables(width: usize) -> Vec<Trigger> {
     let values: String = (0..width).map(|place| format!(", v{place}")).collect();
     let object = |kind: &str, name: &str, rest: String| Trigger {
@@ -321,13 +333,18 @@ pub(crate) fn log_tables(width: usize) -> Vec<Trigger> {
          WHERE EXISTS (SELECT 1 FROM larder_log WHERE seq <= NEW.seq - {KEPT}); \
          DELETE FROM larder_log WHERE seq <= NEW.seq - {KEPT}; END"
     );
+    let cut = format!(
+        " BEFORE DELETE ON larder_log WHEN OLD.seq = (SELECT max(seq) FROM larder_log) BEGIN \
+         INSERT INTO larder_log(op) VALUES ({}); END",
+        operation::CUT
+    );
     vec![
         object(
             "TABLE",
             "larder_log",
             format!(
-                "(seq INTEGER PRIMARY KEY AUTOINCREMENT, nonce INTEGER DEFAULT (random()), \
-                 tbl INTEGER, op INTEGER{values})"
+                "(seq INTEGER PRIMARY KEY, nonce INTEGER DEFAULT (random()), tbl INTEGER, \
+                 op INTEGER{values})"
             ),
         ),
         object(
@@ -348,7 +365,8 @@ pub(crate) fn log_tables(width: usize) -> Vec<Trigger> {
              PRIMARY KEY (tbl, name)) WITHOUT ROWID"
                 .to_owned(),
         ),
-        object("TRIGGER", LOG_TRIGGER, trim),
+        object("TRIGGER", TRIM, trim),
+        object("TRIGGER", CUT, cut),
     ]
 }
 
@@ -372,7 +390,8 @@ fn removal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(
         "SELECT type, name FROM main.sqlite_schema WHERE (type = 'table' AND name IN \
          ('larder_log', 'larder_meta', 'larder_tables', 'larder_columns')) OR (type = 'trigger' \
-         AND (name = 'larder_trim' OR name GLOB 'larder_[0-9]*')) ORDER BY type DESC, name",
+         AND (name IN ('larder_trim', 'larder_cut') OR name GLOB 'larder_[0-9]*')) \
+         ORDER BY type DESC, name",
     )?;
     let rows = statement.query_map([], |row| {
         let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);

@@ -17,13 +17,15 @@ use crate::{
     connection::schema_version,
     error::from_driver,
     track::{
-        plan::{LOG_TRIGGER, log_tables},
+        plan::{LOG_TRIGGERS, log_tables},
         trigger::{self, Closeness, Spec, Trigger},
     },
 };
 
 /// The format of log and triggers. One that another version of larder installed is not trusted.
-pub(crate) const FORMAT: i64 = 1;
+///
+/// Format 1 numbered the log by AUTOINCREMENT and had nothing that leaves a cut.
+pub(crate) const FORMAT: i64 = 2;
 
 /// The tracked tables under one version of the schema.
 #[derive(Clone, Debug, Default)]
@@ -243,7 +245,10 @@ impl Installed {
         let broken = |why: String| Err(Absent::Broken(why));
         if self.format != FORMAT {
             let format = self.format;
-            return broken(format!("format {format} was installed, this is format {FORMAT}"));
+            return broken(format!(
+                "another version of larder installed it, in format {format}; this one reads format \
+                 {FORMAT}, and `larder track` replaces what is there"
+            ));
         }
         for wanted in log_tables(self.width) {
             if !self.objects.iter().any(|(name, _, sql)| (name, sql) == (&wanted.name, &wanted.sql))
@@ -280,7 +285,7 @@ impl Installed {
             && self.width == width
             && self.verify_log().is_ok()
             && triggers.iter().all(|(trigger, table)| self.has(trigger, table))
-            && self.triggers().filter(|name| *name != LOG_TRIGGER).count() == triggers.len()
+            && self.triggers().filter(|name| !LOG_TRIGGERS.contains(name)).count() == triggers.len()
     }
 }
 

@@ -18,7 +18,7 @@ use larder_sqlite::{
     OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track, track,
 };
 use larder_testkit::conformance::{Ask, End, Fault, Precision, Row, Support, World, Write};
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use crate::place::{NAME, Place, block_on, query, writer};
 
@@ -123,20 +123,22 @@ impl File {
         self.application = writer(&self.path);
     }
 
-    /// The rows and the log go back where they are, as when a dump is loaded again.
+    /// The rows and the log go back where they are, as when pages are copied back: no trigger sees
+    /// it, and numbers of the log are used again.
     fn write_back(&self, saved: &std::path::Path) {
         let saved = saved.display();
+        let trigger = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+        self.application.set_db_config(trigger, false).unwrap();
         self.application
             .execute_batch(&format!(
                 "ATTACH '{saved}' AS saved; BEGIN; DELETE FROM item; \
                  INSERT INTO item SELECT * FROM saved.item; DELETE FROM larder_log; \
                  INSERT INTO larder_log SELECT * FROM saved.larder_log; \
                  UPDATE larder_meta SET (seq, nonce) = (SELECT seq, nonce FROM saved.larder_meta); \
-                 DELETE FROM sqlite_sequence; \
-                 INSERT INTO sqlite_sequence SELECT * FROM saved.sqlite_sequence; \
                  COMMIT; DETACH saved"
             ))
             .unwrap();
+        self.application.set_db_config(trigger, true).unwrap();
     }
 
     fn write(&mut self, write: Write) {

@@ -5,6 +5,7 @@
 //! - `load`: statements, limits, deadlines, errors.
 //! - `database`: `database` mode in both journals.
 //! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
+//! - `cut`: deleting from the log.
 //! - `complete`: every way to change a row, against the triggers that must see it.
 //! - `conformance`: what every origin with a feed must do.
 
@@ -13,6 +14,7 @@
 
 mod complete;
 mod conformance;
+mod cut;
 mod database;
 mod load;
 mod place;

@@ -215,16 +215,21 @@ pub fn query(statement: &Arc<Statement>, params: Vec<larder_core::Value>) -> Que
 
 /// Tracks what `statements` read on the database at `path`.
 pub fn track_rows(path: &Path, statements: &[&str]) -> track::TrackPlan {
+    let statements = statements_of(path, statements);
+    let plan = track::plan(path, &NAME.into(), &statements).unwrap();
+    plan.apply(path).unwrap();
+    plan
+}
+
+/// `texts` as an origin over `path` prepares them.
+pub fn statements_of(path: &Path, texts: &[&str]) -> Vec<Arc<Statement>> {
     let origin = SqliteOrigin::open(OriginOptions::new(NAME, path)).unwrap();
     let prepare = |sql: &&str| {
         let params: Vec<Param> =
             parameters(sql).into_iter().map(|name| Param { name, kind: ParamKind::Any }).collect();
         origin.prepare(sql, &params).unwrap()
     };
-    let statements: Vec<Arc<Statement>> = statements.iter().map(prepare).collect();
-    let plan = track::plan(path, &NAME.into(), &statements).unwrap();
-    plan.apply(path).unwrap();
-    plan
+    texts.iter().map(prepare).collect()
 }
 
 pub fn parameters(sql: &str) -> Vec<String> {
