@@ -18,7 +18,7 @@ use crate::{
     analysis::{Schema, Table},
     connection,
     error::from_driver,
-    log::operation,
+    log::{LOG, operation},
     statement::Statement,
     track::{
         tracked::{Absent, FORMAT, Installed, defaulted_columns, unknown},
@@ -60,6 +60,9 @@ const TRIM: &str = "larder_trim";
 
 /// The trigger that keeps a number of the log from being used again.
 const CUT: &str = "larder_cut";
+
+/// The log and what is written beside it.
+pub(crate) const LOG_TABLES: [&str; 4] = [LOG, "larder_meta", "larder_tables", "larder_columns"];
 
 /// The log's own triggers.
 pub(crate) const LOG_TRIGGERS: [&str; 2] = [TRIM, CUT];
@@ -388,14 +391,25 @@ fn record(spec: &Spec, sql: &mut Vec<String>) {
 /// name only begins like theirs.
 fn removal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(
-        "SELECT type, name FROM main.sqlite_schema WHERE (type = 'table' AND name IN \
-         ('larder_log', 'larder_meta', 'larder_tables', 'larder_columns')) OR (type = 'trigger' \
-         AND (name IN ('larder_trim', 'larder_cut') OR name GLOB 'larder_[0-9]*')) \
-         ORDER BY type DESC, name",
+        "SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema \
+         WHERE type IN ('table', 'trigger') ORDER BY type DESC, name",
     )?;
-    let rows = statement.query_map([], |row| {
+    let mut rows = statement.query([])?;
+    let mut sql = Vec::new();
+    while let Some(row) = rows.next()? {
         let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(format!("DROP {} IF EXISTS {}", kind.to_ascii_uppercase(), identifier(&name)))
-    })?;
-    rows.collect()
+        let (table, text): (String, String) = (row.get(2)?, row.get(3)?);
+        let is_ours = match &*kind {
+            "table" => LOG_TABLES.contains(&&*name),
+            _ => {
+                let is_of_the_log = LOG_TRIGGERS.contains(&&*name) && table == LOG;
+                is_of_the_log || trigger::is_ours(&name, &text)
+            }
+        };
+        if is_ours {
+            let kind = kind.to_ascii_uppercase();
+            sql.push(format!("DROP {kind} IF EXISTS {}", identifier(&name)));
+        }
+    }
+    Ok(sql)
 }

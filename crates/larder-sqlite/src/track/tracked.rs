@@ -17,7 +17,7 @@ use crate::{
     connection::schema_version,
     error::from_driver,
     track::{
-        plan::{LOG_TRIGGERS, log_tables},
+        plan::{LOG_TABLES, log_tables},
         trigger::{self, Closeness, Spec, Trigger},
     },
 };
@@ -221,8 +221,7 @@ impl Installed {
     pub(crate) fn read(connection: &Connection) -> Result<Option<Self>, Absent> {
         let objects = objects(connection)?;
         let names: HashSet<&str> = objects.iter().map(|(name, ..)| &**name).collect();
-        let tables = ["larder_log", "larder_meta", "larder_tables", "larder_columns"];
-        match tables.iter().filter(|name| names.contains(*name)).count() {
+        match LOG_TABLES.iter().filter(|name| names.contains(*name)).count() {
             0 => return Ok(None),
             4 => {}
             _ => return Err(Absent::Broken("part of the log's tables is gone".to_owned())),
@@ -250,14 +249,18 @@ impl Installed {
                  {FORMAT}, and `larder track` replaces what is there"
             ));
         }
-        for wanted in log_tables(self.width) {
+        let wanted = log_tables(self.width);
+        for wanted in &wanted {
             if !self.objects.iter().any(|(name, _, sql)| (name, sql) == (&wanted.name, &wanted.sql))
             {
                 return broken(format!("{} is missing or was altered", wanted.name));
             }
         }
-        let own = |name: &str| name.starts_with("larder_");
-        let foreign = self.objects.iter().find(|(name, table, _)| own(table) && !own(name));
+        let is_of_the_log =
+            |table: &str| LOG_TABLES.iter().any(|own| own.eq_ignore_ascii_case(table));
+        let foreign = self.objects.iter().find(|(name, table, _)| {
+            is_of_the_log(table) && wanted.iter().all(|wanted| wanted.name != *name)
+        });
         match foreign {
             Some((name, table, _)) => broken(format!("{name} is attached to {table}")),
             None => Ok(()),
@@ -270,22 +273,14 @@ impl Installed {
         })
     }
 
-    /// The names of the triggers that larder made, the log's own included.
-    pub(crate) fn triggers(&self) -> impl Iterator<Item = &str> {
-        let is_trigger = |sql: &str| sql.starts_with("CREATE TRIGGER");
-        self.objects
-            .iter()
-            .filter(move |(name, _, sql)| name.starts_with("larder_") && is_trigger(sql))
-            .map(|(name, ..)| &**name)
-    }
-
     /// Whether exactly `tables` and `triggers` are installed for `specs`.
     pub(crate) fn is(&self, specs: &[Spec], width: usize, triggers: &[(Trigger, String)]) -> bool {
+        let is_ours = |(name, _, sql): &&(String, String, String)| trigger::is_ours(name, sql);
         self.specs == specs
             && self.width == width
             && self.verify_log().is_ok()
             && triggers.iter().all(|(trigger, table)| self.has(trigger, table))
-            && self.triggers().filter(|name| !LOG_TRIGGERS.contains(name)).count() == triggers.len()
+            && self.objects.iter().filter(is_ours).count() == triggers.len()
     }
 }
 

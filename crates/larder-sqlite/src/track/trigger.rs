@@ -129,6 +129,22 @@ pub(crate) fn triggers(spec: &Spec, table: &Table) -> Vec<Trigger> {
     triggers
 }
 
+/// The last part of the names that [`triggers`] gives.
+const EVENTS: [&str; 5] = ["insert", "delete", "update", "displaced_insert", "displaced_update"];
+
+/// Whether [`triggers`] has written this one, for whatever table and in whatever version.
+///
+/// The name alone does not say so: the application may have taken it first. The log is not looked
+/// for by name: SQLite writes the text anew where somebody gives the log another one.
+pub(crate) fn is_ours(name: &str, sql: &str) -> bool {
+    let parts = name.strip_prefix("larder_").and_then(|rest| rest.split_once('_'));
+    let is_named = parts.is_some_and(|(id, event)| {
+        !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_digit()) && EVENTS.contains(&event)
+    });
+    let body = sql.split_once(" BEGIN INSERT INTO ").map(|(_, body)| body);
+    is_named && body.is_some_and(|body| body.contains("(tbl, op"))
+}
+
 fn log_values(spec: &Spec, op: i64, images: &[&str]) -> String {
     let (columns, id) = (places(spec.logged.len() * images.len()), spec.id);
     let mut body = format!("INSERT INTO {LOG}(tbl, op{columns}) VALUES ({id}, {op}");

@@ -188,17 +188,53 @@ fn a_commit_during_the_first_load_of_what_is_not_logged_is_seen() {
     assert!(answer.rows == again.rows || !world.is_valid(&answer), "{:?}", world.ledger.said());
 }
 
+/// What an application may have whose names begin like larder's.
+const SIMILAR: &str = "CREATE TABLE larder_orders(a TEXT UNIQUE); \
+    CREATE INDEX orders ON larder_orders(a); \
+    CREATE TRIGGER larder_audit AFTER INSERT ON larder_orders BEGIN SELECT 1; END; \
+    CREATE TRIGGER larder_7_insert AFTER INSERT ON visits BEGIN \
+    INSERT INTO larder_orders VALUES (NEW.n); END; \
+    CREATE TRIGGER larder_2024_visits AFTER INSERT ON visits BEGIN SELECT 1; END";
+
 #[test]
 fn tables_of_the_application_with_a_similar_name_are_left_alone() {
     let place = Place::new();
     let path = tracked(&place, "wal");
     let other = writer(&path);
-    let own = "CREATE TABLE larder_orders(a); CREATE TRIGGER larder_audit AFTER INSERT ON \
-        larder_orders BEGIN SELECT 1; END";
-    other.execute_batch(own).unwrap();
+    let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%larder%'";
+    let ours: i64 = other.query_row(left, [], |row| row.get(0)).unwrap();
+    other.execute_batch(SIMILAR).unwrap();
+    let both: i64 = other.query_row(left, [], |row| row.get(0)).unwrap();
     track::untrack_plan(&path).unwrap().apply(&path).unwrap();
-    let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'larder%'";
-    assert_eq!(other.query_row(left, [], |row| row.get(0)), Ok(2));
+    assert_eq!(other.query_row(left, [], |row| row.get(0)), Ok(both - ours));
+}
+
+#[test]
+fn tables_of_the_application_with_a_similar_name_do_not_disturb_tracking() {
+    let place = Place::new();
+    let path = tracked(&place, "wal");
+    let other = writer(&path);
+    other.execute_batch(SIMILAR).unwrap();
+    assert!(track_rows(&path, &[ASK]).sql.is_empty(), "nothing has to be done");
+    let world = World::open(&path, Track::Rows);
+    let answer = world.load(&ask(&world)).unwrap();
+    other.execute("INSERT INTO visits VALUES (1)", []).unwrap();
+    assert!(world.is_valid(&answer), "still by row");
+    other.execute("UPDATE album SET title = title || '!' WHERE id = 1", []).unwrap();
+    assert!(!world.is_valid(&answer));
+}
+
+#[test]
+fn what_was_made_of_a_renamed_table_and_log_is_removed_too() {
+    let place = Place::new();
+    let path = tracked(&place, "wal");
+    let other = writer(&path);
+    let renames = "ALTER TABLE album RENAME TO \"BEGIN\"; ALTER TABLE larder_log RENAME TO l";
+    other.execute_batch(renames).unwrap();
+    track::untrack_plan(&path).unwrap().apply(&path).unwrap();
+    let triggers = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name <> 'l'";
+    assert_eq!(other.query_row(triggers, [], |row| row.get(0)), Ok(0));
+    other.execute("UPDATE \"BEGIN\" SET title = 'x'", []).unwrap();
 }
 
 #[test]
@@ -224,7 +260,7 @@ fn a_changed_schema_is_a_miss_and_tracking_goes_on() {
 }
 
 /// What breaks the tracking of `album`, each time otherwise.
-const BREAKS: [&str; 9] = [
+const BREAKS: [&str; 10] = [
     "CREATE TABLE new(id INTEGER PRIMARY KEY, artist INTEGER, title TEXT); \
      INSERT INTO new SELECT * FROM album; DROP TABLE album; ALTER TABLE new RENAME TO album",
     "ALTER TABLE album RENAME TO old; CREATE TABLE album(id INTEGER PRIMARY KEY, \
@@ -237,6 +273,7 @@ const BREAKS: [&str; 9] = [
     "DROP TRIGGER larder_cut",
     "DROP TRIGGER larder_cut; CREATE TRIGGER larder_cut BEFORE DELETE ON larder_log BEGIN \
      SELECT 1; END",
+    "CREATE TRIGGER larder_own AFTER INSERT ON larder_log BEGIN DELETE FROM larder_log; END",
     "DROP TABLE larder_log",
 ];
 
