@@ -2,10 +2,11 @@
 //!
 //! SQLite's calls block, so they get threads of their own and a queue instead of a runtime.
 //! **Invariant**: an answer comes from one snapshot, and its stamp was read in that same snapshot
-//! or was confirmed before it began.
+//! or was confirmed before it began. A panic ends one load and no thread.
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -123,8 +124,19 @@ impl Readers {
             waiting.push_back(job);
         }
         self.queue.arrived.notify_one();
-        let closed = |_| Err(Error::new(ErrorKind::Closed, "load").subject(&*self.queue.name));
-        answer.await.unwrap_or_else(closed)
+        answer.await.unwrap_or_else(|_| Err(self.queue.unanswered()))
+    }
+}
+
+impl Queue {
+    /// Why a load was dropped without an answer.
+    fn unanswered(&self) -> Error {
+        if self.closing.load(Ordering::SeqCst) {
+            return Error::new(ErrorKind::Closed, "load").subject(&*self.name);
+        }
+        Error::new(ErrorKind::Unavailable, "load")
+            .subject(&*self.name)
+            .detail("its reader panicked")
     }
 }
 
@@ -172,16 +184,26 @@ impl Reader {
 
     fn run(&mut self) {
         while let Some(job) = self.next_job() {
-            if job.abandoned.load(Ordering::SeqCst) {
-                continue;
-            }
-            let answer = self.answer(&job);
-            if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
-                // Whatever kept the connection from answering, the next one starts clean.
+            // A waker is called in here too, and is code of whoever polls.
+            if catch_unwind(AssertUnwindSafe(|| self.serve(job))).is_err() {
+                tracing::error!(origin = %self.queue.name, "a load panicked; its reader goes on");
+                // It may have been in the middle of anything.
                 self.opened = None;
+                self.control = Arc::default();
             }
-            job.reply.send(answer).ok();
         }
+    }
+
+    fn serve(&mut self, job: Job) {
+        if job.abandoned.load(Ordering::SeqCst) {
+            return;
+        }
+        let answer = self.answer(&job);
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            // Whatever kept the connection from answering, the next one starts clean.
+            self.opened = None;
+        }
+        job.reply.send(answer).ok();
     }
 
     fn next_job(&self) -> Option<Job> {

@@ -1,8 +1,15 @@
 //! Statements, limits, deadlines, errors.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
-use larder_core::{ErrorKind, Value};
+use larder_core::{Epoch, ErrorKind, Position, Stamp, Value, origin::Origin};
 use larder_sqlite::{
     NoticeLevel, OriginOptions, ParamKind, Query, SqliteOrigin, Track, linked_version,
 };
@@ -126,13 +133,13 @@ fn a_dropped_load_and_a_dropped_origin_interrupt_the_statement() {
     for _ in 0..4 {
         // More than there are readers, so all of them would be lost.
         let mut load = world.origin.load_boxed(&endless, world.ledger.stamp());
-        let waker = std::task::Waker::noop();
-        let mut context = std::task::Context::from_waker(waker);
+        let waker = Waker::noop();
+        let mut context = Context::from_waker(waker);
         assert!(load.as_mut().poll(&mut context).is_pending());
     }
     assert!(world.load(&quick).is_ok());
     let mut load = world.origin.load_boxed(&endless, world.ledger.stamp());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(Waker::noop());
     assert!(load.as_mut().poll(&mut context).is_pending());
     drop(load);
     drop(world);
@@ -142,7 +149,7 @@ trait LoadBoxed {
     fn load_boxed<'a>(
         &'a self,
         query: &'a Query,
-        before: larder_core::Stamp,
+        before: Stamp,
     ) -> larder_core::BoxFuture<
         'a,
         Result<larder_core::origin::Answer<larder_sqlite::Rows>, larder_core::Error>,
@@ -153,12 +160,12 @@ impl LoadBoxed for Arc<SqliteOrigin> {
     fn load_boxed<'a>(
         &'a self,
         query: &'a Query,
-        before: larder_core::Stamp,
+        before: Stamp,
     ) -> larder_core::BoxFuture<
         'a,
         Result<larder_core::origin::Answer<larder_sqlite::Rows>, larder_core::Error>,
     > {
-        larder_core::origin::Origin::load(&**self, query, before)
+        Origin::load(&**self, query, before)
     }
 }
 
@@ -218,16 +225,8 @@ fn an_untracked_origin_has_no_feed_and_still_answers() {
     let origin = SqliteOrigin::open(options).unwrap();
     assert!(origin.feed().is_none());
     let statement = origin.prepare("SELECT id FROM item", &[]).unwrap();
-    let before = larder_core::Stamp {
-        timeline: NAME.into(),
-        epoch: larder_core::Epoch(1),
-        as_of: larder_core::Position(0),
-    };
-    let answer = block_on(larder_core::origin::Origin::load(
-        &*origin,
-        &query(&statement, vec![]),
-        before.clone(),
-    ));
+    let before = Stamp { timeline: NAME.into(), epoch: Epoch(1), as_of: Position(0) };
+    let answer = block_on(Origin::load(&*origin, &query(&statement, vec![]), before.clone()));
     let answer = answer.unwrap();
     assert_eq!(answer.rows.rows.len(), 2);
     assert_eq!(answer.stamp, before);
@@ -242,5 +241,43 @@ fn check_says_what_the_journal_means() {
         let notices = origin.check();
         let about = notices.iter().find(|notice| notice.text.contains("journal mode is"));
         assert_eq!(about.unwrap().level, level);
+    }
+}
+
+/// A waker as of an executor that has a fault.
+#[derive(Debug, Default)]
+struct Faulty(AtomicBool);
+
+impl Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+        panic!("on purpose, on a reader's thread");
+    }
+}
+
+#[test]
+fn a_panic_on_a_readers_thread_leaves_the_reader_at_work() {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", ITEMS);
+    let options = OriginOptions { readers: 1, ..OriginOptions::new(NAME, &path) };
+    let origin = SqliteOrigin::open(options).unwrap();
+    let count = query(&origin.prepare("SELECT count(*) AS n FROM item", &[]).unwrap(), vec![]);
+    let stamp = Stamp { timeline: NAME.into(), epoch: Epoch(0), as_of: Position::START };
+    for _ in 0..3 {
+        let faulty = Arc::new(Faulty::default());
+        // A load that is answered before it is polled wakes nobody.
+        while !faulty.0.load(Ordering::SeqCst) {
+            let mut load = origin.load(&count, stamp.clone());
+            let waker = Waker::from(faulty.clone());
+            let polled = load.as_mut().poll(&mut Context::from_waker(&waker));
+            while polled.is_pending() && !faulty.0.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+        let (done, answered) = std::sync::mpsc::channel();
+        let (again, count, stamp) = (origin.clone(), count.clone(), stamp.clone());
+        std::thread::spawn(move || done.send(block_on(again.load(&count, stamp))));
+        let answer = answered.recv_timeout(Duration::from_secs(10));
+        assert_eq!(answer.expect("the reader answers").unwrap().rows.rows, [[2.into()]]);
     }
 }
