@@ -55,6 +55,9 @@ struct Shared {
     bell: Bell,
 }
 
+/// Makes a thread with that name.
+type Spawn = fn(String, Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>>;
+
 /// What the thread remembers from one probe to the next.
 #[derive(Debug, Default)]
 struct Mood {
@@ -95,6 +98,39 @@ impl SqliteFeed {
         Ok(Self { timeline, clock, shared: Arc::new(shared), thread: Mutex::default() })
     }
 
+    /// Starts, on the thread that `spawn` makes.
+    fn start_on(&self, sink: Arc<dyn FeedSink>, spawn: Spawn) -> Result<(), Error> {
+        let mut thread = self.thread.lock();
+        if thread.is_some() {
+            return Err(Error::new(ErrorKind::Conflict, "start the feed of")
+                .subject(&*self.timeline)
+                .detail("it was started before"));
+        }
+        {
+            let mut watcher = self.shared.watcher.lock();
+            watcher.deliver_to(Some(sink));
+            let first = watcher.probe();
+            // A database that is merely locked is watched as soon as it is not.
+            if let Err(error) = first
+                && !error.is_retryable()
+            {
+                watcher.deliver_to(None);
+                return Err(error);
+            }
+        }
+        self.shared.desk.lock().stopping = false;
+        let shared = self.shared.clone();
+        let name = format!("larder-watch-{}", self.timeline);
+        match spawn(name, Box::new(move || shared.run())) {
+            Ok(started) => *thread = Some(started),
+            Err(error) => {
+                self.shared.watcher.lock().deliver_to(None);
+                return Err(Error::new(ErrorKind::Unavailable, "start a watcher").source(error));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for the next probe that gets through.
     async fn wait(&self) -> Result<(), Error> {
         let closed = || Err(Error::new(ErrorKind::Closed, "watch").subject(&*self.timeline));
@@ -117,33 +153,7 @@ impl Feed for SqliteFeed {
     }
 
     fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
-        let mut thread = self.thread.lock();
-        if thread.is_some() {
-            return Err(Error::new(ErrorKind::Conflict, "start the feed of")
-                .subject(&*self.timeline)
-                .detail("it was started before"));
-        }
-        {
-            let mut watcher = self.shared.watcher.lock();
-            watcher.deliver_to(Some(sink));
-            let first = watcher.probe();
-            // A database that is merely locked is watched as soon as it is not.
-            if let Err(error) = first
-                && !error.is_retryable()
-            {
-                watcher.deliver_to(None);
-                return Err(error);
-            }
-        }
-        self.shared.desk.lock().stopping = false;
-        let shared = self.shared.clone();
-        let spawned = std::thread::Builder::new()
-            .name(format!("larder-watch-{}", self.timeline))
-            .spawn(move || shared.run());
-        *thread = Some(spawned.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "start a watcher").source(error)
-        })?);
-        Ok(())
+        self.start_on(sink, |name, run| std::thread::Builder::new().name(name).spawn(run))
     }
 
     /// Asks on the caller's thread, 3-10 us; waits, without holding the thread, only while the
@@ -248,3 +258,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
