@@ -36,6 +36,10 @@ impl Hosts {
         let authority = uri.authority().map(http::uri::Authority::as_str).or(host);
         match authority {
             Some(authority) if self.knows(name_of(authority)) => Ok(authority),
+            None if !headers.contains_key(header::HOST) => Err(Problem::new(
+                Code::MalformedRequest,
+                "send a Host; without one nobody can tell a page of another site from a client",
+            )),
             _ => Err(Problem::new(
                 Code::WrongHost,
                 "use a loopback name, or list this one in server.hosts",
@@ -124,7 +128,8 @@ mod tests {
         assert!(hosts.check(&Uri::from_static("http://evil.example/x"), &headers).is_err());
         headers.append(header::HOST, "localhost".parse().unwrap());
         assert!(hosts.check(&Uri::from_static("/x"), &headers).is_err());
-        assert!(hosts.check(&Uri::from_static("/x"), &HeaderMap::new()).is_err());
+        let none = hosts.check(&Uri::from_static("/x"), &HeaderMap::new()).unwrap_err();
+        assert_eq!(none.status(), 400, "there is no wrong name, but none");
     }
 
     #[test]

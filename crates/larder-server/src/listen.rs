@@ -13,7 +13,12 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{outflow::Outflow, route, server::Server};
+use crate::{
+    outflow::Outflow,
+    problem::{Code, Problem},
+    route,
+    server::Server,
+};
 
 /// Connections over the limit that are told so; beyond these they are just closed.
 const REFUSALS: usize = 64;
@@ -33,10 +38,6 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// The most headers of one request; hyper answers 431 beyond it. (Not with `pipeline_flush`: over a
 /// head that it cannot parse, that option never sends the answer.)
 const HEADERS_MAX: usize = 64;
-
-const REFUSAL: &str = "{\"type\":\"urn:larder:problem:overloaded\",\
-    \"title\":\"too much is going on, come back later\",\"status\":503,\"code\":\"overloaded\",\
-    \"detail\":\"as many connections are open as may be\"}";
 
 /// The connections of one server.
 #[derive(Debug)]
@@ -149,16 +150,13 @@ fn prepare(stream: &TcpStream, idle: Duration) -> std::io::Result<()> {
 
 /// Tells a client over the limit why it is not served.
 async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
-    let refusal = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{REFUSAL}",
-        REFUSAL.len()
-    );
+    let refusal = Problem::new(Code::Overloaded, "as many connections are open as may be");
+    let refusal = refusal.retry_after(1).into_bytes();
     let exchange = async {
         // Closing over unread bytes would reset the connection before the answer is read.
         let mut request = [0; 4096];
         let _ = stream.read(&mut request).await?;
-        stream.write_all(refusal.as_bytes()).await?;
+        stream.write_all(&refusal).await?;
         stream.shutdown().await
     };
     if let Ok(Err(error)) = tokio::time::timeout(REFUSAL_WAIT, exchange).await {

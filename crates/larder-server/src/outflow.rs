@@ -1,8 +1,9 @@
-//! The stream of one connection: a client that does not take what it asked for is let go.
+//! The stream of one connection: what leaves for a client, and a client that does not take it.
 //!
 //! It stands between hyper and the socket, because hyper bounds only how long a request's head may
-//! take. **Invariant**: a write that the socket takes nothing of ends in an error after the limit,
-//! however the client spreads its reading.
+//! take, and answers one that it cannot read with a bare status. **Invariant**: a write that the
+//! socket takes nothing of ends in an error after the limit, however the client spreads its
+//! reading; and whatever is refused is refused with a problem document.
 
 use std::{
     io,
@@ -14,9 +15,17 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
     time::{Sleep, sleep},
 };
+
+use crate::problem::{Code, Problem};
+
+/// How long what a refused client still sends is read and thrown away: closing over unread bytes
+/// resets the connection, and the refusal may be lost with it. Ten times less is shorter than a
+/// round trip to the other side of the world; ten times more is a connection held for nothing.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket whose writes may not stand still for longer than a limit.
 #[derive(Debug)]
@@ -25,12 +34,24 @@ pub struct Outflow {
     limit: Duration,
     /// Runs while the socket takes nothing.
     standstill: Option<Pin<Box<Sleep>>>,
+    refusal: Option<Refusal>,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+/// A refusal in the place of the one that hyper writes.
+#[derive(Debug)]
+struct Refusal {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// The length of what it stands for.
+    instead_of: usize,
 }
 
 impl Outflow {
     /// Over `socket`, whose client must take something of an answer within `limit`.
     pub fn new(socket: TcpStream, limit: Duration) -> Self {
-        Self { socket: TokioIo::new(socket), limit, standstill: None }
+        let socket = TokioIo::new(socket);
+        Self { socket, limit, standstill: None, refusal: None, lingering: None }
     }
 
     /// What became of a write: progress ends a standstill, and a standstill ends the connection.
@@ -56,6 +77,75 @@ impl Outflow {
             Err(io::Error::new(io::ErrorKind::TimedOut, problem))
         })
     }
+
+    /// Whether `bytes` are, or a write before began with, an answer of hyper's own.
+    #[inline]
+    fn refuses(&mut self, bytes: &[u8]) -> bool {
+        if self.refusal.is_none() && bytes.starts_with(b"HTTP/1.1 4") {
+            self.refusal = refused(bytes).map(|problem| Refusal {
+                bytes: problem.into_bytes(),
+                sent: 0,
+                instead_of: bytes.len(),
+            });
+        }
+        self.refusal.as_ref().is_some_and(|refusal| refusal.sent < refusal.bytes.len())
+    }
+
+    #[cold]
+    fn refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(refusal) = &mut self.refusal {
+            let rest = refusal.bytes.get(refusal.sent..).unwrap_or_default();
+            if rest.is_empty() {
+                return Poll::Ready(Ok(refusal.instead_of));
+            }
+            match Pin::new(&mut self.socket).poll_write(context, rest) {
+                Poll::Ready(Ok(count)) => refusal.sent += count,
+                other => return self.written(context, other),
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    /// Reads what a refused client still sends, until it has read the refusal and closes.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut bytes = [0; 4096];
+        while limit.as_mut().poll(context).is_pending() {
+            let mut unread = ReadBuf::new(&mut bytes);
+            let read = Pin::new(self.socket.inner_mut()).poll_read(context, &mut unread);
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => {}
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The problem behind an answer that hyper writes by itself to a head that it cannot read. No
+/// answer of ours begins like this: those have a media type.
+#[cold]
+fn refused(bytes: &[u8]) -> Option<Problem> {
+    let line = bytes.split(|byte| *byte == b'\r').next()?;
+    let rest = bytes.strip_prefix(line)?;
+    if !rest.starts_with(b"\r\nconnection: close\r\ncontent-length: 0\r\n") {
+        return None;
+    }
+    match line.get(9..12)? {
+        b"400" => Some(Problem::new(
+            Code::MalformedRequest,
+            "the head is not HTTP/1.1: look at its first line, the names of its headers, and its \
+             length headers; there is no TLS here",
+        )),
+        b"414" => Some(Problem::new(Code::UriTooLong, "send less in the query")),
+        b"431" => Some(Problem::new(
+            Code::HeadTooLarge,
+            "the first line and the headers together, or their number, are over the limit; see \
+             server.header_size",
+        )),
+        _ => None,
+    }
 }
 
 impl Read for Outflow {
@@ -74,6 +164,9 @@ impl Write for Outflow {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.refuses(bytes) {
+            return self.refuse(context);
+        }
         let wrote = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.written(context, wrote)
     }
@@ -83,6 +176,9 @@ impl Write for Outflow {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if parts.first().is_some_and(|first| self.refuses(first)) {
+            return self.refuse(context);
+        }
         let wrote = Pin::new(&mut self.socket).poll_write_vectored(context, parts);
         self.written(context, wrote)
     }
@@ -96,6 +192,12 @@ impl Write for Outflow {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.socket).poll_shutdown(context))?;
+        }
+        match &self.refusal {
+            Some(_) => self.linger(context),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }

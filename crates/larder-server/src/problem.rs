@@ -29,6 +29,8 @@ pub enum Code {
     RequestTimeout,
     BodyTooLarge,
     ParameterTooLong,
+    UriTooLong,
+    HeadTooLarge,
     UnsupportedMediaType,
     WrongHost,
     LoadFailed,
@@ -61,6 +63,8 @@ impl Code {
             Self::RequestTimeout => "request-timeout",
             Self::BodyTooLarge => "body-too-large",
             Self::ParameterTooLong => "parameter-too-long",
+            Self::UriTooLong => "uri-too-long",
+            Self::HeadTooLarge => "head-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::WrongHost => "wrong-host",
             Self::LoadFailed => "load-failed",
@@ -91,7 +95,8 @@ impl Code {
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
             Self::BodyTooLarge => S::PAYLOAD_TOO_LARGE,
-            Self::ParameterTooLong => S::URI_TOO_LONG,
+            Self::ParameterTooLong | Self::UriTooLong => S::URI_TOO_LONG,
+            Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::WrongHost => S::MISDIRECTED_REQUEST,
             Self::LoadFailed => S::INTERNAL_SERVER_ERROR,
@@ -124,6 +129,8 @@ impl Code {
             Self::RequestTimeout => "the request did not arrive in time",
             Self::BodyTooLarge => "the body is over its limit",
             Self::ParameterTooLong => "a parameter is over its limit",
+            Self::UriTooLong => "the target of the request is over its limit",
+            Self::HeadTooLarge => "the head of the request is over its limit",
             Self::UnsupportedMediaType => "send application/json",
             Self::WrongHost => "this server does not go by that name",
             Self::LoadFailed => "the origin refused the statement",
@@ -184,8 +191,25 @@ impl Problem {
         self.code.status()
     }
 
-    /// The response.
-    pub fn into_response(self) -> Response<Reply> {
+    /// The whole answer as it goes over the wire, for where no request could be read. It is the
+    /// last one of its connection.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let (body, status) = (self.document(), self.status());
+        let mut head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+             cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+             content-length: {}\r\nconnection: close\r\n",
+            body.len()
+        )
+        .into_bytes();
+        for (name, value) in self.headers {
+            head.extend([name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        [&*head, b"\r\n", body.as_bytes()].concat()
+    }
+
+    /// The body.
+    fn document(&self) -> String {
         let (code, status, title) = (self.code.name(), self.code.status(), self.code.title());
         let mut body = json!({
             "type": format!("urn:larder:problem:{code}"),
@@ -195,10 +219,15 @@ impl Problem {
             "detail": self.detail,
         });
         if let Value::Object(members) = &mut body {
-            members.extend(self.members);
+            members.extend(self.members.clone());
         }
-        let mut response = Response::new(Reply::from(body.to_string()));
-        *response.status_mut() = status;
+        body.to_string()
+    }
+
+    /// The response.
+    pub fn into_response(self) -> Response<Reply> {
+        let mut response = Response::new(Reply::from(self.document()));
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);

@@ -88,7 +88,9 @@ async fn read(server: &Server, body: Incoming) -> Result<hyper::body::Bytes, Pro
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Problem::new(Code::BodyTooLarge, format!("the limit is {limit} bytes"))
         }
-        Ok(Err(_)) => Problem::new(Code::MalformedRequest, "the body ended early"),
+        Ok(Err(_)) => {
+            Problem::new(Code::MalformedRequest, "the body ended early, or its chunks are wrong")
+        }
         Err(_) => {
             let detail = format!("the body was not there within {within:?}; nothing was done");
             Problem::new(Code::RequestTimeout, detail)

@@ -81,6 +81,10 @@ async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> An
         }
         _ => {
             server.auth.check(&head.headers, Scope::Read)?;
+            // `CONNECT host:port` and `OPTIONS *` name no path.
+            if !path.starts_with('/') {
+                only(&Method::GET, "GET, HEAD, POST", head)?;
+            }
             Err(Problem::new(Code::NotFound, "GET / lists what there is"))
         }
     }

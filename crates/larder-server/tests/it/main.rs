@@ -9,6 +9,7 @@
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
 //! - `limits`: every bullet of what keeps one client from taking everything.
+//! - `hostile`: requests that no well-meaning client sends.
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -24,6 +25,7 @@ mod shop;
 mod answers;
 mod explaining;
 mod freshness;
+mod hostile;
 mod invalidating;
 mod limits;
 mod operating;
