@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -54,8 +54,20 @@ struct Queue {
 /// How long the sweeper sleeps before it looks for expired entries in the next part of the ledger;
 /// all of it within about a minute.
 const ROUND: Duration = Duration::from_secs(1);
-/// Entries cleared away before others get a turn.
-const BATCH: usize = 128;
+/// Entries cleared away together. A tenth would bring less into the cache at once and pause more
+/// often than a thread can be put to sleep; ten times more would no longer fit the cache, and keep
+/// as many dead values a little longer.
+const BATCH: usize = 512;
+/// The longest pause between two batches, however long the machine took over one.
+const PAUSE_MAX: Duration = Duration::from_millis(1);
+
+/// How long others have the machine for themselves after a batch that took `work`: two thirds of
+/// it. Every entry cleared away takes a few cache lines from the readers, so what counts for them
+/// is how many are cleared away in a second. Without pauses a million would be gone sooner than
+/// anybody needs; with longer ones they would not be gone within two seconds.
+fn pause_after(work: Duration) -> Duration {
+    (work * 2 / 3).min(PAUSE_MAX)
+}
 
 impl Jobs {
     /// Whether somebody carries sweeps out.
@@ -91,6 +103,13 @@ impl Jobs {
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
         self.work.notify_all();
+    }
+
+    /// Leaves the machine to others for a while; not at all when the queue is closed, and no longer
+    /// than until it is.
+    fn pause(&self, pause: Duration) {
+        let mut queue = self.queue.lock();
+        self.work.wait_while_for(&mut queue, |queue| !queue.closed, pause);
     }
 
     /// The next sweep; a round when nothing came for a while; the end when closed.
@@ -196,26 +215,67 @@ impl Shared {
         self.clear(&list);
     }
 
-    /// Removes entries from the engine, the ledger and the links. Between batches others get their
-    /// turn at the locks.
+    /// Removes entries from the engine, the ledger and the links, with a pause between batches.
     fn clear(&self, list: &[Mark]) {
-        for batch in list.chunks(BATCH) {
-            for mark in batch {
-                self.clear_one(*mark);
+        let mut batches = list.chunks(BATCH).peekable();
+        while let Some(batch) = batches.next() {
+            let start = self.clock.now();
+            self.clear_batch(batch);
+            if batches.peek().is_some() {
+                self.jobs.pause(pause_after(self.clock.now().since(start)));
             }
-            thread::yield_now();
         }
     }
 
-    fn clear_one(&self, mark: Mark) {
-        self.marks.kill(mark);
-        let Some(record) = self.ledger.take(mark) else { return };
-        let slot = self.engine.remove_marked(record.key.borrowed(), mark);
-        // A value whose drop panics must not take the sweeper with it.
-        if panic::catch_unwind(AssertUnwindSafe(|| drop(slot))).is_err() {
-            tracing::error!("a cached value panicked when it was dropped");
+    /// One step after the other for the whole batch, so that each finds its data and its locks in
+    /// the cache.
+    fn clear_batch(&self, batch: &[Mark]) {
+        let take = |mark: &Mark| {
+            self.marks.kill(*mark);
+            self.ledger.take(*mark).map(|record| (*mark, record))
+        };
+        let records: Vec<_> = batch.iter().filter_map(take).collect();
+        // Looking first brings the slots into the cache under shared locks. The exclusive ones that
+        // follow are then held for a fraction of the time, and hits wait at those only.
+        let peek = |(_, record): &(Mark, Box<Record>)| self.engine.peek(record.key.borrowed());
+        let mut slots: Vec<_> = records.iter().filter_map(peek).collect();
+        for (mark, record) in &records {
+            slots.extend(self.engine.remove_marked(record.key.borrowed(), *mark));
         }
-        self.unlink(mark, &record, record.digests().len());
-        self.counts.swept.fetch_add(1, Ordering::Relaxed);
+        for slot in slots {
+            // A value whose drop panics must not take the sweeper with it.
+            if panic::catch_unwind(AssertUnwindSafe(|| drop(slot))).is_err() {
+                tracing::error!("a cached value panicked when it was dropped");
+            }
+        }
+        for (mark, record) in &records {
+            self.unlink(*mark, record, record.digests().len());
+        }
+        Counts::add(&self.counts.swept, records.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Both orders of closing and pausing come back; if one did not, this would take an hour.
+    #[test]
+    fn no_pause_outlasts_the_closing_of_the_queue() {
+        let jobs = Jobs::default();
+        thread::scope(|scope| {
+            scope.spawn(|| jobs.pause(HOUR));
+            jobs.close();
+        });
+        jobs.pause(HOUR);
+    }
+
+    #[test]
+    fn a_pause_is_shorter_than_the_work_and_has_an_end() {
+        assert_eq!(pause_after(Duration::from_micros(300)), Duration::from_micros(200));
+        assert_eq!(pause_after(HOUR), PAUSE_MAX);
+        assert_eq!(pause_after(Duration::ZERO), Duration::ZERO);
     }
 }
