@@ -171,30 +171,62 @@ mod tests {
 
     use super::*;
 
+    fn record(stage: Stage) -> Box<Record> {
+        let policy = Policy::new(None).unwrap();
+        Box::new(Record {
+            key: EngineKey::from(KeyBytes::from(&b"key"[..])),
+            dependencies: None,
+            stamps: Stamps::new(),
+            deadlines: policy.deadlines(Moment::EARLIEST, Moment::NEVER),
+            pass: crate::gates::Gates::new().pass([]),
+            linked: Ticket::default(),
+            weight: 1,
+            stage,
+        })
+    }
+
     #[test]
     fn a_record_that_is_being_linked_is_left_to_its_filler() {
         let (ledger, marks) = (Ledger::new(), Marks::default());
-        let record = || {
-            let policy = Policy::new(None).unwrap();
-            Box::new(Record {
-                key: EngineKey::from(KeyBytes::from(&b"key"[..])),
-                dependencies: None,
-                stamps: Stamps::new(),
-                deadlines: policy.deadlines(Moment::EARLIEST, Moment::NEVER),
-                pass: crate::gates::Gates::new().pass([]),
-                linked: Ticket::default(),
-                weight: 1,
-                stage: Stage::Linking,
-            })
-        };
-        let mark = ledger.open(record(), &marks);
+        let mark = ledger.open(record(Stage::Linking), &marks);
         assert!(marks.kill(mark));
         assert!(ledger.take(mark).is_none());
         ledger.finish_linking(mark);
         assert!(ledger.take(mark).is_some());
         assert!(ledger.take(mark).is_none());
         ledger.release(mark);
-        let other = ledger.open(record(), &marks);
+        let other = ledger.open(record(Stage::Linking), &marks);
         assert!(ledger.take_back(other).is_some());
+    }
+
+    /// Opens a record, ends its entry and gives the index back, as often as there are shards: the
+    /// marks in the order of their shards.
+    fn open_and_end(ledger: &Ledger, marks: &Marks) -> Vec<Mark> {
+        let one = |_| {
+            let mark = ledger.open(record(Stage::Linked), marks);
+            assert_eq!(ledger.with(mark, |record| record.weight), Some(1));
+            assert!(marks.kill(mark));
+            assert!(ledger.take(mark).is_some());
+            ledger.release(mark);
+            mark
+        };
+        (0..SHARDS).map(one).collect()
+    }
+
+    #[test]
+    fn an_index_whose_word_has_ended_is_not_given_out_again() {
+        let (ledger, marks) = (Ledger::new(), Marks::default());
+        let first = open_and_end(&ledger, &marks);
+        let worn = first.first().unwrap().index;
+        marks.wear_out(worn);
+        let last = open_and_end(&ledger, &marks);
+        assert_eq!(last.first().unwrap().index, worn, "one more entry fits its word");
+        for round in 0..3 {
+            let later = open_and_end(&ledger, &marks);
+            let place = later.first().unwrap();
+            assert_eq!(place.index as usize, worn as usize + SHARDS, "round {round}: the next one");
+            assert!(later.iter().all(|mark| !first.contains(mark) && !last.contains(mark)));
+            assert!(ledger.with(*last.first().unwrap(), |_| ()).is_none());
+        }
     }
 }

@@ -49,6 +49,15 @@ impl Marks {
 }
 
 #[cfg(test)]
+impl Marks {
+    /// Lets the word at `index`, which has been used, have one more entry and no more after it.
+    pub(crate) fn wear_out(&self, index: u32) {
+        let word = self.0.get(index).expect("the index has been used");
+        word.store(RETIRED - 1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -56,7 +65,7 @@ mod tests {
     fn an_index_at_the_end_of_its_word_is_never_used_again() {
         let marks = Marks::default();
         marks.at(7).unwrap();
-        marks.0.get(7).unwrap().store(RETIRED - 1, Ordering::SeqCst);
+        marks.wear_out(7);
         let last = marks.at(7).unwrap();
         assert!(marks.kill(last));
         assert!(!marks.is_alive(last));
