@@ -3,6 +3,7 @@
 //! - `entries`: what is stored, found, refused, removed and inspected.
 //! - `deadlines`: what time does to an entry.
 //! - `invalidation`: what changes do to it, with many dependents and after the sweeper is gone.
+//! - `pending`: more invalidations at once than the list of pending ones holds.
 //! - `links`: nothing is left behind when entries go.
 //! - `model`: random operations against a map that knows the rules.
 //! - `stress`: threads against each other; no hit after `invalidate` returned.
@@ -22,6 +23,8 @@ mod entries;
 mod deadlines;
 
 mod invalidation;
+
+mod pending;
 
 mod links;
 
