@@ -16,6 +16,8 @@ use crate::{
 pub enum Change {
     /// A row was inserted, updated or deleted.
     Row(RowChange),
+    /// A row was updated, and only how it is since is known.
+    After(After),
     /// A dependency was invalidated by name.
     Touch(Dependency),
 }
@@ -37,44 +39,30 @@ pub struct RowChange {
     pub new: Option<Vec<Value>>,
 }
 
-/// The columns, sorted, by which some entry chose rows of a table.
-pub type Scheme = Arc<[Arc<str>]>;
+/// A row after an update by somebody who does not know how it was before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct After {
+    /// The row: `new` is how it is, `old` is `None`.
+    pub row: RowChange,
+    /// The columns that may have changed; `None` when any of them may have. The fewer, the fewer
+    /// scopes can have lost the row; none at all means that only its content elsewhere changed.
+    pub modified: Option<Vec<Arc<str>>>,
+}
 
 impl RowChange {
-    /// Calls `touch` with the digest of everything this change touches among ids, the table, and
-    /// the scopes of `schemes`.
-    ///
-    /// A scheme with a column that the feed does not report, or a row without its values, touches
-    /// everything within the table.
-    pub(crate) fn touched(
-        &self,
-        timeline: &str,
-        schemes: &mut dyn Iterator<Item = &Scheme>,
-        touch: &mut dyn FnMut(Digest),
-    ) {
-        touch(Digest::anything(timeline));
-        touch(Digest::table(timeline, &self.table));
-        let images = [&self.old, &self.new];
-        let known = self.key_is_known();
-        if !known || images.iter().all(|image| image.is_none()) {
-            touch(Digest::within(timeline, &self.table));
-            return;
-        }
-        for image in images.into_iter().flatten() {
-            let key = self.key.iter().filter_map(|&index| image.get(index));
-            touch(Digest::id(timeline, &self.table, key));
-        }
-        for scheme in schemes {
-            for image in images.into_iter().flatten() {
-                match self.terms(scheme, image) {
-                    Some(terms) => touch(Digest::scope(timeline, &self.table, terms)),
-                    None => return touch(Digest::within(timeline, &self.table)),
-                }
-            }
-        }
+    /// The index of a column in the images.
+    pub(crate) fn place(&self, column: &Arc<str>) -> Option<usize> {
+        self.columns.binary_search(column).ok()
     }
 
-    fn key_is_known(&self) -> bool {
+    /// The digest of the row's id as `image` has it.
+    pub(crate) fn id(&self, timeline: &str, image: &[Value]) -> Digest {
+        let key = self.key.iter().filter_map(|&index| image.get(index));
+        Digest::id(timeline, &self.table, key)
+    }
+
+    /// Whether the key and every column that is named are reported.
+    pub(crate) fn is_whole(&self) -> bool {
         let columns = self.columns.len();
         let whole = |image: &Option<Vec<Value>>| {
             image.as_ref().is_none_or(|values| values.len() == columns)
@@ -83,21 +71,6 @@ impl RowChange {
             && self.key.iter().all(|&index| index < columns)
             && whole(&self.old)
             && whole(&self.new)
-    }
-
-    /// The values of the scheme's columns in `image`; `None` when one of them is not reported.
-    fn terms<'a>(
-        &'a self,
-        scheme: &'a Scheme,
-        image: &'a [Value],
-    ) -> Option<Vec<(&'a str, &'a Value)>> {
-        scheme
-            .iter()
-            .map(|column| {
-                let index = self.columns.binary_search(column).ok()?;
-                Some((&**column, image.get(index)?))
-            })
-            .collect()
     }
 }
 

@@ -7,7 +7,12 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{encoding::put_bytes, timeline::Name, value::Value};
+use crate::{
+    encoding::{put_bytes, put_varint},
+    span::Span,
+    timeline::Name,
+    value::Value,
+};
 
 /// What an entry was built from, on a named timeline.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -26,12 +31,17 @@ pub enum Atom {
         /// The values of the primary key.
         key: Vec<Value>,
     },
-    /// All rows, present and future, whose columns equal the given values.
+    /// All rows, present and future, whose columns equal the given values and lie in the span.
     Scope {
         /// The table or kind.
         table: Arc<str>,
-        /// Column and value, sorted by column, each column once, never empty.
+        /// Column and value, sorted by column, each column once. Empty only beside a span or a
+        /// watch.
         terms: Vec<(Arc<str>, Value)>,
+        /// A column and the stretch of its values.
+        span: Option<(Arc<str>, Span)>,
+        /// What counts as a change of a row that stays in the scope.
+        watch: Watch,
     },
     /// Every row of a table.
     Table(Arc<str>),
@@ -39,6 +49,17 @@ pub enum Atom {
     Tag(Arc<str>),
     /// Everything on the timeline.
     Everything,
+}
+
+/// What counts as a change of a row that was in a scope and stays there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Watch {
+    /// Any change of the row.
+    #[default]
+    Row,
+    /// A change of these columns, sorted, or of those the scope chooses by. Without columns only
+    /// what enters or leaves counts: right for a count, or beside the ids of the rows.
+    Columns(Arc<[Arc<str>]>),
 }
 
 impl Dependency {
@@ -66,8 +87,50 @@ impl Dependency {
         terms.sort_by(|a, b| a.0.cmp(&b.0));
         terms.dedup_by(|a, b| a.0 == b.0);
         let table = table.into();
-        let atom = if terms.is_empty() { Atom::Table(table) } else { Atom::Scope { table, terms } };
+        let atom = match terms.is_empty() {
+            true => Atom::Table(table),
+            false => Atom::Scope { table, terms, span: None, watch: Watch::Row },
+        };
         Self { timeline: timeline.into(), atom }
+    }
+
+    /// Narrows a scope, or a whole table, to the rows whose `column` lies in `span`. Of two spans
+    /// the first is kept, which is the wider answer; any other dependency stays as it is.
+    #[must_use]
+    pub fn within(self, column: impl Into<Arc<str>>, span: Span) -> Self {
+        self.narrowed(|own, _| {
+            own.get_or_insert_with(|| (column.into(), span));
+        })
+    }
+
+    /// Says that a row which stays in the scope, or the table, matters only where one of `columns`
+    /// changes. Any other dependency stays as it is.
+    #[must_use]
+    pub fn watching<C: Into<Arc<str>>>(self, columns: impl IntoIterator<Item = C>) -> Self {
+        let mut columns: Vec<Arc<str>> = columns.into_iter().map(Into::into).collect();
+        columns.sort();
+        columns.dedup();
+        self.narrowed(|_, watch| *watch = Watch::Columns(columns.into()))
+    }
+
+    /// The scope with this span and watch: how a record is read back.
+    pub(crate) fn narrow_to(self, span: Option<(Arc<str>, Span)>, watch: Watch) -> Self {
+        self.narrowed(|own, own_watch| (*own, *own_watch) = (span, watch))
+    }
+
+    fn narrowed(mut self, narrow: impl FnOnce(&mut Option<(Arc<str>, Span)>, &mut Watch)) -> Self {
+        if let Atom::Table(table) = self.atom {
+            self.atom = Atom::Scope { table, terms: Vec::new(), span: None, watch: Watch::Row };
+        }
+        if let Atom::Scope { span, watch, .. } = &mut self.atom {
+            narrow(span, watch);
+        }
+        self
+    }
+
+    /// Whether changes to it are noticed only while somebody holds it: see `History::release`.
+    pub fn is_held(&self) -> bool {
+        matches!(self.atom, Atom::Scope { span: Some(_), .. })
     }
 
     /// Every row of `table`.
@@ -110,10 +173,12 @@ impl Dependency {
     pub fn digest(&self) -> Digest {
         match &self.atom {
             Atom::Id { table, key } => Digest::id(&self.timeline, table, key.iter()),
-            Atom::Scope { table, terms } => Digest::scope(
+            Atom::Scope { table, terms, span, watch } => Digest::scope(
                 &self.timeline,
                 table,
                 terms.iter().map(|(column, value)| (&**column, value)),
+                span.as_ref(),
+                watch,
             ),
             Atom::Table(table) => Digest::table(&self.timeline, table),
             Atom::Tag(name) => Digest::tag(&self.timeline, name),
@@ -132,9 +197,15 @@ impl fmt::Display for Dependency {
                 key.iter().try_for_each(|value| write!(f, ", {value}"))?;
                 f.write_str(")")
             }
-            Atom::Scope { table, terms } => {
+            Atom::Scope { table, terms, span, watch } => {
                 write!(f, "Scope({table}")?;
                 terms.iter().try_for_each(|(column, value)| write!(f, ", {column} = {value}"))?;
+                if let Some((column, span)) = span {
+                    write!(f, ", {column} in {span}")?;
+                }
+                if let Watch::Columns(columns) = watch {
+                    write!(f, ", watching {}", columns.join(" and "))?;
+                }
                 f.write_str(")")
             }
             Atom::Table(table) => write!(f, "Table({table})"),
@@ -164,6 +235,27 @@ const EVERYTHING: u8 = 5;
 const WITHIN: u8 = 6;
 const ANYTHING: u8 = 7;
 const SCOPES: u8 = 8;
+const NARROWED: u8 = 9;
+
+/// Self-delimiting, and in front of the terms, which are not.
+pub(crate) fn put_narrowing(out: &mut Vec<u8>, span: Option<&(Arc<str>, Span)>, watch: &Watch) {
+    match span {
+        None => out.push(0),
+        Some((column, span)) => {
+            out.push(1);
+            put_bytes(out, column.as_bytes());
+            span.encode(out);
+        }
+    }
+    match watch {
+        Watch::Row => out.push(0),
+        Watch::Columns(columns) => {
+            out.push(1);
+            put_varint(out, columns.len() as u64);
+            columns.iter().for_each(|column| put_bytes(out, column.as_bytes()));
+        }
+    }
+}
 
 impl Digest {
     pub(crate) fn id<'a>(
@@ -181,9 +273,15 @@ impl Digest {
         timeline: &str,
         table: &str,
         terms: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        span: Option<&(Arc<str>, Span)>,
+        watch: &Watch,
     ) -> Self {
-        Self::of(timeline, SCOPE, |out| {
+        let is_plain = span.is_none() && *watch == Watch::Row;
+        Self::of(timeline, if is_plain { SCOPE } else { NARROWED }, |out| {
             put_bytes(out, table.as_bytes());
+            if !is_plain {
+                put_narrowing(out, span, watch);
+            }
             for (column, value) in terms {
                 put_bytes(out, column.as_bytes());
                 value.encode(out);

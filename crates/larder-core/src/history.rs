@@ -4,14 +4,12 @@
 //! for the last [`History::capacity`] touches and with "yes" for everything older. **Invariant**: a
 //! touch that happened is never answered "no".
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    change::{Change, Scheme, touched_by_name},
+    change::{Change, touched_by_name},
     dependency::{Atom, Dependency, DependencySet, Digest},
+    shape::Shapes,
     timeline::{Epoch, Name, Position, Stamp},
 };
 
@@ -37,7 +35,7 @@ pub struct History {
     everything: Position,
     ring: VecDeque<(Position, Digest)>,
     last: HashMap<Digest, Position>,
-    shapes: HashMap<Arc<str>, Vec<(Scheme, Position)>>,
+    shapes: Shapes,
 }
 
 /// What a batch of changes touched.
@@ -77,7 +75,7 @@ impl History {
             everything: start,
             ring: VecDeque::new(),
             last: HashMap::new(),
-            shapes: HashMap::new(),
+            shapes: Shapes::default(),
         }
     }
 
@@ -129,15 +127,23 @@ impl History {
     /// Notices, from now on, changes to the scopes of `dependency` precisely.
     ///
     /// Must be called before a load whose result depends on it takes its stamps: changes applied
-    /// earlier are only remembered by row and table.
+    /// earlier are only remembered by row and table. A dependency that [`Dependency::is_held`] is
+    /// noticed until it is released as often as it was registered.
     pub fn register(&mut self, dependency: &Dependency) {
-        let Atom::Scope { table, terms } = dependency.atom() else { return };
-        let shapes = self.shapes.entry(table.clone()).or_default();
-        let is_same = |scheme: &Scheme| scheme.iter().eq(terms.iter().map(|(column, _)| column));
-        if !shapes.iter().any(|(scheme, _)| is_same(scheme)) {
-            let scheme = terms.iter().map(|(column, _)| column.clone()).collect();
-            shapes.push((scheme, self.applied));
-        }
+        self.shapes.register(&self.timeline, dependency, self.applied);
+    }
+
+    /// Gives one registration of a dependency that is held back: whoever depended on it is gone.
+    ///
+    /// # Callers must
+    /// hold it for as long as a load or an entry depends on it.
+    pub fn release(&mut self, dependency: &Dependency) {
+        self.shapes.release(&self.timeline, dependency);
+    }
+
+    /// Dependencies that are held now.
+    pub fn held(&self) -> usize {
+        self.shapes.spans()
     }
 
     /// Applies one batch that ends at `position`.
@@ -173,9 +179,12 @@ impl History {
                 touched_by_name(dependency, &mut |digest| digests.push(digest));
             }
             Change::Row(row) => {
-                let shapes = self.shapes.get(&row.table).into_iter().flatten();
-                let mut schemes = shapes.map(|(scheme, _)| scheme);
-                row.touched(&self.timeline, &mut schemes, &mut |digest| digests.push(digest));
+                let touch = &mut |digest| digests.push(digest);
+                self.shapes.touched_by_row(&self.timeline, row, touch);
+            }
+            Change::After(after) => {
+                let touch = &mut |digest| digests.push(digest);
+                self.shapes.touched_by_after(&self.timeline, after, touch);
             }
         }
     }
@@ -202,9 +211,7 @@ impl History {
         let shapes = std::mem::take(&mut self.shapes);
         *self = Self::new(self.timeline.clone(), epoch, start, self.capacity);
         self.shapes = shapes;
-        for (_, since) in self.shapes.values_mut().flatten() {
-            *since = start;
-        }
+        self.shapes.restart(start);
     }
 
     /// Whether a value stamped `stamp` with `dependencies` reflects every change up to `upto`.
@@ -239,15 +246,11 @@ impl History {
     /// Whether `dependency` is a scope that was registered only after `as_of`, while its table was
     /// touched: then nobody looked for it, and the answer is the table's.
     fn was_unnoticed(&self, as_of: Position, dependency: &Dependency) -> bool {
-        let Atom::Scope { table, terms } = dependency.atom() else { return false };
+        let Atom::Scope { table, .. } = dependency.atom() else { return false };
         if *dependency.timeline() != self.timeline {
             return false;
         }
-        let shapes = self.shapes.get(table);
-        let since = shapes.into_iter().flatten().find_map(|(scheme, since)| {
-            scheme.iter().eq(terms.iter().map(|(column, _)| column)).then_some(*since)
-        });
-        match since {
+        match self.shapes.since(&self.timeline, dependency) {
             Some(since) if since <= as_of => false,
             _ => {
                 let digest = Digest::table(&self.timeline, table);

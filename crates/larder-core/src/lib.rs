@@ -7,7 +7,7 @@
 //! Reading order:
 //!
 //! 1. [`value`] and [`key`]: what identifies a thing, encoded injectively.
-//! 2. [`dependency`]: what an entry was built from; [`change`]: what happened to it.
+//! 2. [`dependency`] and [`span`]: what an entry was built from; [`change`]: what happened to it.
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`]: what leaves the process.
@@ -22,11 +22,15 @@ pub mod key;
 
 pub mod dependency;
 
+pub mod span;
+
 pub mod change;
 
 pub mod timeline;
 
 pub mod history;
+
+mod shape;
 
 pub mod freshness;
 
@@ -52,12 +56,13 @@ pub mod safeguard;
 
 mod encoding;
 
-pub use change::{Change, RowChange};
+pub use change::{After, Change, RowChange};
 pub use clock::{Clock, Moment};
-pub use dependency::{Dependency, DependencySet, Digest};
+pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use key::{Key, KeyBytes, KeyEncoder, KeyRef};
+pub use span::{Nulls, Span};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
 pub use value::Value;
 pub use weigh::Weigh;

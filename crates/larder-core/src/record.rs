@@ -4,10 +4,13 @@
 //! records and cause misses only. **Invariant**: bytes that are not exactly what was written are an
 //! error when read, never a value.
 
+use std::sync::Arc;
+
 use crate::{
-    dependency::{Atom, Dependency, DependencySet},
+    dependency::{Atom, Dependency, DependencySet, Watch, put_narrowing},
     encoding::{Reader, corrupt, put_bytes, put_varint},
     error::Error,
+    span::Span,
     timeline::{Epoch, Position, Stamp, Stamps},
     value::Value,
 };
@@ -97,6 +100,7 @@ const SCOPE: u8 = 2;
 const TABLE: u8 = 3;
 const TAG: u8 = 4;
 const EVERYTHING: u8 = 5;
+const NARROWED: u8 = 6;
 
 fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
     put_bytes(out, dependency.timeline().as_bytes());
@@ -107,9 +111,13 @@ fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
             put_varint(out, key.len() as u64);
             key.iter().for_each(|value| value.encode(out));
         }
-        Atom::Scope { table, terms } => {
-            out.push(SCOPE);
+        Atom::Scope { table, terms, span, watch } => {
+            let is_plain = span.is_none() && *watch == Watch::Row;
+            out.push(if is_plain { SCOPE } else { NARROWED });
             put_bytes(out, table.as_bytes());
+            if !is_plain {
+                put_narrowing(out, span.as_ref(), watch);
+            }
             put_varint(out, terms.len() as u64);
             for (column, value) in terms {
                 put_bytes(out, column.as_bytes());
@@ -137,16 +145,41 @@ fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
             let key: Result<Vec<_>, _> = (0..count).map(|_| Value::decode(reader)).collect();
             Ok(Dependency::id(timeline, table, key?))
         }
-        SCOPE => {
+        kind @ (SCOPE | NARROWED) => {
             let table = reader.text()?;
+            let narrowing = (kind == NARROWED).then(|| take_narrowing(reader)).transpose()?;
             let count = reader.varint()?;
             let terms: Result<Vec<_>, Error> =
                 (0..count).map(|_| Ok((reader.text()?, Value::decode(reader)?))).collect();
-            Ok(Dependency::scope(timeline, table, terms?))
+            let scope = Dependency::scope(timeline, table, terms?);
+            Ok(match narrowing {
+                None => scope,
+                Some((span, watch)) => scope.narrow_to(span, watch),
+            })
         }
         TABLE => Ok(Dependency::table(timeline, reader.text()?)),
         TAG => Ok(Dependency::tag(reader.text()?)),
         EVERYTHING => Ok(Dependency::everything(timeline)),
         other => Err(corrupt(format!("{other} is no kind of dependency"))),
     }
+}
+
+/// Reads what `put_narrowing` wrote.
+fn take_narrowing(reader: &mut Reader<'_>) -> Result<(Option<(Arc<str>, Span)>, Watch), Error> {
+    let span = match reader.byte()? {
+        0 => None,
+        1 => Some((reader.text()?.into(), Span::decode(reader)?)),
+        other => return Err(corrupt(format!("{other} is no kind of span"))),
+    };
+    let watch = match reader.byte()? {
+        0 => Watch::Row,
+        1 => {
+            let count = reader.varint()?;
+            let columns: Result<Vec<Arc<str>>, Error> =
+                (0..count).map(|_| Ok(reader.text()?.into())).collect();
+            Watch::Columns(columns?.into())
+        }
+        other => return Err(corrupt(format!("{other} is no kind of watch"))),
+    };
+    Ok((span, watch))
 }

@@ -4,10 +4,10 @@
 //! `resident_memory_stays_near_the_limit` holds them to it. **Invariant**: no weight is zero, and
 //! what an entry shares with others is counted once at most.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use larder_core::{
-    Dependency, DependencySet, Value,
+    Dependency, DependencySet, Span, Value, Watch,
     dependency::Atom,
     weigh::{Weigh, allocation},
 };
@@ -64,16 +64,29 @@ fn dependency(dependency: &Dependency) -> usize {
                 + allocation(key.capacity() * size_of::<Value>())
                 + key.iter().map(Weigh::heap_bytes).sum::<usize>()
         }
-        Atom::Scope { table, terms } => {
+        Atom::Scope { table, terms, span, watch } => {
             let term = |(column, value): &(Arc<str>, Value)| name(column) + value.heap_bytes();
             name(table)
                 + allocation(terms.capacity() * size_of::<(Arc<str>, Value)>())
                 + terms.iter().map(term).sum::<usize>()
+                + span.as_ref().map_or(0, |(column, span)| name(column) + bounds(span))
+                + match watch {
+                    Watch::Row => 0,
+                    Watch::Columns(columns) => columns.iter().map(name).sum(),
+                }
         }
         Atom::Table(table) | Atom::Tag(table) => name(table),
         Atom::Everything => 0,
     };
     owned + name(dependency.timeline())
+}
+
+fn bounds(span: &Span) -> usize {
+    let bytes = |bound: &Bound<Value>| match bound {
+        Bound::Unbounded => 0,
+        Bound::Included(value) | Bound::Excluded(value) => value.heap_bytes(),
+    };
+    bytes(&span.low) + bytes(&span.high)
 }
 
 /// A name that somebody else holds too is not the entry's own.

@@ -3,9 +3,9 @@
 //! It stands apart so that every property is tested over the same world. **Invariant**: each part
 //! can hold the separators that naive encodings use, and equal-looking values of other types.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
-use larder_core::{Change, Dependency, RowChange, Value};
+use larder_core::{After, Change, Dependency, Nulls, RowChange, Span, Value};
 use proptest::prelude::*;
 
 /// The timeline of the rows.
@@ -58,9 +58,40 @@ fn small() -> impl Strategy<Value = Value> {
     prop_oneof![(0i64..3).prop_map(Value::Integer), Just(Value::Null)]
 }
 
+fn bound() -> impl Strategy<Value = Bound<Value>> {
+    prop_oneof![
+        Just(Bound::Unbounded),
+        (0i64..3).prop_map(|number| Bound::Included(Value::Integer(number))),
+        (0i64..3).prop_map(|number| Bound::Excluded(Value::Integer(number))),
+    ]
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    (bound(), bound(), prop_oneof![Just(Nulls::Outside), Just(Nulls::Inside)])
+        .prop_map(|(low, high, nulls)| Span { low, high, nulls })
+}
+
+/// A scope with a span, a watch, or both; by no, one or two equalities.
+fn narrowed() -> impl Strategy<Value = Dependency> {
+    let terms = (proptest::sample::subsequence(&COLUMNS[..], 0..3), small(), small());
+    let watch = proptest::option::of(proptest::sample::subsequence(&COLUMNS[..], 0..3));
+    let span = proptest::option::of((proptest::sample::select(&COLUMNS[..]), span()));
+    (table(), terms, span, watch).prop_map(|(table, (columns, a, b), span, watch)| {
+        let mut scope = Dependency::scope(SHOP, table, columns.into_iter().zip([a, b]));
+        if let Some((column, span)) = span {
+            scope = scope.within(column, span);
+        }
+        match watch {
+            Some(columns) => scope.watching(columns),
+            None => scope,
+        }
+    })
+}
+
 /// A dependency that the changes of [`change`] can touch.
 pub(crate) fn dependency() -> impl Strategy<Value = Dependency> {
     prop_oneof![
+        4 => narrowed(),
         3 => (table(), small()).prop_map(|(table, id)| Dependency::id(SHOP, table, [id])),
         4 => (table(), proptest::sample::subsequence(&COLUMNS[..], 1..3), small(), small())
             .prop_map(|(table, columns, a, b)| {
@@ -81,8 +112,14 @@ fn image() -> impl Strategy<Value = Vec<Value>> {
 pub(crate) fn change() -> impl Strategy<Value = Change> {
     let row = (table(), proptest::option::of(image()), proptest::option::of(image()), 0u8..20);
     let row = row.prop_map(|(table, old, new, fault)| row_change(table, old, new, fault));
+    let modified = proptest::option::of(proptest::sample::subsequence(&COLUMNS[..], 0..3));
+    let after = (table(), image(), modified).prop_map(|(table, image, modified)| After {
+        row: row_change(table, None, Some(image), 19),
+        modified: modified.map(|columns| columns.into_iter().map(Arc::from).collect()),
+    });
     prop_oneof![
         6 => row.prop_map(Change::Row),
+        2 => after.prop_map(Change::After),
         2 => dependency().prop_map(Change::Touch),
     ]
 }

@@ -3,9 +3,11 @@
 //! **Invariant** tested: what the full memory calls touched, the bounded one never calls untouched;
 //! and within its capacity it calls nothing touched that is not, but for what its docs name.
 
+use std::{ops::Bound, sync::Arc};
+
 use larder_core::{
-    Change, Dependency, DependencySet, Epoch, History, Position, RowChange, Stamp, Value,
-    dependency::Atom, history::Verdict, timeline::APP,
+    After, Change, Dependency, DependencySet, Epoch, History, Position, RowChange, Span, Stamp,
+    Value, Watch, dependency::Atom, history::Verdict, timeline::APP,
 };
 use proptest::prelude::*;
 
@@ -101,9 +103,12 @@ impl Reference {
     }
 }
 
-fn scheme(dependency: &Dependency) -> Option<(String, Vec<String>)> {
-    let Atom::Scope { table, terms } = dependency.atom() else { return None };
-    Some((table.to_string(), terms.iter().map(|(column, _)| column.to_string()).collect()))
+fn scheme(dependency: &Dependency) -> Option<(String, Vec<String>, Option<String>, String)> {
+    let Atom::Scope { table, terms, span, watch } = dependency.atom() else { return None };
+    let columns = terms.iter().map(|(column, _)| column.to_string()).collect();
+    // Equalities are noticed for all values at once, a span only where it is registered itself.
+    let span = span.as_ref().map(|_| dependency.to_string());
+    Some((table.to_string(), columns, span, format!("{watch:?}")))
 }
 
 /// What the words "this change touches that dependency" mean, without digests.
@@ -111,6 +116,7 @@ fn hits(change: Option<&Change>, dependency: &Dependency) -> bool {
     match change {
         None => true,
         Some(Change::Row(row)) => row_hits(row, dependency),
+        Some(Change::After(after)) => after_hits(after, dependency),
         Some(Change::Touch(named)) => {
             let same_table = || named.about_table() == dependency.about_table();
             let is_everything =
@@ -136,6 +142,29 @@ fn may_share_rows(named: &Dependency, dependency: &Dependency) -> bool {
     **named.timeline() != *APP && (is_scope(named) || is_scope(dependency))
 }
 
+/// A row whose state before is unknown: it may have been in any scope that chooses by a column
+/// which may have changed, and any other scope that it is in has seen a change.
+fn after_hits(after: &After, dependency: &Dependency) -> bool {
+    let row = &after.row;
+    if row_hits(row, dependency) {
+        return true;
+    }
+    if dependency.about_table() != Some(&row.table) || **dependency.timeline() != *SHOP {
+        return false;
+    }
+    let modified = |column: &str| {
+        after.modified.as_ref().is_none_or(|columns| columns.iter().any(|own| **own == *column))
+    };
+    match dependency.atom() {
+        Atom::Id { .. } => after.modified.is_some() && modified("id"),
+        Atom::Scope { terms, span, .. } => {
+            let own = terms.iter().map(|(column, _)| column);
+            own.chain(span.as_ref().map(|(column, _)| column)).any(|column| modified(column))
+        }
+        Atom::Table(_) | Atom::Tag(_) | Atom::Everything => false,
+    }
+}
+
 fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
     if **dependency.timeline() != *SHOP {
         return false;
@@ -154,20 +183,37 @@ fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
     let place = |name: &str| row.columns.iter().position(|column| **column == *name);
     match dependency.atom() {
         Atom::Id { key, .. } => images.iter().any(|image| image[row.key[0]] == key[0]),
-        Atom::Scope { terms, .. } => images.iter().any(|image| {
-            terms
-                .iter()
-                .all(|(column, value)| place(column).is_none_or(|index| image[index] == *value))
-        }),
+        Atom::Scope { terms, span, watch, .. } => {
+            let holds = |image: &&Vec<Value>| {
+                let equal = |(column, value): &(Arc<str>, Value)| {
+                    place(column).is_none_or(|index| image[index] == *value)
+                };
+                terms.iter().all(equal)
+                    && span.as_ref().is_none_or(|(column, span)| {
+                        place(column).is_none_or(|index| span.holds(&image[index]))
+                    })
+            };
+            let matters = match (&row.old, &row.new, watch) {
+                (Some(old), Some(new), Watch::Columns(columns)) => {
+                    let own = terms.iter().map(|(column, _)| column);
+                    let own = own.chain(span.as_ref().map(|(column, _)| column));
+                    own.chain(columns.iter())
+                        .any(|column| place(column).is_none_or(|index| old[index] != new[index]))
+                }
+                _ => true,
+            };
+            matters && images.iter().any(holds)
+        }
         Atom::Table(_) | Atom::Tag(_) | Atom::Everything => true,
     }
 }
 
-/// Whether any change lacks a column, so that every scope which names it is widened.
+/// Whether any change lacks a column, or the row before it, so that scopes are widened.
 fn is_partial(reference: &Reference) -> bool {
     reference.log.iter().any(|(_, change)| match change {
         Some(Change::Row(row)) => row.columns.len() < 3,
-        _ => false,
+        Some(Change::After(_)) => true,
+        Some(Change::Touch(_)) | None => false,
     })
 }
 
@@ -203,7 +249,7 @@ fn judge(history: &History, reference: &Reference, dependency: &Dependency, ampl
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn a_touch_that_happened_is_never_denied(
@@ -268,4 +314,102 @@ fn what_is_beyond_the_memory_is_forgotten_and_nothing_else() {
     // Each change touches two digests: its own and that of whoever depends on everything.
     assert_eq!(verdict(7), Verdict::Forgotten);
     assert_eq!(verdict(8), Verdict::Untouched);
+}
+
+/// A row of `Book` with its columns in order.
+fn book(category: &str, id: i64, price: i64) -> Vec<Value> {
+    vec![category.into(), id.into(), price.into()]
+}
+
+fn of_book(old: Option<Vec<Value>>, new: Option<Vec<Value>>) -> RowChange {
+    let columns = ["category", "id", "price"].map(Arc::from);
+    RowChange { table: "Book".into(), columns: columns.into(), key: [1].into(), old, new }
+}
+
+/// Whether `change` touches each of `dependencies`, all of them registered before.
+fn touches(change: Change, dependencies: &[Dependency]) -> Vec<bool> {
+    let mut history = History::new(SHOP.into(), Epoch(1), Position(0), 100);
+    dependencies.iter().for_each(|dependency| history.register(dependency));
+    let stamp = history.stamp();
+    history.apply(Position(1), &[change]);
+    let touched = |dependency: &Dependency| {
+        let set = [dependency.clone()].into_iter().collect();
+        history.verdict(&stamp, &set, Position(1)) == Verdict::Touched
+    };
+    dependencies.iter().map(touched).collect()
+}
+
+fn scope(category: &str) -> Dependency {
+    Dependency::scope(SHOP, "Book", [("category", category)])
+}
+
+fn prices(low: Bound<Value>, high: Bound<Value>) -> Span {
+    Span::between(low, high)
+}
+
+#[test]
+fn a_row_that_moves_touches_what_it_leaves_and_what_it_enters() {
+    let cheap = prices(Bound::Unbounded, Bound::Excluded(10.into()));
+    let dependencies = [
+        scope("sci-fi"),
+        scope("fantasy"),
+        scope("crime"),
+        scope("sci-fi").within("price", cheap.clone()),
+        scope("fantasy").within("price", cheap.clone()),
+        Dependency::table(SHOP, "Book").within("price", cheap),
+    ];
+    let (old, new) = (book("sci-fi", 1, 5), book("fantasy", 1, 20));
+    let change = Change::Row(of_book(Some(old), Some(new)));
+    assert_eq!(touches(change, &dependencies), [true, true, false, true, false, true]);
+}
+
+#[test]
+fn what_is_not_watched_is_no_change_of_a_row_that_stays() {
+    let none: [&str; 0] = [];
+    let dependencies = [
+        scope("sci-fi"),
+        scope("sci-fi").watching(none),
+        scope("sci-fi").watching(["price"]),
+        Dependency::table(SHOP, "Book").watching(none),
+    ];
+    let dearer = of_book(Some(book("sci-fi", 1, 5)), Some(book("sci-fi", 1, 6)));
+    assert_eq!(touches(Change::Row(dearer), &dependencies), [true, false, true, false]);
+    let moved = of_book(Some(book("sci-fi", 1, 5)), Some(book("crime", 1, 5)));
+    assert_eq!(touches(Change::Row(moved), &dependencies), [true, true, true, false]);
+    let sold = of_book(Some(book("sci-fi", 1, 5)), None);
+    assert_eq!(touches(Change::Row(sold), &dependencies), [true; 4]);
+}
+
+#[test]
+fn without_the_row_before_only_scopes_it_may_have_left_are_widened() {
+    let dependencies = [scope("sci-fi"), scope("crime"), Dependency::id(SHOP, "Book", [2])];
+    let row = of_book(None, Some(book("sci-fi", 1, 5)));
+    let after = |modified: Option<&[&str]>| {
+        let modified = modified.map(|columns| columns.iter().map(|c| Arc::from(*c)).collect());
+        Change::After(After { row: row.clone(), modified })
+    };
+    assert_eq!(touches(after(None), &dependencies), [true, true, false]);
+    assert_eq!(touches(after(Some(&["category"])), &dependencies), [true, true, false]);
+    assert_eq!(touches(after(Some(&["price"])), &dependencies), [true, false, false]);
+    assert_eq!(touches(after(Some(&[])), &dependencies), [true, false, false]);
+    assert_eq!(touches(after(Some(&["id"])), &dependencies), [true, true, true]);
+}
+
+#[test]
+fn a_span_is_noticed_while_it_is_held_and_answered_by_its_table_after() {
+    let mut history = History::new(SHOP.into(), Epoch(1), Position(0), 100);
+    let cheap = prices(Bound::Unbounded, Bound::Excluded(10.into()));
+    let dependency = Dependency::table(SHOP, "Book").within("price", cheap);
+    let set: DependencySet = [dependency.clone()].into_iter().collect();
+    history.register(&dependency);
+    history.register(&dependency);
+    let stamp = history.stamp();
+    let dear = || Change::Row(of_book(None, Some(book("sci-fi", 1, 50))));
+    history.apply(Position(1), &[dear()]);
+    history.release(&dependency);
+    assert_eq!(history.held(), 1);
+    assert_eq!(history.verdict(&stamp, &set, Position(1)), Verdict::Untouched);
+    history.release(&dependency);
+    assert_eq!(history.held(), 0);
+    assert_eq!(history.verdict(&stamp, &set, Position(1)), Verdict::Touched);
 }

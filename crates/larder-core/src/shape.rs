@@ -1,0 +1,224 @@
+//! Shapes: by which columns the entries of this node choose rows, and so what a change must be
+//! compared with.
+//!
+//! A change of a row is met by the digest of its values, for every set of columns that anybody
+//! asked for, and where a span is part of the question by the spans that hold its value. They
+//! stand apart from the history because they are about who asks, not about what happened.
+//! **Invariant**: a scope that was noticed before a change, and is still held, is among what the
+//! change touches if a row of it entered, left, or changed where it is watched.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use crate::{
+    change::{After, RowChange},
+    dependency::{Atom, Dependency, Digest, Watch},
+    span::{Span, index::SpanIndex},
+    timeline::Position,
+    value::Value,
+};
+
+/// The columns by which some entry chooses rows of a table, and those it watches in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scheme {
+    /// Sorted.
+    columns: Box<[Arc<str>]>,
+    span: Option<Arc<str>>,
+    watch: Watch,
+}
+
+impl Scheme {
+    fn of(dependency: &Dependency) -> Option<(&Arc<str>, Self, Option<&Span>)> {
+        let Atom::Scope { table, terms, span, watch } = dependency.atom() else { return None };
+        let columns = terms.iter().map(|(column, _)| column.clone()).collect();
+        let (column, span) = span.as_ref().map(|(column, span)| (column.clone(), span)).unzip();
+        Some((table, Self { columns, span: column, watch: watch.clone() }, span))
+    }
+
+    /// Whether one of `columns` decides which rows belong to a scope of this scheme.
+    fn chooses_by(&self, columns: &[Arc<str>]) -> bool {
+        columns
+            .iter()
+            .any(|column| self.columns.contains(column) || self.span.as_ref() == Some(column))
+    }
+
+    /// Whether a row that stays where it was is a change for a scope of this scheme.
+    fn sees(&self, row: &RowChange, old: &[Value], new: &[Value]) -> bool {
+        let differs = |column: &Arc<str>| match row.place(column) {
+            Some(place) => old.get(place) != new.get(place),
+            // A column that the feed does not report may have changed.
+            None => true,
+        };
+        match &self.watch {
+            Watch::Row => true,
+            Watch::Columns(columns) => {
+                columns.iter().chain(&self.columns).chain(&self.span).any(differs)
+            }
+        }
+    }
+}
+
+/// One scheme in use.
+#[derive(Debug)]
+struct Shape {
+    scheme: Scheme,
+    since: Position,
+    /// The spans in use, under the digest of the equalities beside them.
+    spans: HashMap<Digest, SpanIndex>,
+}
+
+/// All shapes on one timeline, by table.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes(HashMap<Arc<str>, Vec<Shape>>);
+
+impl Shapes {
+    /// Notices changes to `dependency` from `since` on. One with a span is noticed until it is
+    /// released as often as it was registered; equalities are few and kept.
+    pub(crate) fn register(&mut self, timeline: &str, dependency: &Dependency, since: Position) {
+        let Some((table, scheme, span)) = Scheme::of(dependency) else { return };
+        let shapes = self.0.entry(table.clone()).or_default();
+        let place = shapes.iter().position(|shape| shape.scheme == scheme);
+        let place = place.unwrap_or_else(|| {
+            shapes.push(Shape { scheme, since, spans: HashMap::new() });
+            shapes.len() - 1
+        });
+        if let (Some(span), Some(shape)) = (span, shapes.get_mut(place)) {
+            let group = shape.spans.entry(group(timeline, dependency)).or_default();
+            group.hold(span, dependency.digest(), since);
+        }
+    }
+
+    /// Gives back one registration of a dependency with a span.
+    pub(crate) fn release(&mut self, timeline: &str, dependency: &Dependency) {
+        let Some((table, scheme, Some(_))) = Scheme::of(dependency) else { return };
+        let shapes = self.0.get_mut(table).into_iter().flatten();
+        for shape in shapes.filter(|shape| shape.scheme == scheme) {
+            if let Entry::Occupied(mut spans) = shape.spans.entry(group(timeline, dependency)) {
+                spans.get_mut().release(dependency.digest());
+                if spans.get().is_empty() {
+                    spans.remove();
+                }
+            }
+        }
+    }
+
+    /// Since when changes to `dependency`, a scope, are noticed; `None` when they are not.
+    pub(crate) fn since(&self, timeline: &str, dependency: &Dependency) -> Option<Position> {
+        let (table, scheme, span) = Scheme::of(dependency)?;
+        let shape = self.0.get(table)?.iter().find(|shape| shape.scheme == scheme)?;
+        match span {
+            None => Some(shape.since),
+            Some(_) => shape.spans.get(&group(timeline, dependency))?.since(dependency.digest()),
+        }
+    }
+
+    /// A new life of the timeline: everything is noticed from `since` on.
+    pub(crate) fn restart(&mut self, since: Position) {
+        for shape in self.0.values_mut().flatten() {
+            shape.since = since;
+            shape.spans.values_mut().for_each(|spans| spans.restart(since));
+        }
+    }
+
+    /// Spans in use.
+    pub(crate) fn spans(&self) -> usize {
+        let shapes = self.0.values().flatten();
+        shapes.flat_map(|shape| shape.spans.values()).map(SpanIndex::len).sum()
+    }
+
+    /// Calls `touch` with the digest of everything `row` touches among ids, the table and scopes.
+    ///
+    /// A scheme with a column that the feed does not report, or a row without its values, touches
+    /// everything within the table.
+    pub(crate) fn touched_by_row(
+        &self,
+        timeline: &str,
+        row: &RowChange,
+        touch: &mut dyn FnMut(Digest),
+    ) {
+        touch(Digest::anything(timeline));
+        touch(Digest::table(timeline, &row.table));
+        let images = [&row.old, &row.new];
+        if !row.is_whole() || images.iter().all(|image| image.is_none()) {
+            return touch(Digest::within(timeline, &row.table));
+        }
+        for image in images.into_iter().flatten() {
+            touch(row.id(timeline, image));
+        }
+        for shape in self.0.get(&row.table).into_iter().flatten() {
+            if let (Some(old), Some(new)) = (&row.old, &row.new)
+                && !shape.scheme.sees(row, old, new)
+            {
+                continue;
+            }
+            for image in images.into_iter().flatten() {
+                if shape.touched(timeline, row, image, touch).is_none() {
+                    return touch(Digest::within(timeline, &row.table));
+                }
+            }
+        }
+    }
+
+    /// The same for a row of which only the state after the change is known: whatever it may have
+    /// left is widened to all scopes of the table.
+    pub(crate) fn touched_by_after(
+        &self,
+        timeline: &str,
+        after: &After,
+        touch: &mut dyn FnMut(Digest),
+    ) {
+        let row = &after.row;
+        let key_changed = |modified: &[Arc<str>]| {
+            row.key.iter().filter_map(|&place| row.columns.get(place)).any(|c| modified.contains(c))
+        };
+        let Some(modified) = &after.modified else {
+            self.touched_by_row(timeline, row, touch);
+            return touch(Digest::scopes(timeline, &row.table));
+        };
+        if key_changed(modified) {
+            touch(Digest::anything(timeline));
+            return touch(Digest::within(timeline, &row.table));
+        }
+        let mut shapes = self.0.get(&row.table).into_iter().flatten();
+        let may_have_left = shapes.any(|shape| shape.scheme.chooses_by(modified));
+        self.touched_by_row(timeline, row, touch);
+        if may_have_left {
+            touch(Digest::scopes(timeline, &row.table));
+        }
+    }
+}
+
+impl Shape {
+    /// Touches the scopes of this shape that hold `image`; `None` when a column is not reported.
+    fn touched(
+        &self,
+        timeline: &str,
+        row: &RowChange,
+        image: &[Value],
+        touch: &mut dyn FnMut(Digest),
+    ) -> Option<()> {
+        let columns = self.scheme.columns.iter();
+        let terms: Option<Vec<(&str, &Value)>> =
+            columns.map(|column| Some((&**column, image.get(row.place(column)?)?))).collect();
+        let terms = terms?;
+        let Some(column) = &self.scheme.span else {
+            touch(Digest::scope(timeline, &row.table, terms, None, &self.scheme.watch));
+            return Some(());
+        };
+        let value = image.get(row.place(column)?)?;
+        let group = Digest::scope(timeline, &row.table, terms, None, &Watch::Row);
+        if let Some(spans) = self.spans.get(&group) {
+            spans.holding(value, touch);
+        }
+        Some(())
+    }
+}
+
+/// The digest of the equalities beside a span.
+fn group(timeline: &str, dependency: &Dependency) -> Digest {
+    let Atom::Scope { table, terms, .. } = dependency.atom() else { return dependency.digest() };
+    let terms = terms.iter().map(|(column, value)| (&**column, value));
+    Digest::scope(timeline, table, terms, None, &Watch::Row)
+}
