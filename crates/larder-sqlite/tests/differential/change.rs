@@ -43,6 +43,24 @@ pub fn transaction(random: &mut Random, schema: &Schema) -> Transaction {
     statements
 }
 
+/// Deletes the newest lines of the log in some transactions, and changes again what they changed.
+///
+/// The second half must not get the numbers of the first, of which nobody has read.
+pub fn delete_from_the_log(random: &mut Random, transactions: &mut [Transaction]) {
+    const DELETIONS: [&str; 3] = [
+        "DELETE FROM larder_log",
+        "DELETE FROM larder_log WHERE seq = (SELECT max(seq) FROM larder_log)",
+        "DELETE FROM larder_log WHERE seq > (SELECT max(seq) - 2 FROM larder_log)",
+    ];
+    for transaction in transactions {
+        if random.chance(25) {
+            let again = transaction.clone();
+            transaction.push((*random.pick(&DELETIONS)).to_owned());
+            transaction.extend(again);
+        }
+    }
+}
+
 fn change(random: &mut Random, schema: &Schema) -> String {
     let table = random.pick(&schema.tables);
     let name = &table.name;

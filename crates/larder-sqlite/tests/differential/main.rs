@@ -77,17 +77,30 @@ const TRACKED_SIZE: Size = Size { resources: 14, transactions: 80 };
 
 #[test]
 fn changed_results_are_invalidated_through_triggers_and_log() {
+    through_triggers_and_log("origin, triggers and log", |_, _| {});
+}
+
+#[test]
+fn changed_results_are_invalidated_where_the_log_is_deleted_from() {
+    through_triggers_and_log("a log that is deleted from", |random, case| {
+        change::delete_from_the_log(random, &mut case.transactions);
+    });
+}
+
+#[track_caller]
+fn through_triggers_and_log(title: &str, edit: fn(&mut Random, &mut Case)) {
     let mut random = Random::new(seed() ^ 0x5eed);
     let mut tally = Tally::default();
     let end = deadline(Duration::from_secs(10));
     while clock().now() < end || !tally.is_enough(3, &["id", "scope", "table"]) {
-        let case = Case::random(random.next(), TRACKED_SIZE);
+        let mut case = Case::random(random.next(), TRACKED_SIZE);
+        edit(&mut random, &mut case);
         if let Some(failure) = tracked::run(&case, &mut tally) {
             let fails = |case: &Case| tracked::run(case, &mut Tally::default());
             panic!("seed {}: {}", seed(), case.shrink(failure, fails));
         }
     }
-    tally.print(&format!("origin, triggers and log, seed {}", seed()));
+    tally.print(&format!("{title}, seed {}", seed()));
 }
 
 /// The case on which this test once took gigabytes.
