@@ -114,7 +114,7 @@ impl Dependency {
     }
 
     /// The scope with this span and watch: how a record is read back.
-    pub(crate) fn narrow_to(self, span: Option<(Arc<str>, Span)>, watch: Watch) -> Self {
+    pub(crate) fn narrow_to(self, (span, watch): Narrowing) -> Self {
         self.narrowed(|own, own_watch| (*own, *own_watch) = (span, watch))
     }
 
@@ -236,6 +236,9 @@ const WITHIN: u8 = 6;
 const ANYTHING: u8 = 7;
 const SCOPES: u8 = 8;
 const NARROWED: u8 = 9;
+
+/// What a scope has besides its equalities.
+pub(crate) type Narrowing = (Option<(Arc<str>, Span)>, Watch);
 
 /// Self-delimiting, and in front of the terms, which are not.
 pub(crate) fn put_narrowing(out: &mut Vec<u8>, span: Option<&(Arc<str>, Span)>, watch: &Watch) {

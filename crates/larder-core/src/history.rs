@@ -10,7 +10,7 @@ use crate::{
     change::{Change, touched_by_name},
     dependency::{Atom, Dependency, DependencySet, Digest},
     shape::Shapes,
-    timeline::{Epoch, Name, Position, Stamp},
+    timeline::{APP, Epoch, Name, Position, Stamp},
 };
 
 /// Touches remembered by default: about 50 bytes each, and only once there were that many.
@@ -130,7 +130,7 @@ impl History {
     /// earlier are only remembered by row and table. A dependency that [`Dependency::is_held`] is
     /// noticed until it is released as often as it was registered.
     pub fn register(&mut self, dependency: &Dependency) {
-        self.shapes.register(&self.timeline, dependency, self.applied);
+        self.shapes.register(dependency, self.applied);
     }
 
     /// Gives one registration of a dependency that is held back: whoever depended on it is gone.
@@ -138,7 +138,7 @@ impl History {
     /// # Callers must
     /// hold it for as long as a load or an entry depends on it.
     pub fn release(&mut self, dependency: &Dependency) {
-        self.shapes.release(&self.timeline, dependency);
+        self.shapes.release(dependency);
     }
 
     /// Dependencies that are held now.
@@ -151,11 +151,22 @@ impl History {
     /// A position that does not grow is a fault of the feed; it is answered by touching
     /// everything, which is safe.
     pub fn apply(&mut self, position: Position, changes: &[Change]) -> Touched {
+        let timeline = self.timeline.clone();
+        self.apply_named(position, changes.iter().map(|change| (&timeline, change)))
+    }
+
+    /// Applies one batch of changes that were reported here although each is of something on the
+    /// timeline named beside it: what the application itself says on `app`.
+    pub fn apply_named<'a>(
+        &mut self,
+        position: Position,
+        changes: impl IntoIterator<Item = (&'a Name, &'a Change)>,
+    ) -> Touched {
         let grows = self.applied < position;
         let mut touched = Touched { everything: !grows, ..Touched::default() };
         self.applied = if grows { position } else { self.applied.next() };
-        for change in changes {
-            self.collect(change, &mut touched);
+        for (timeline, change) in changes {
+            self.collect(timeline, change, &mut touched);
         }
         touched.digests.sort_unstable();
         touched.digests.dedup();
@@ -168,7 +179,7 @@ impl History {
         touched
     }
 
-    fn collect(&self, change: &Change, touched: &mut Touched) {
+    fn collect(&self, timeline: &str, change: &Change, touched: &mut Touched) {
         let digests = &mut touched.digests;
         match change {
             Change::Touch(dependency) => {
@@ -180,11 +191,11 @@ impl History {
             }
             Change::Row(row) => {
                 let touch = &mut |digest| digests.push(digest);
-                self.shapes.touched_by_row(&self.timeline, row, touch);
+                self.shapes.touched_by_row(timeline, row, touch);
             }
             Change::After(after) => {
                 let touch = &mut |digest| digests.push(digest);
-                self.shapes.touched_by_after(&self.timeline, after, touch);
+                self.shapes.touched_by_after(timeline, after, touch);
             }
         }
     }
@@ -247,13 +258,14 @@ impl History {
     /// touched: then nobody looked for it, and the answer is the table's.
     fn was_unnoticed(&self, as_of: Position, dependency: &Dependency) -> bool {
         let Atom::Scope { table, .. } = dependency.atom() else { return false };
-        if *dependency.timeline() != self.timeline {
+        // On `app` rows of any timeline are reported; elsewhere only the timeline's own.
+        if *dependency.timeline() != self.timeline && *self.timeline != *APP {
             return false;
         }
-        match self.shapes.since(&self.timeline, dependency) {
+        match self.shapes.since(dependency) {
             Some(since) if since <= as_of => false,
             _ => {
-                let digest = Digest::table(&self.timeline, table);
+                let digest = Digest::table(dependency.timeline(), table);
                 self.last.get(&digest).is_some_and(|at| as_of < *at)
             }
         }

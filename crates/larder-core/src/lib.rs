@@ -8,6 +8,7 @@
 //!
 //! 1. [`value`] and [`key`]: what identifies a thing, encoded injectively.
 //! 2. [`dependency`] and [`span`]: what an entry was built from; [`change`]: what happened to it.
+//!    [`tracked`] and [`scope`]: how an application says both.
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`]: what leaves the process.
@@ -27,6 +28,10 @@ pub mod span;
 pub mod change;
 
 pub mod timeline;
+
+pub mod tracked;
+
+pub mod scope;
 
 pub mod history;
 
@@ -62,8 +67,10 @@ pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use key::{Key, KeyBytes, KeyEncoder, KeyRef};
+pub use scope::{Asks, Condition, Order, Scope, any_of, null};
 pub use span::{Nulls, Span};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
+pub use tracked::{DependsOn, Description, Tracked, TrackedChange};
 pub use value::Value;
 pub use weigh::Weigh;
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    dependency::{Atom, Dependency, DependencySet, Watch, put_narrowing},
+    dependency::{Atom, Dependency, DependencySet, Narrowing, Watch, put_narrowing},
     encoding::{Reader, corrupt, put_bytes, put_varint},
     error::Error,
     span::Span,
@@ -154,7 +154,7 @@ fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
             let scope = Dependency::scope(timeline, table, terms?);
             Ok(match narrowing {
                 None => scope,
-                Some((span, watch)) => scope.narrow_to(span, watch),
+                Some(narrowing) => scope.narrow_to(narrowing),
             })
         }
         TABLE => Ok(Dependency::table(timeline, reader.text()?)),
@@ -165,7 +165,7 @@ fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
 }
 
 /// Reads what `put_narrowing` wrote.
-fn take_narrowing(reader: &mut Reader<'_>) -> Result<(Option<(Arc<str>, Span)>, Watch), Error> {
+fn take_narrowing(reader: &mut Reader<'_>) -> Result<Narrowing, Error> {
     let span = match reader.byte()? {
         0 => None,
         1 => Some((reader.text()?.into(), Span::decode(reader)?)),

@@ -16,7 +16,7 @@ use crate::{
     change::{After, RowChange},
     dependency::{Atom, Dependency, Digest, Watch},
     span::{Span, index::SpanIndex},
-    timeline::Position,
+    timeline::{Name, Position},
     value::Value,
 };
 
@@ -69,33 +69,36 @@ struct Shape {
     spans: HashMap<Digest, SpanIndex>,
 }
 
-/// All shapes on one timeline, by table.
+/// All shapes that one history knows, by timeline and table. That of `app` knows those of every
+/// timeline, because on it changes to any of them are reported by hand.
 #[derive(Debug, Default)]
-pub(crate) struct Shapes(HashMap<Arc<str>, Vec<Shape>>);
+pub(crate) struct Shapes(HashMap<Name, HashMap<Arc<str>, Vec<Shape>>>);
 
 impl Shapes {
     /// Notices changes to `dependency` from `since` on. One with a span is noticed until it is
     /// released as often as it was registered; equalities are few and kept.
-    pub(crate) fn register(&mut self, timeline: &str, dependency: &Dependency, since: Position) {
+    pub(crate) fn register(&mut self, dependency: &Dependency, since: Position) {
         let Some((table, scheme, span)) = Scheme::of(dependency) else { return };
-        let shapes = self.0.entry(table.clone()).or_default();
+        let tables = self.0.entry(dependency.timeline().clone()).or_default();
+        let shapes = tables.entry(table.clone()).or_default();
         let place = shapes.iter().position(|shape| shape.scheme == scheme);
         let place = place.unwrap_or_else(|| {
             shapes.push(Shape { scheme, since, spans: HashMap::new() });
             shapes.len() - 1
         });
         if let (Some(span), Some(shape)) = (span, shapes.get_mut(place)) {
-            let group = shape.spans.entry(group(timeline, dependency)).or_default();
+            let group = shape.spans.entry(group(dependency)).or_default();
             group.hold(span, dependency.digest(), since);
         }
     }
 
     /// Gives back one registration of a dependency with a span.
-    pub(crate) fn release(&mut self, timeline: &str, dependency: &Dependency) {
+    pub(crate) fn release(&mut self, dependency: &Dependency) {
         let Some((table, scheme, Some(_))) = Scheme::of(dependency) else { return };
-        let shapes = self.0.get_mut(table).into_iter().flatten();
+        let tables = self.0.get_mut(dependency.timeline());
+        let shapes = tables.and_then(|tables| tables.get_mut(table)).into_iter().flatten();
         for shape in shapes.filter(|shape| shape.scheme == scheme) {
-            if let Entry::Occupied(mut spans) = shape.spans.entry(group(timeline, dependency)) {
+            if let Entry::Occupied(mut spans) = shape.spans.entry(group(dependency)) {
                 spans.get_mut().release(dependency.digest());
                 if spans.get().is_empty() {
                     spans.remove();
@@ -105,26 +108,31 @@ impl Shapes {
     }
 
     /// Since when changes to `dependency`, a scope, are noticed; `None` when they are not.
-    pub(crate) fn since(&self, timeline: &str, dependency: &Dependency) -> Option<Position> {
+    pub(crate) fn since(&self, dependency: &Dependency) -> Option<Position> {
         let (table, scheme, span) = Scheme::of(dependency)?;
-        let shape = self.0.get(table)?.iter().find(|shape| shape.scheme == scheme)?;
+        let mut shapes = self.of(dependency.timeline(), table);
+        let shape = shapes.find(|shape| shape.scheme == scheme)?;
         match span {
             None => Some(shape.since),
-            Some(_) => shape.spans.get(&group(timeline, dependency))?.since(dependency.digest()),
+            Some(_) => shape.spans.get(&group(dependency))?.since(dependency.digest()),
         }
     }
 
     /// A new life of the timeline: everything is noticed from `since` on.
     pub(crate) fn restart(&mut self, since: Position) {
-        for shape in self.0.values_mut().flatten() {
+        for shape in self.0.values_mut().flat_map(HashMap::values_mut).flatten() {
             shape.since = since;
             shape.spans.values_mut().for_each(|spans| spans.restart(since));
         }
     }
 
+    fn of(&self, timeline: &str, table: &str) -> impl Iterator<Item = &Shape> {
+        self.0.get(timeline).and_then(|tables| tables.get(table)).into_iter().flatten()
+    }
+
     /// Spans in use.
     pub(crate) fn spans(&self) -> usize {
-        let shapes = self.0.values().flatten();
+        let shapes = self.0.values().flat_map(HashMap::values).flatten();
         shapes.flat_map(|shape| shape.spans.values()).map(SpanIndex::len).sum()
     }
 
@@ -147,7 +155,7 @@ impl Shapes {
         for image in images.into_iter().flatten() {
             touch(row.id(timeline, image));
         }
-        for shape in self.0.get(&row.table).into_iter().flatten() {
+        for shape in self.of(timeline, &row.table) {
             if let (Some(old), Some(new)) = (&row.old, &row.new)
                 && !shape.scheme.sees(row, old, new)
             {
@@ -181,7 +189,7 @@ impl Shapes {
             touch(Digest::anything(timeline));
             return touch(Digest::within(timeline, &row.table));
         }
-        let mut shapes = self.0.get(&row.table).into_iter().flatten();
+        let mut shapes = self.of(timeline, &row.table);
         let may_have_left = shapes.any(|shape| shape.scheme.chooses_by(modified));
         self.touched_by_row(timeline, row, touch);
         if may_have_left {
@@ -217,8 +225,8 @@ impl Shape {
 }
 
 /// The digest of the equalities beside a span.
-fn group(timeline: &str, dependency: &Dependency) -> Digest {
+fn group(dependency: &Dependency) -> Digest {
     let Atom::Scope { table, terms, .. } = dependency.atom() else { return dependency.digest() };
     let terms = terms.iter().map(|(column, value)| (&**column, value));
-    Digest::scope(timeline, table, terms, None, &Watch::Row)
+    Digest::scope(dependency.timeline(), table, terms, None, &Watch::Row)
 }

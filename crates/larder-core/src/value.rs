@@ -150,6 +150,44 @@ impl From<u32> for Value {
     }
 }
 
+impl From<bool> for Value {
+    fn from(is: bool) -> Self {
+        Self::Integer(is.into())
+    }
+}
+
+macro_rules! small_integers {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(number: $integer) -> Self {
+                Self::Integer(number.into())
+            }
+        }
+    )*};
+}
+
+small_integers!(i8, i16, u8, u16);
+
+/// Beyond the integers of a database as eight bytes, which still follow all of them.
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        i64::try_from(number)
+            .map_or_else(|_| Self::Blob(number.to_be_bytes().as_slice().into()), Self::Integer)
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.as_str().into())
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
         Self::Real(number)

@@ -1,0 +1,249 @@
+//! Scopes as they are asked for: several conditions, of which lists give several dependencies.
+//!
+//! It stands apart from [`crate::dependency`] because one scope with lists is many dependencies.
+//! **Invariant**: every row that a query with these conditions could return lies in one of them;
+//! what cannot be said so (a second range) is left out, which is wider.
+
+use std::{
+    ops::{Bound, RangeBounds},
+    sync::Arc,
+};
+
+use crate::{
+    dependency::Dependency,
+    error::{Error, ErrorKind},
+    span::{Nulls, Span},
+    timeline::Name,
+    tracked::DependsOn,
+    value::Value,
+};
+
+/// Dependencies that the lists of one scope may multiply to; beyond it the longest list is left
+/// out. A query with more than this in `IN` lists is better served by the wider scope.
+const COMBINATIONS_MAX: usize = 1024;
+
+/// A condition on one column whose values are of type `T`.
+///
+/// Made from a value (`category("sci-fi")`), from a range (`price(..10)`), by [`any_of`] and
+/// [`null`]: so that what a scope may ask is checked when it is compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// Any of these values.
+    AnyOf(Vec<Value>),
+    /// A stretch of values.
+    Within(Span),
+}
+
+/// What may be asked of a column with values of type `T`.
+pub trait Asks<T: ?Sized> {
+    /// The condition.
+    fn condition(self) -> Condition;
+}
+
+/// Any of several values. [`any_of`] makes it.
+#[derive(Clone, Debug)]
+pub struct AnyOf<I>(I);
+
+/// Any of `values`: `IN (…)`. None at all is an error where it is used.
+pub fn any_of<I: IntoIterator>(values: I) -> AnyOf<I> {
+    AnyOf(values)
+}
+
+/// No value: `IS NULL`. [`null`] makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct NoValue;
+
+/// No value: `IS NULL`. Only columns of an `Option` can be asked for it.
+pub fn null() -> NoValue {
+    NoValue
+}
+
+impl<T: Into<Value>> Asks<T> for T {
+    fn condition(self) -> Condition {
+        Condition::AnyOf(vec![self.into()])
+    }
+}
+
+impl<T: Clone + Into<Value>> Asks<T> for &T {
+    fn condition(self) -> Condition {
+        Condition::AnyOf(vec![self.clone().into()])
+    }
+}
+
+impl Asks<String> for &str {
+    fn condition(self) -> Condition {
+        Condition::AnyOf(vec![self.into()])
+    }
+}
+
+impl<T: Into<Value>, I: IntoIterator<Item: Into<Value>>> Asks<T> for AnyOf<I>
+where
+    I::Item: Asks<T>,
+{
+    fn condition(self) -> Condition {
+        Condition::AnyOf(self.0.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: Into<Value>> Asks<Option<T>> for NoValue
+where
+    Option<T>: Into<Value>,
+{
+    fn condition(self) -> Condition {
+        Condition::AnyOf(vec![Value::Null])
+    }
+}
+
+macro_rules! ranges {
+    ($($range:ident),*) => {$(
+        impl<T: Clone + Into<Value>> Asks<T> for std::ops::$range<T> {
+            fn condition(self) -> Condition {
+                Condition::Within(span(&self, Nulls::Outside))
+            }
+        }
+    )*};
+}
+
+ranges!(Range, RangeInclusive, RangeFrom, RangeTo, RangeToInclusive);
+
+impl<T: Clone + Into<Value>> Asks<T> for (Bound<T>, Bound<T>) {
+    fn condition(self) -> Condition {
+        Condition::Within(span(&self, Nulls::Outside))
+    }
+}
+
+fn span<T: Clone + Into<Value>>(range: &impl RangeBounds<T>, nulls: Nulls) -> Span {
+    let value = |bound: Bound<&T>| bound.cloned().map(Into::into);
+    Span { low: value(range.start_bound()), high: value(range.end_bound()), nulls }
+}
+
+/// In which order a list is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// A scope in the making, by names; [`crate::Tracked`] types have one with a method for each
+/// column.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Scope {
+    timeline: Name,
+    table: Arc<str>,
+    lists: Vec<(Arc<str>, Vec<Value>)>,
+    span: Option<(Arc<str>, Span)>,
+    watching: Option<Vec<Arc<str>>>,
+}
+
+impl Scope {
+    /// Every row of `table`.
+    pub fn of(timeline: impl Into<Name>, table: impl Into<Arc<str>>) -> Self {
+        let (timeline, table) = (timeline.into(), table.into());
+        Self { timeline, table, lists: Vec::new(), span: None, watching: None }
+    }
+
+    /// Only rows whose `column` meets `condition`.
+    ///
+    /// Of two ranges the first is kept, which is wider than both; two lists on one column
+    /// likewise.
+    pub fn with(mut self, column: impl Into<Arc<str>>, condition: Condition) -> Self {
+        let column = column.into();
+        match condition {
+            Condition::AnyOf(values) => {
+                if self.lists.iter().all(|(own, _)| *own != column) {
+                    self.lists.push((column, values));
+                }
+            }
+            Condition::Within(span) => {
+                self.span.get_or_insert((column, span));
+            }
+        }
+        self
+    }
+
+    /// A row that stays matters only where one of these columns changes.
+    pub fn watching<C: Into<Arc<str>>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.watching = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Only what enters or leaves matters: for a count, or beside the ids of the rows.
+    pub fn membership(self) -> Self {
+        self.watching::<Arc<str>>([])
+    }
+
+    /// The first `limit` rows by `column`, of which `found` came back and `last` is the column's
+    /// value in the last of them: a full page depends on the rows up to it, ties included; a short
+    /// page on the whole scope.
+    pub fn page(
+        self,
+        column: impl Into<Arc<str>>,
+        order: Order,
+        limit: usize,
+        found: usize,
+        last: Option<Value>,
+    ) -> Self {
+        let bound = match last {
+            // Rows without a value stand at one end of the list: which one differs by database.
+            Some(last) if limit <= found && last != Value::Null => Bound::Included(last),
+            _ => return self,
+        };
+        let (low, high) = match order {
+            Order::Ascending => (Bound::Unbounded, bound),
+            Order::Descending => (bound, Bound::Unbounded),
+        };
+        self.with(column, Condition::Within(Span { low, high, nulls: Nulls::Inside }))
+    }
+
+    /// The lists that are kept so that their combinations stay within the limit.
+    fn kept(mut lists: Vec<(Arc<str>, Vec<Value>)>) -> Vec<(Arc<str>, Vec<Value>)> {
+        let combinations = |lists: &[(Arc<str>, Vec<Value>)]| {
+            lists.iter().fold(1usize, |product, (_, list)| product.saturating_mul(list.len()))
+        };
+        while COMBINATIONS_MAX < combinations(&lists) {
+            let longest = lists.iter().enumerate().max_by_key(|(_, (_, list))| list.len());
+            let Some((place, _)) = longest else { break };
+            lists.swap_remove(place);
+        }
+        lists
+    }
+}
+
+impl DependsOn for Scope {
+    fn each(self, add: &mut dyn FnMut(Dependency)) -> Result<(), Error> {
+        let Self { timeline, table, lists, span, watching } = self;
+        if let Some((column, _)) = lists.iter().find(|(_, list)| list.is_empty()) {
+            return Err(Error::new(ErrorKind::Config, "depend on a scope")
+                .subject(format!("`{table}.{column}`"))
+                .detail("it asks for any of no values, which no row ever has; leave it out"));
+        }
+        let lists = Self::kept(lists);
+        let mut combinations = vec![Vec::new()];
+        for (column, list) in &lists {
+            combinations = combinations
+                .iter()
+                .flat_map(|terms: &Vec<(Arc<str>, Value)>| {
+                    list.iter().map(move |value| {
+                        let mut terms = terms.clone();
+                        terms.push((column.clone(), value.clone()));
+                        terms
+                    })
+                })
+                .collect();
+        }
+        for terms in combinations {
+            let mut dependency = Dependency::scope(timeline.clone(), table.clone(), terms);
+            if let Some((column, span)) = &span {
+                dependency = dependency.within(column.clone(), span.clone());
+            }
+            if let Some(columns) = &watching {
+                dependency = dependency.watching(columns.iter().cloned());
+            }
+            add(dependency);
+        }
+        Ok(())
+    }
+}
