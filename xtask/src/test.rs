@@ -116,6 +116,7 @@ fn mutants() -> Result<()> {
     let mut mutants = command::cargo(&["test", "--release", "--locked", "--test", "mutants"]);
     mutants.args(["--package", "larder-testkit", "--features", "larder-testkit/mutants"]);
     mutants.args(["--package", "larder-sqlite", "--features", "larder-sqlite/mutants"]);
+    mutants.args(["--package", "larder-memory", "--features", "larder-memory/mutants"]);
     command::run(&mut mutants)
 }
 

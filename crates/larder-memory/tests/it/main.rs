@@ -18,6 +18,8 @@
 
 mod support;
 
+mod holding;
+
 mod entries;
 
 mod deadlines;

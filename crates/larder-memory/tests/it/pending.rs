@@ -1,48 +1,22 @@
 //! More invalidations at once than the list of pending ones holds: the callers then do the work.
 //!
-//! The sweeper is held up by a value that does not let go of it, so that nothing is carried out
-//! behind the callers' backs and every number is the same in each run.
-
-use std::sync::{Arc, Mutex, mpsc};
+//! The sweeper is held up meanwhile (see `holding.rs`).
 
 use larder_core::Dependency;
-use larder_memory::{Inserted, MemoryTier};
+use larder_memory::MemoryTier;
 
-use crate::support::{cause, entry, links, put, row, tier, value};
+use crate::{
+    holding::hold_up,
+    support::{cause, links, put, row, tier, value},
+};
 
 /// More than are ended on the caller's path, so that each invalidation becomes an item.
 const DEPENDENTS: u64 = 65;
 /// More than the list holds.
 const TAGS: u64 = 160;
 /// Out of the way of the other keys.
-const HELD_UP: u64 = 1 << 40;
 const TWICE: u64 = 1 << 41;
 const OTHER: u64 = 1 << 42;
-
-/// Keeps whoever drops it until the other ends are gone.
-struct HoldsUp {
-    reached: mpsc::Sender<()>,
-    release: Mutex<mpsc::Receiver<()>>,
-}
-
-impl Drop for HoldsUp {
-    fn drop(&mut self) {
-        self.reached.send(()).ok();
-        self.release.lock().unwrap().recv().ok();
-    }
-}
-
-/// Makes the sweeper wait until the returned end is dropped.
-fn hold_up(tier: &MemoryTier) -> mpsc::Sender<()> {
-    let (reached, is_reached) = mpsc::channel();
-    let (release, receiver) = mpsc::channel();
-    let mut holds = entry(tier, HELD_UP, 0, [row(HELD_UP)]);
-    holds.value = Arc::new(HoldsUp { reached, release: Mutex::new(receiver) });
-    assert_eq!(tier.insert(holds, || true), Inserted::Stored);
-    assert_eq!(tier.invalidate(&[row(HELD_UP).digest()], &cause()), 1);
-    is_reached.recv().unwrap();
-    release
-}
 
 fn tag(number: u64) -> Dependency {
     Dependency::tag(format!("tag {number}"))
