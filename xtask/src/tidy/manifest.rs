@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// They stand beside the building and may look into every window.
-const FREE: &[&str] = &["larder-bench", "larder-examples"];
+const FREE: &[&str] = &["larder-allocations", "larder-bench", "larder-examples"];
 
 /// What every crate may use in its tests.
 const FOR_TESTS: &str = "larder-testkit";
