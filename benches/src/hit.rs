@@ -101,7 +101,11 @@ fn case(keys: u64, dependencies: usize, changes: Changes) -> Row {
         }
     };
     let beside = if changes == Changes::ToOthers { "/10k changes per s" } else { "" };
-    let name = format!("hit/{keys} keys/{dependencies} deps{beside}");
+    let having = match part(keys, dependencies) {
+        1 => String::new(),
+        part => format!(" in 1 of {part}"),
+    };
+    let name = format!("hit/{keys} keys/{dependencies} deps{having}{beside}");
     row(name, &times, "quick_cache, u64 keys")
 }
 
@@ -167,8 +171,7 @@ fn bare<K: Eq + std::hash::Hash>(keys: u64, key: impl Fn(u64) -> K) -> Bare<K> {
 /// 1000 dependencies only a part of many keys has them, and all of the others share one.
 fn filled(keys: u64, dependencies: usize) -> MemoryTier {
     let tier = MemoryTier::new(MemoryLimit::bytes(3 << 30), Clock::system());
-    let rows_in_all = keys.saturating_mul(dependencies as u64);
-    let part = rows_in_all.div_ceil(ROWS_MAX).max(1);
+    let part = part(keys, dependencies);
     for key in 0..keys {
         let count = if key % part == 0 { dependencies } else { dependencies.min(16) };
         let rows = (0..count as u64).map(|n| 1_000_000 + key * 16 + n);
@@ -181,6 +184,11 @@ fn filled(keys: u64, dependencies: usize) -> MemoryTier {
 }
 
 const ROWS_MAX: u64 = 2_000_000;
+
+/// One in how many of the entries has all of the dependencies.
+fn part(keys: u64, dependencies: usize) -> u64 {
+    keys.saturating_mul(dependencies as u64).div_ceil(ROWS_MAX).max(1)
+}
 
 pub(crate) fn row_of(row: u64) -> Dependency {
     Dependency::id("shop", "Other", [i64::try_from(row).expect("a small row")])
