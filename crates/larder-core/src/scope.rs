@@ -44,7 +44,7 @@ pub trait Asks<T: ?Sized> {
 #[derive(Clone, Debug)]
 pub struct AnyOf<I>(I);
 
-/// Any of `values`: `IN (…)`. None at all is an error where it is used.
+/// Any of `values`: `IN (..)`. None at all is an error where it is used.
 pub fn any_of<I: IntoIterator>(values: I) -> AnyOf<I> {
     AnyOf(values)
 }
