@@ -317,6 +317,10 @@ fn in_words(changes: &[Change]) -> String {
         }
         match change {
             Change::Touch(dependency) => words.push_str(&dependency.to_string()),
+            Change::After(after) => {
+                words.push_str("update of ");
+                words.push_str(&after.row.table);
+            }
             Change::Row(row) => {
                 let verb = match (&row.old, &row.new) {
                     (None, Some(_)) => "insert into",
