@@ -8,6 +8,10 @@ use std::{fmt, sync::Arc};
 
 use crate::value::Value;
 
+pub use decoder::{KeyDecoder, KeyWords};
+
+mod decoder;
+
 /// The encoded key of an entry, shared by the tiers and the links.
 ///
 /// The first four bytes are the region, so that one engine serves all regions of a cache.
@@ -227,6 +231,15 @@ impl KeyEncoder {
 pub trait Key: Clone + Send + Sync + 'static {
     /// Appends this key to `out`.
     fn encode(&self, out: &mut KeyEncoder);
+
+    /// Reads back what [`Key::encode`] appended; `None` for anything else.
+    ///
+    /// A type that does not implement it works in all other ways, but its entries cannot be loaded
+    /// again by whoever knows them by their bytes only, as invalidating with a rewarm does.
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        let _ = from;
+        None
+    }
 }
 
 const UNIT: u8 = 0;
@@ -248,6 +261,11 @@ macro_rules! integer_keys {
             fn encode(&self, out: &mut KeyEncoder) {
                 out.put_integer(i64::from(*self));
             }
+
+            fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+                from.tag(INTEGER)?;
+                Self::try_from(from.integer()?).ok()
+            }
         }
     )*};
 }
@@ -264,6 +282,13 @@ macro_rules! wide_keys {
                     Err(_) => out.put_tagged(WIDE, &self.to_le_bytes()),
                 }
             }
+
+            fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+                if from.either(INTEGER, WIDE)? {
+                    return Self::try_from(from.integer()?).ok();
+                }
+                from.counted()?.try_into().ok().map(Self::from_le_bytes)
+            }
         }
     )*};
 }
@@ -274,11 +299,20 @@ impl Key for () {
     fn encode(&self, out: &mut KeyEncoder) {
         out.put(&[UNIT]);
     }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(UNIT)
+    }
 }
 
 impl Key for bool {
     fn encode(&self, out: &mut KeyEncoder) {
         out.put(&[BOOL, u8::from(*self)]);
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(BOOL)?;
+        from.either(0, 1).map(|is_false| !is_false)
     }
 }
 
@@ -287,11 +321,21 @@ impl Key for char {
         out.put(&[CHAR]);
         out.put(&u32::from(*self).to_le_bytes());
     }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(CHAR)?;
+        char::from_u32(u32::from_le_bytes(from.fixed()?))
+    }
 }
 
 impl Key for String {
     fn encode(&self, out: &mut KeyEncoder) {
         out.put_tagged(TEXT, self.as_bytes());
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(TEXT)?;
+        from.text().map(Into::into)
     }
 }
 
@@ -305,11 +349,21 @@ impl Key for Arc<str> {
     fn encode(&self, out: &mut KeyEncoder) {
         out.put_tagged(TEXT, self.as_bytes());
     }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(TEXT)?;
+        from.text().map(Into::into)
+    }
 }
 
 impl Key for Arc<[u8]> {
     fn encode(&self, out: &mut KeyEncoder) {
         out.put_tagged(BLOB, self);
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(BLOB)?;
+        from.counted().map(Into::into)
     }
 }
 
@@ -318,6 +372,11 @@ impl Key for Value {
         let mut bytes = Vec::new();
         Self::encode(self, &mut bytes);
         out.put_tagged(SCALAR, &bytes);
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(SCALAR)?;
+        from.scalar()
     }
 }
 
@@ -331,6 +390,13 @@ impl<K: Key> Key for Option<K> {
             }
         }
     }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        match from.either(NONE, SOME)? {
+            true => Some(None),
+            false => K::decode(from).map(Some),
+        }
+    }
 }
 
 impl<K: Key> Key for Vec<K> {
@@ -340,6 +406,13 @@ impl<K: Key> Key for Vec<K> {
         for key in self {
             key.encode(out);
         }
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        from.tag(LIST)?;
+        let count = from.count()?;
+        // The count is foreign until as many parts were read: no memory is taken on its word.
+        (0..count).map(|_| K::decode(from)).collect()
     }
 }
 
@@ -354,6 +427,10 @@ where
         for key in self.iter() {
             key.encode(out);
         }
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        Vec::decode(from).map(Into::into)
     }
 }
 
@@ -370,6 +447,10 @@ macro_rules! tuple_keys {
                 #[expect(non_snake_case, reason = "the type parameters name the parts")]
                 let ($($name,)+) = self;
                 $($name.encode(out);)+
+            }
+
+            fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+                Some(($($name::decode(from)?,)+))
             }
         }
     };

@@ -66,7 +66,7 @@ pub use clock::{Clock, Moment};
 pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};
 pub use history::History;
-pub use key::{Key, KeyBytes, KeyEncoder, KeyRef};
+pub use key::{Key, KeyBytes, KeyDecoder, KeyEncoder, KeyRef, KeyWords};
 pub use scope::{Asks, Condition, Order, Scope, any_of, null};
 pub use span::{Nulls, Span};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
