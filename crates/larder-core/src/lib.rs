@@ -11,7 +11,7 @@
 //!    [`tracked`] and [`scope`]: how an application says both.
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
-//! 5. [`token`], [`record`]: what leaves the process.
+//! 5. [`token`], [`record`], [`invalidation`]: what leaves the process.
 //! 6. [`feed`], [`origin`], [`store`]: what a backend implements.
 //!
 //! **Invariant**: nothing in this crate reads a clock, a file or a socket, except [`clock`], which
@@ -36,6 +36,8 @@ pub mod scope;
 pub mod history;
 
 mod shape;
+
+pub mod invalidation;
 
 pub mod freshness;
 
@@ -66,6 +68,7 @@ pub use clock::{Clock, Moment};
 pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};
 pub use history::History;
+pub use invalidation::{Invalidation, Mode};
 pub use key::{Key, KeyBytes, KeyDecoder, KeyEncoder, KeyRef, KeyWords};
 pub use scope::{Asks, Condition, Order, Scope, any_of, null};
 pub use span::{Nulls, Span};

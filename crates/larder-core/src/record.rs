@@ -102,7 +102,7 @@ const TAG: u8 = 4;
 const EVERYTHING: u8 = 5;
 const NARROWED: u8 = 6;
 
-fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
+pub(crate) fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
     put_bytes(out, dependency.timeline().as_bytes());
     match dependency.atom() {
         Atom::Id { table, key } => {
@@ -136,7 +136,7 @@ fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
     }
 }
 
-fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
+pub(crate) fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Error> {
     let timeline = reader.text()?;
     match reader.byte()? {
         ID => {

@@ -33,3 +33,6 @@ mod token;
 
 /// Records that are what was written, or an error.
 mod record;
+
+/// Invalidations that are what was written, or an error.
+mod invalidation;
