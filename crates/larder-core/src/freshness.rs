@@ -2,7 +2,7 @@
 //!
 //! Whether an entry is *valid* (nothing it depends on changed) is decided elsewhere; this is only
 //! about time. **Invariant**: a deadline is fixed when the value is stored and nothing but storing
-//! a new value moves it (X3, KD7).
+//! a new value moves it later (X3, KD7); a soft invalidation moves it to now, never later.
 
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ impl Policy {
         Deadlines {
             stored: now,
             fresh_until,
-            revalidate_until: fresh_until.plus(self.stale_while_revalidate),
-            error_until: fresh_until.plus(self.stale_if_error),
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
         }
     }
 }
@@ -66,25 +66,33 @@ pub struct Deadlines {
     pub stored: Moment,
     /// Fresh before this.
     pub fresh_until: Moment,
-    /// Before this it may be served while it is loaded again.
-    pub revalidate_until: Moment,
-    /// Before this it may be served when loading it again failed.
-    pub error_until: Moment,
+    /// How long after that it may be served while it is loaded again.
+    pub stale_while_revalidate: Duration,
+    /// How long after that it may be served when loading it again failed.
+    pub stale_if_error: Duration,
 }
 
 impl Deadlines {
     /// From here on the entry is of no use to anybody.
     pub fn gone_at(&self) -> Moment {
-        self.fresh_until.max(self.revalidate_until).max(self.error_until)
+        self.fresh_until.plus(self.stale_while_revalidate.max(self.stale_if_error))
+    }
+
+    /// The deadlines of the entry if its freshness ends at `now`, for it was invalidated softly;
+    /// `None` where nothing may be served while it is loaded again.
+    #[must_use]
+    pub fn softened(self, now: Moment) -> Option<Self> {
+        (self.stale_while_revalidate != Duration::ZERO)
+            .then(|| Self { fresh_until: self.fresh_until.min(now), ..self })
     }
 
     /// What may be done with the entry at `now`; it is dead when `deadline <= now` (X2).
     pub fn state(&self, now: Moment) -> State {
         if now < self.fresh_until {
             State::Fresh
-        } else if now < self.revalidate_until {
+        } else if now < self.fresh_until.plus(self.stale_while_revalidate) {
             State::Revalidate
-        } else if now < self.error_until {
+        } else if now < self.fresh_until.plus(self.stale_if_error) {
             State::OnError
         } else {
             State::Expired

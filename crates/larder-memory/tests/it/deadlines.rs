@@ -22,8 +22,8 @@ fn an_entry_changes_its_state_at_the_very_moment_of_its_deadlines() {
     new.deadlines = Deadlines {
         stored: now,
         fresh_until: now.plus(millis(5)),
-        revalidate_until: now.plus(millis(7)),
-        error_until: now.plus(millis(9)),
+        stale_while_revalidate: millis(2),
+        stale_if_error: millis(4),
     };
     tier.insert(new, || true);
     let micro = Duration::from_micros(1);
@@ -54,8 +54,8 @@ fn reading_does_not_move_a_deadline() {
     new.deadlines = Deadlines {
         stored: clock.now(),
         fresh_until: until,
-        revalidate_until: until,
-        error_until: until,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     };
     tier.insert(new, || true);
     for _ in 0..10 {
@@ -74,8 +74,8 @@ fn what_never_expires_is_still_there_at_the_end_of_time() {
     new.deadlines = Deadlines {
         stored: clock.now(),
         fresh_until: Moment::NEVER,
-        revalidate_until: Moment::NEVER,
-        error_until: Moment::NEVER,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     };
     tier.insert(new, || true);
     clock.advance(Duration::from_secs(1 << 40));
