@@ -34,6 +34,30 @@ impl EngineKey {
         }
     }
 
+    /// The bytes, as they were before.
+    pub(crate) fn to_bytes(&self) -> KeyBytes {
+        match self {
+            Self::Long(key) => key.clone(),
+            Self::Short { words, len } => {
+                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                KeyBytes::from(bytes.get(..usize::from(*len)).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The region: the first four bytes.
+    pub(crate) fn region(&self) -> u32 {
+        match self {
+            Self::Short { words: [first, ..], .. } => {
+                let [a, b, c, d, ..] = first.to_le_bytes();
+                u32::from_le_bytes([a, b, c, d])
+            }
+            Self::Long(key) => {
+                key.as_slice().first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+            }
+        }
+    }
+
     /// Bytes that lie in an allocation of their own.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {

@@ -19,7 +19,7 @@
 //!
 //! Reading order: `tier.rs` (the public type), `shared.rs` (fill, hit, invalidate, with the
 //! numbered interleavings), then the parts: `chunks.rs`, `marks.rs`, `gates.rs`, `links.rs`,
-//! `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`, `causes.rs`, `weight.rs`.
+//! `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`, `reach.rs`, `causes.rs`, `weight.rs`.
 //!
 //! **Invariant**: once [`MemoryTier::invalidate`] or [`MemoryTier::shut`] has returned, no
 //! [`MemoryTier::get`] that starts later hits an entry it touched.
@@ -46,6 +46,8 @@ mod engine;
 
 mod sweeper;
 
+mod reach;
+
 mod causes;
 
 mod weight;
@@ -55,4 +57,5 @@ pub use entry::{
     NewEntry,
 };
 pub use gates::Pass;
+pub use reach::{Amount, Cursor, Dependent, Reach, Tally};
 pub use tier::MemoryTier;

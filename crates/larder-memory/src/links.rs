@@ -72,6 +72,13 @@ impl Dependents {
         }
     }
 
+    fn as_slice(&self) -> &[Mark] {
+        match self {
+            Self::One(mark) => std::slice::from_ref(mark),
+            Self::Many(marks) => marks,
+        }
+    }
+
     fn push(&mut self, mark: Mark) {
         match self {
             Self::One(first) => *self = Self::Many(vec![*first, mark]),
@@ -206,6 +213,27 @@ impl Links {
         Some(result)
     }
 
+    /// Copies up to `count` links of `digest` after `place` to `out`, in place of what it held, and
+    /// says behind how many of them all they begin.
+    ///
+    /// Links keep their order. Where the list has become shorter since, the last one seen is looked
+    /// for; if it is gone as well, the list begins anew, so that none is left out.
+    pub(crate) fn copy(
+        &self,
+        digest: Digest,
+        place: Place,
+        count: usize,
+        out: &mut Vec<Mark>,
+    ) -> u32 {
+        out.clear();
+        let shard = self.shard(digest).lock();
+        let Some(node) = shard.nodes.get(&digest) else { return 0 };
+        let list = node.dependents.as_slice();
+        let start = place.start_in(list);
+        out.extend(list.iter().skip(start).take(count));
+        u32::try_from(start).expect("a list holds fewer links than there are marks")
+    }
+
     /// Entries that depend on `digest` and are not yet unlinked or invalidated through it.
     pub(crate) fn dependents(&self, digest: Digest) -> usize {
         let shard = self.shard(digest).lock();
@@ -220,6 +248,28 @@ impl Links {
     /// Bytes of all nodes and lists.
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes()).sum()
+    }
+}
+
+/// How far a list was walked: behind so many links, the last of which was this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) offset: u32,
+    pub(crate) last: Mark,
+}
+
+/// Before the first link.
+impl Default for Place {
+    fn default() -> Self {
+        Self { offset: 0, last: Mark { index: 0, generation: 0 } }
+    }
+}
+
+impl Place {
+    /// Behind how many links of `list` this place is now: links only move towards the front.
+    fn start_in(self, list: &[Mark]) -> usize {
+        let behind = list.get(..list.len().min(self.offset as usize)).unwrap_or_default();
+        behind.iter().rposition(|mark| *mark == self.last).map_or(0, |place| place + 1)
     }
 }
 

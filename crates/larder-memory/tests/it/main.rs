@@ -4,6 +4,7 @@
 //! - `deadlines`: what time does to an entry.
 //! - `invalidation`: what changes do to it, with many dependents and after the sweeper is gone.
 //! - `pending`: more invalidations at once than the list of pending ones holds.
+//! - `reach`: who depends on something, counted and in pages.
 //! - `links`: nothing is left behind when entries go.
 //! - `model`: random operations against a map that knows the rules.
 //! - `stress`: threads against each other; no hit after `invalidate` returned.
@@ -27,6 +28,8 @@ mod deadlines;
 mod invalidation;
 
 mod pending;
+
+mod reach;
 
 mod links;
 
