@@ -3,22 +3,24 @@
 //! **Invariant**: when [`Cache::invalidate`] returns, no reader of this cache gets as fresh a value
 //! that was loaded without the change.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Dependency, Epoch, Error, ErrorKind, Key, Name, Position, Stamps, Weigh,
+    Dependency, Epoch, Error, ErrorKind, Invalidation, Key, Mode, Name, Position, Stamps, Weigh,
     feed::{Doubt, Feed},
     timeline::APP,
     token::Token,
 };
-use parking_lot::Mutex;
 
 use crate::{
     builder::CacheBuilder,
     capacity::Capacity,
+    invalidation::{Invalidated, Invalidating},
     node::SharedNode,
+    preview::{self, Dependents, Page},
     region_builder::{RegionBuilder, own_weight},
-    stats::{Counters, Stats},
+    regions::Regions,
+    stats::Stats,
 };
 
 /// A cache. Cloning shares it; dropping the last handle stops its feeds without waiting for loads.
@@ -32,18 +34,7 @@ pub(crate) struct CacheInner {
     pub(crate) feeds: Vec<Arc<dyn Feed>>,
     pub(crate) capacity: Capacity,
     pub(crate) runtime: tokio::runtime::Handle,
-    regions: Mutex<BTreeMap<Arc<str>, Arc<Counters>>>,
-}
-
-/// What [`Cache::invalidate`] did.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct Invalidated {
-    /// A read with this token sees the change on any node.
-    pub token: Token,
-    /// How many entries each dependency made fall, in the order they were given. An entry that
-    /// several of them reach counts for the first.
-    pub touched: Vec<usize>,
+    pub(crate) regions: Regions,
 }
 
 /// How a cache is.
@@ -140,7 +131,8 @@ impl Cache {
     /// Drops every entry built from one of `dependencies`, as one step on the timeline `app`.
     ///
     /// When it returns no reader of this cache hits such an entry, and no load that began before
-    /// is stored or given to a reader that comes after.
+    /// is stored or given to a reader that comes after. Nothing named, nothing dropped. To look
+    /// before, to limit what may fall, or to keep it as stale, see [`Cache::invalidation`].
     ///
     /// # Errors
     /// `NotFound` when a dependency names a timeline this cache does not have; nothing was dropped.
@@ -155,14 +147,39 @@ impl Cache {
         &self,
         dependencies: impl IntoIterator<Item = Dependency>,
     ) -> Result<Invalidated, Error> {
-        let dependencies: Vec<Dependency> = dependencies.into_iter().collect();
-        let node = &self.inner.node;
-        for dependency in &dependencies {
-            node.expect_timeline(dependency.timeline())?;
+        let invalidation = self.invalidation().drop_all_of(dependencies);
+        match invalidation.content().dependencies() {
+            [] => Ok(Invalidated::nothing(self.token())),
+            _ => invalidation.commit().await,
         }
-        node.counters.invalidations.add(1);
-        let (token, touched) = node.invalidate(&dependencies);
-        Ok(Invalidated { token, touched })
+    }
+
+    /// Begins to put together an invalidation that is looked at, limited, or soft.
+    pub fn invalidation(&self) -> Invalidating {
+        self.prepare(Invalidation::new(Mode::Hard))
+    }
+
+    /// As [`Cache::invalidation`], with what was encoded elsewhere.
+    pub fn prepare(&self, invalidation: Invalidation) -> Invalidating {
+        Invalidating::new(self.inner.clone(), invalidation)
+    }
+
+    /// The entries that would fall if `dependency` were invalidated, page by page.
+    ///
+    /// # Freshness
+    /// What is there when it is called. Entries that are stored or end meanwhile may be shown or
+    /// not.
+    ///
+    /// # Errors
+    /// `NotFound` when it names a timeline this cache does not have.
+    ///
+    /// # Cost
+    /// Bounded by the size of the page, however many entries depend on it; no lock is held for
+    /// longer than a copy of a few thousand links takes.
+    pub fn dependents(&self, dependency: &Dependency, page: Page) -> Result<Dependents, Error> {
+        self.inner.node.expect_timeline(dependency.timeline())?;
+        let reach = preview::reach(std::slice::from_ref(dependency));
+        Ok(preview::page(&self.inner, &reach, page))
     }
 
     /// The positions this node has applied: a read elsewhere that carries this token sees at least
@@ -229,9 +246,7 @@ impl Cache {
     /// What happened since the start, in all regions together.
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.node.counters.read();
-        for counters in self.inner.regions.lock().values() {
-            stats += counters.read();
-        }
+        stats += self.inner.regions.stats();
         stats
     }
 
@@ -259,23 +274,7 @@ impl CacheInner {
         capacity: Capacity,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { node, feeds, capacity, runtime, regions: Mutex::default() }
-    }
-
-    /// Takes the name and gives the number under which a region's keys are encoded.
-    pub(crate) fn add_region(&self, name: &Arc<str>) -> Result<(u32, Arc<Counters>), Error> {
-        let mut regions = self.regions.lock();
-        let refused = |why: &'static str| {
-            let error = Error::new(ErrorKind::Config, "build region");
-            error.subject(format!("`{name}`")).detail(why)
-        };
-        let id = u32::try_from(regions.len()).map_err(|_| refused("there are too many"))?;
-        if regions.contains_key(name) {
-            return Err(refused("the cache has a region of this name; give it another"));
-        }
-        let counters = Arc::new(Counters::default());
-        regions.insert(name.clone(), counters.clone());
-        Ok((id, counters))
+        Self { node, feeds, capacity, runtime, regions: Regions::default() }
     }
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.

@@ -63,6 +63,10 @@ mod fetched;
 
 mod explain;
 
+mod invalidation;
+
+mod preview;
+
 mod flight;
 
 mod landing;
@@ -73,6 +77,8 @@ mod sample;
 
 mod node;
 
+mod regions;
+
 mod capacity;
 
 mod stats;
@@ -81,19 +87,22 @@ mod error;
 
 pub use begin::Begun;
 pub use builder::CacheBuilder;
-pub use cache::{Cache, Invalidated, Status, TimelineStatus};
+pub use cache::{Cache, Status, TimelineStatus};
 pub use error::{LoadError, Transient};
 pub use explain::{EntryState, Explanation};
 pub use fetched::{Fetched, Kept, Source};
+pub use invalidation::{Invalidated, Invalidating};
 pub use larder_core::{
-    BoxFuture, Change, Clock, Dependency, DependencySet, Epoch, Error, ErrorKind, Key, KeyEncoder,
-    Moment, Name, Position, RowChange, Stamp, Stamps, Value, Weigh,
+    BoxFuture, Change, Clock, Dependency, DependencySet, Epoch, Error, ErrorKind, Invalidation,
+    Key, KeyDecoder, KeyEncoder, Mode, Moment, Name, Position, RowChange, Stamp, Stamps, Value,
+    Weigh,
     feed::{Doubt, Feed, FeedSink},
     origin::{Answer, Origin},
     token::{Token, TokenKey},
 };
 pub use larder_memory::MemoryLimit;
 pub use load::Load;
+pub use preview::{Affected, Cursor, Dependent, Dependents, Page, Preview, RegionAffected};
 pub use region::{Region, UntrackedRegion};
 pub use region_builder::{OnAbandon, RegionBuilder};
 pub use stats::Stats;

@@ -19,7 +19,7 @@ use larder_memory::{Cause, MemoryTier};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{cache::Reads, stats::Counters};
+use crate::{cache::Reads, invalidation::Limit, preview, stats::Counters};
 
 /// What this process knows. One for each cache, shared by its regions, flights and feeds.
 pub(crate) struct Node {
@@ -159,10 +159,30 @@ impl Node {
     }
 
     /// Writes `dependencies` as invalidated on `app`, as one position. When it returns no reader
-    /// hits an entry built from one of them.
-    pub(crate) fn invalidate(&self, dependencies: &[Dependency]) -> (Token, Vec<usize>) {
+    /// hits an entry built from one of them. `None`, with nothing done, when more entries would
+    /// fall than `limit` allows.
+    ///
+    /// The limit is looked at under the lock of `app`, so that nothing falls that was not counted:
+    ///
+    /// 1. A load links its value, which is then among those counted.
+    /// 2. Only then it asks the history of `app` whether it was overtaken: that waits for this
+    ///    lock.
+    /// 3. Only then it is published.
+    ///
+    /// So what is published before the lock is taken was linked before, and what asks after it was
+    /// given back is overtaken.
+    pub(crate) fn invalidate(
+        &self,
+        dependencies: &[Dependency],
+        limit: Limit,
+    ) -> Option<(Token, Vec<usize>)> {
         let app = self.timeline(APP).expect("every node has the timeline `app`");
         let mut knowledge = app.knowledge.lock();
+        if let Limit::AtMost(entries) = limit
+            && self.tier.exceeds(&preview::reach(dependencies), entries)
+        {
+            return None;
+        }
         let history = &mut knowledge.history;
         let position = history.applied().next();
         let mut touched = Vec::with_capacity(dependencies.len());
@@ -177,7 +197,7 @@ impl Node {
         }
         let mut token = Token::new();
         token.require(app.name.clone(), history.epoch(), position);
-        (token, touched)
+        Some((token, touched))
     }
 
     /// Whether everything that was visible before `moment` is known of the origins of `reads`.
@@ -340,7 +360,7 @@ fn in_words(changes: &[Change]) -> String {
 }
 
 /// The links under which an explicit invalidation finds its entries.
-fn digests_by_name(dependency: &Dependency) -> Vec<Digest> {
+pub(crate) fn digests_by_name(dependency: &Dependency) -> Vec<Digest> {
     let mut digests = Vec::new();
     larder_core::change::touched_by_name(dependency, &mut |digest| digests.push(digest));
     digests.sort_unstable();

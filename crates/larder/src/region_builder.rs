@@ -216,7 +216,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
         if let Reads::Only(names) = &self.reads {
             names.iter().try_for_each(|name| self.cache.node.expect_timeline(name))?;
         }
-        let (id, counters) = self.cache.add_region(&self.name)?;
+        let (id, counters) = self.cache.regions.add(&self.name)?;
         Ok(Region::new(Inner {
             id,
             name: self.name,

@@ -5,6 +5,7 @@
 //! - `flight`: one load for many readers, and who may take its result
 //! - `freshness`: deadlines, stale answers, pauses after errors
 //! - `invalidation`: explicit changes, by every late writer
+//! - `invalidating`: many things in one step, looked at and limited before it is taken
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
 
@@ -17,6 +18,8 @@ mod freshness;
 mod gate;
 
 mod invalidation;
+
+mod invalidating;
 
 mod origin;
 
