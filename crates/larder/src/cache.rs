@@ -15,6 +15,7 @@ use larder_core::{
 use crate::{
     builder::CacheBuilder,
     capacity::Capacity,
+    events::Subscription,
     invalidation::{Invalidated, Invalidating},
     node::SharedNode,
     preview::{self, Dependents, Page},
@@ -182,6 +183,28 @@ impl Cache {
         Ok(preview::page(&self.inner, &reach, page))
     }
 
+    /// Tells, from now on, of everything that is invalidated on this node: by name, and by feeds.
+    ///
+    /// # Cost
+    /// With a subscriber, one short lock more for each invalidation and each batch of a feed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use larder::{Cache, Dependency, Error, Notice};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let cache = Cache::builder().build()?;
+    /// let mut subscription = cache.subscribe();
+    /// cache.invalidate([Dependency::tag("front-page")]).await?;
+    /// if let Some(Notice::Invalidated(event)) = subscription.next().await {
+    ///     assert_eq!(event.what.to_string(), "app/Tag(front-page)");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe(&self) -> Subscription {
+        self.inner.node.events.subscribe()
+    }
+
     /// The positions this node has applied: a read elsewhere that carries this token sees at least
     /// what a read here sees.
     pub fn token(&self) -> Token {
@@ -329,6 +352,7 @@ impl CacheInner {
             feed.stop();
         }
         self.node.tier.close();
+        self.node.events.end();
     }
 }
 

@@ -67,6 +67,8 @@ mod invalidation;
 
 mod preview;
 
+mod events;
+
 mod flight;
 
 mod landing;
@@ -89,6 +91,7 @@ pub use begin::Begun;
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Status, TimelineStatus};
 pub use error::{LoadError, Transient};
+pub use events::{Event, Notice, Subscription, What};
 pub use explain::{EntryState, Explanation};
 pub use fetched::{Fetched, Kept, Source};
 pub use invalidation::{Invalidated, Invalidating};

@@ -7,8 +7,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History, Moment,
-    Name, Position, Stamp, Stamps,
+    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History, Mode,
+    Moment, Name, Position, Stamp, Stamps,
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
@@ -19,13 +19,20 @@ use larder_memory::{Cause, MemoryTier};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{cache::Reads, invalidation::Limit, preview, stats::Counters};
+use crate::{
+    cache::Reads,
+    events::{Event, Events, What},
+    invalidation::Limit,
+    preview,
+    stats::Counters,
+};
 
 /// What this process knows. One for each cache, shared by its regions, flights and feeds.
 pub(crate) struct Node {
     pub(crate) tier: MemoryTier,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
+    pub(crate) events: Events,
     timelines: Vec<Timeline>,
     /// Counts confirmations, so that whoever waits for one can sleep.
     progress: watch::Sender<u64>,
@@ -73,6 +80,7 @@ impl Node {
             tier,
             clock,
             counters: Counters::default(),
+            events: Events::default(),
             timelines,
             progress: watch::Sender::new(0),
         }
@@ -197,7 +205,31 @@ impl Node {
         }
         let mut token = Token::new();
         token.require(app.name.clone(), history.epoch(), position);
+        self.events.tell(|| Event {
+            timeline: app.name.clone(),
+            position,
+            what: What::Named(dependencies.into()),
+            mode: Mode::Hard,
+            entries: touched.iter().map(|count| *count as u64).sum(),
+            at: self.clock.now(),
+        });
+        drop(knowledge);
+        self.events.wake();
         Some((token, touched))
+    }
+
+    /// Ends everything stamped on `timeline`; how many entries were built from something on it.
+    fn shut(&self, timeline: &str, cause: &Cause) -> usize {
+        let entries = self.tier.dependents(Digest::everything(timeline));
+        self.tier.shut(timeline, cause);
+        entries
+    }
+
+    /// Tells subscribers what a feed brought. Called under the lock of the timeline.
+    fn tell_of(&self, cause: Cause, what: What, entries: usize) {
+        let Cause { timeline, position, .. } = cause;
+        let (mode, at, entries) = (Mode::Hard, self.clock.now(), entries as u64);
+        self.events.tell(|| Event { timeline, position, what, mode, entries, at });
     }
 
     /// Whether everything that was visible before `moment` is known of the origins of `reads`.
@@ -274,16 +306,23 @@ impl FeedSink for Node {
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
         let touched = knowledge.history.apply(position, changes);
-        let what = in_words(changes).into();
-        let cause = Cause { timeline: timeline.name.clone(), position, what };
+        let words: Arc<str> = in_words(changes).into();
+        let cause = Cause { timeline: timeline.name.clone(), position, what: words.clone() };
         self.counters.changes.add(changes.len());
+        let mut entries = 0;
         if touched.everything {
-            self.tier.shut(&timeline.name, &cause);
+            entries += self.shut(&timeline.name, &cause);
         }
         let everything = Digest::everything(&timeline.name);
         let digests: Vec<Digest> =
             touched.digests.into_iter().filter(|digest| *digest != everything).collect();
-        self.tier.invalidate(&digests, &cause);
+        entries += self.tier.invalidate(&digests, &cause);
+        // A feed also says that nothing changed up to a position.
+        if !changes.is_empty() || touched.everything {
+            self.tell_of(cause, What::Reported { changes: changes.len(), words }, entries);
+        }
+        drop(knowledge);
+        self.events.wake();
     }
 
     fn confirmed(&self, timeline: &str, position: Position, moment: Moment) {
@@ -309,9 +348,11 @@ impl FeedSink for Node {
         knowledge.doubt = Some(doubt);
         let what = doubt.to_string().into();
         let cause = Cause { timeline: timeline.name.clone(), position: start, what };
-        self.tier.shut(&timeline.name, &cause);
+        let entries = self.shut(&timeline.name, &cause);
+        self.tell_of(cause, What::Restarted(doubt), entries);
         self.counters.restarts.add(1);
         drop(knowledge);
+        self.events.wake();
         self.progress.send_modify(|count| *count += 1);
         if doubt != Doubt::Started {
             tracing::warn!(timeline = %timeline.name, %doubt, "a new epoch: all its entries fell");

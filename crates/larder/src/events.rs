@@ -1,0 +1,200 @@
+//! Events: what was invalidated, told to whoever subscribed.
+//!
+//! It stands apart from `stats.rs`, which counts, and `explain.rs`, which answers about one entry:
+//! this tells of every step as it is taken. **Invariant**: whoever invalidates never waits for a
+//! subscriber; each subscriber hears the steps of one timeline in the order of their positions, or
+//! how many it missed, at the place where they are missing.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use larder_core::{Dependency, Mode, Moment, Name, Position, feed::Doubt};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Notices kept for a subscriber that does not ask. At ten times fewer a pause of the subscriber's
+/// task would cost it notices, at ten times more every idle one could hold a megabyte.
+const KEPT: usize = 1024;
+
+/// One step on a timeline, and what it did to the entries of this node.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The timeline: `app` for what was invalidated by name, else the origin's.
+    pub timeline: Name,
+    /// Where on it.
+    pub position: Position,
+    /// What was invalidated.
+    pub what: What,
+    /// Whether the entries fell, or may be served as stale.
+    pub mode: Mode,
+    /// How many entries of this node it reached.
+    pub entries: u64,
+    /// When, on the clock of the cache.
+    pub at: Moment,
+}
+
+/// What was invalidated.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// These dependencies, by name.
+    Named(Arc<[Dependency]>),
+    /// What an origin's feed delivered.
+    Reported {
+        /// How many changes it was.
+        changes: usize,
+        /// The first of them in words, without values of rows.
+        words: Arc<str>,
+    },
+    /// Everything on the timeline, because its continuity is in doubt.
+    Restarted(Doubt),
+}
+
+/// What a subscriber is told.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// Something was invalidated.
+    Invalidated(Event),
+    /// The subscriber was so slow that this many events were left out here.
+    Missed(u64),
+}
+
+/// A stream of notices. Made by [`crate::Cache::subscribe`]; dropping it ends the subscription.
+pub struct Subscription(Arc<Inbox>);
+
+/// Everybody who subscribed.
+#[derive(Default)]
+pub(crate) struct Events {
+    inboxes: Mutex<Vec<Weak<Inbox>>>,
+    /// How many there were when somebody last looked, so that nobody pays for telling nobody.
+    count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    notices: VecDeque<Notice>,
+    ended: bool,
+}
+
+impl Subscription {
+    /// The next notice, in order; `None` when the cache was closed or dropped, and everything
+    /// before was told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    ///
+    /// # Cost
+    /// Nothing to whoever invalidates but a short lock: notices wait here, up to 1,024 of them, and
+    /// what does not fit is counted.
+    pub async fn next(&mut self) -> Option<Notice> {
+        loop {
+            let filled = self.0.filled.notified();
+            {
+                let mut queue = self.0.queue.lock();
+                if let Some(notice) = queue.notices.pop_front() {
+                    return Some(notice);
+                }
+                if queue.ended {
+                    return None;
+                }
+            }
+            filled.await;
+        }
+    }
+}
+
+impl Events {
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let inbox = Arc::new(Inbox::default());
+        let mut inboxes = self.inboxes.lock();
+        inboxes.retain(|inbox| inbox.strong_count() != 0);
+        inboxes.push(Arc::downgrade(&inbox));
+        self.count.store(inboxes.len(), Ordering::Release);
+        Subscription(inbox)
+    }
+
+    /// Puts the event that `describe` makes into every inbox. Wakes nobody: a waker is foreign
+    /// code, and the caller holds the lock of a timeline, so that the order is that of positions.
+    pub(crate) fn tell(&self, describe: impl FnOnce() -> Event) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let event = describe();
+        let mut inboxes = self.inboxes.lock();
+        inboxes.retain(|inbox| {
+            let inbox = inbox.upgrade();
+            inbox.is_some_and(|inbox| {
+                inbox.queue.lock().put(event.clone());
+                true
+            })
+        });
+        self.count.store(inboxes.len(), Ordering::Release);
+    }
+
+    /// Wakes who waits. Called without a lock.
+    pub(crate) fn wake(&self) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let inboxes: Vec<_> = self.inboxes.lock().iter().filter_map(Weak::upgrade).collect();
+        inboxes.iter().for_each(|inbox| inbox.filled.notify_one());
+    }
+
+    /// Tells everybody that nothing more comes.
+    pub(crate) fn end(&self) {
+        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
+            inbox.queue.lock().ended = true;
+        }
+        self.wake();
+    }
+}
+
+impl Queue {
+    fn put(&mut self, event: Event) {
+        if self.notices.len() < KEPT {
+            return self.notices.push_back(Notice::Invalidated(event));
+        }
+        match self.notices.back_mut() {
+            Some(Notice::Missed(count)) => *count += 1,
+            _ => self.notices.push_back(Notice::Missed(1)),
+        }
+    }
+}
+
+/// In words, as `explain` says it: `shop/Id(Artist, 90)`.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(dependencies) => {
+                for (place, dependency) in dependencies.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { ", " };
+                    write!(f, "{comma}{dependency}")?;
+                }
+                Ok(())
+            }
+            Self::Reported { words, .. } => f.write_str(words),
+            Self::Restarted(doubt) => doubt.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.0.queue.lock().notices.len();
+        f.debug_struct("Subscription").field("waiting", &waiting).finish()
+    }
+}
