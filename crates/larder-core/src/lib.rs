@@ -8,7 +8,7 @@
 //!
 //! 1. [`value`] and [`key`]: what identifies a thing, encoded injectively.
 //! 2. [`dependency`] and [`span`]: what an entry was built from; [`change`]: what happened to it.
-//!    [`tracked`] and [`scope`]: how an application says both.
+//!    [`tracked`], [`condition`] and [`scope`]: how an application says both.
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`], [`invalidation`]: what leaves the process.
@@ -30,6 +30,8 @@ pub mod change;
 pub mod timeline;
 
 pub mod tracked;
+
+pub mod condition;
 
 pub mod scope;
 
@@ -65,15 +67,16 @@ mod encoding;
 
 pub use change::{After, Change, RowChange};
 pub use clock::{Clock, Moment};
+pub use condition::{Asks, Condition, Exact, ValueOf, any_of, null};
 pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use invalidation::{Invalidation, Mode};
 pub use key::{Key, KeyBytes, KeyDecoder, KeyEncoder, KeyRef, KeyWords};
-pub use scope::{Asks, Condition, Order, Scope, any_of, null};
+pub use scope::{Order, Scope};
 pub use span::{Nulls, Span};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};
-pub use tracked::{DependsOn, Description, Tracked, TrackedChange};
+pub use tracked::{Column, DependsOn, Description, Related, Tracked, TrackedChange};
 pub use value::Value;
 pub use weigh::Weigh;
 

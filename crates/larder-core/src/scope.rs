@@ -4,12 +4,10 @@
 //! **Invariant**: every row that a query with these conditions could return lies in one of them;
 //! what cannot be said so (a second range) is left out, which is wider.
 
-use std::{
-    ops::{Bound, RangeBounds},
-    sync::Arc,
-};
+use std::{collections::HashSet, ops::Bound, sync::Arc};
 
 use crate::{
+    condition::Condition,
     dependency::Dependency,
     error::{Error, ErrorKind},
     span::{Nulls, Span},
@@ -21,101 +19,6 @@ use crate::{
 /// Dependencies that the lists of one scope may multiply to; beyond it the longest list is left
 /// out. A query with more than this in `IN` lists is better served by the wider scope.
 const COMBINATIONS_MAX: usize = 1024;
-
-/// A condition on one column whose values are of type `T`.
-///
-/// Made from a value (`category("sci-fi")`), from a range (`price(..10)`), by [`any_of`] and
-/// [`null`]: so that what a scope may ask is checked when it is compiled.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
-    /// Any of these values.
-    AnyOf(Vec<Value>),
-    /// A stretch of values.
-    Within(Span),
-}
-
-/// What may be asked of a column with values of type `T`.
-pub trait Asks<T: ?Sized> {
-    /// The condition.
-    fn condition(self) -> Condition;
-}
-
-/// Any of several values. [`any_of`] makes it.
-#[derive(Clone, Debug)]
-pub struct AnyOf<I>(I);
-
-/// Any of `values`: `IN (..)`. None at all is an error where it is used.
-pub fn any_of<I: IntoIterator>(values: I) -> AnyOf<I> {
-    AnyOf(values)
-}
-
-/// No value: `IS NULL`. [`null`] makes it.
-#[derive(Clone, Copy, Debug)]
-pub struct NoValue;
-
-/// No value: `IS NULL`. Only columns of an `Option` can be asked for it.
-pub fn null() -> NoValue {
-    NoValue
-}
-
-impl<T: Into<Value>> Asks<T> for T {
-    fn condition(self) -> Condition {
-        Condition::AnyOf(vec![self.into()])
-    }
-}
-
-impl<T: Clone + Into<Value>> Asks<T> for &T {
-    fn condition(self) -> Condition {
-        Condition::AnyOf(vec![self.clone().into()])
-    }
-}
-
-impl Asks<String> for &str {
-    fn condition(self) -> Condition {
-        Condition::AnyOf(vec![self.into()])
-    }
-}
-
-impl<T: Into<Value>, I: IntoIterator<Item: Into<Value>>> Asks<T> for AnyOf<I>
-where
-    I::Item: Asks<T>,
-{
-    fn condition(self) -> Condition {
-        Condition::AnyOf(self.0.into_iter().map(Into::into).collect())
-    }
-}
-
-impl<T: Into<Value>> Asks<Option<T>> for NoValue
-where
-    Option<T>: Into<Value>,
-{
-    fn condition(self) -> Condition {
-        Condition::AnyOf(vec![Value::Null])
-    }
-}
-
-macro_rules! ranges {
-    ($($range:ident),*) => {$(
-        impl<T: Clone + Into<Value>> Asks<T> for std::ops::$range<T> {
-            fn condition(self) -> Condition {
-                Condition::Within(span(&self, Nulls::Outside))
-            }
-        }
-    )*};
-}
-
-ranges!(Range, RangeInclusive, RangeFrom, RangeTo, RangeToInclusive);
-
-impl<T: Clone + Into<Value>> Asks<T> for (Bound<T>, Bound<T>) {
-    fn condition(self) -> Condition {
-        Condition::Within(span(&self, Nulls::Outside))
-    }
-}
-
-fn span<T: Clone + Into<Value>>(range: &impl RangeBounds<T>, nulls: Nulls) -> Span {
-    let value = |bound: Bound<&T>| bound.cloned().map(Into::into);
-    Span { low: value(range.start_bound()), high: value(range.end_bound()), nulls }
-}
 
 /// In which order a list is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,19 +50,23 @@ impl Scope {
 
     /// Only rows whose `column` meets `condition`.
     ///
-    /// Of two ranges the first is kept, which is wider than both; two lists on one column
-    /// likewise.
+    /// Two ranges of one column are taken as the values in both. Of ranges of two columns the first
+    /// is kept, and of two lists for one column, which is wider than both.
     pub fn with(mut self, column: impl Into<Arc<str>>, condition: Condition) -> Self {
         let column = column.into();
         match condition {
-            Condition::AnyOf(values) => {
+            Condition::AnyOf(mut values) => {
                 if self.lists.iter().all(|(own, _)| *own != column) {
+                    let mut seen = HashSet::new();
+                    values.retain(|value| seen.insert(value.clone()));
                     self.lists.push((column, values));
                 }
             }
-            Condition::Within(span) => {
-                self.span.get_or_insert((column, span));
-            }
+            Condition::Within(span) => match &mut self.span {
+                Some((own_column, own)) if *own_column == column => own.narrow(span),
+                Some(_) => {}
+                none => *none = Some((column, span)),
+            },
         }
         self
     }
@@ -177,7 +84,7 @@ impl Scope {
 
     /// The first `limit` rows by `column`, of which `found` came back and `last` is the column's
     /// value in the last of them: a full page depends on the rows up to it, ties included; a short
-    /// page on the whole scope.
+    /// page on the whole scope, and so does one that ends with a row without a value.
     pub fn page(
         self,
         column: impl Into<Arc<str>>,

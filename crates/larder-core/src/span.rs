@@ -103,6 +103,19 @@ impl Span {
         }
     }
 
+    /// Leaves only what lies in `other` as well.
+    pub(crate) fn narrow(&mut self, other: Self) {
+        if order_of_lows(&self.low, &other.low) == Ordering::Less {
+            self.low = other.low;
+        }
+        if order_of_highs(&other.high, &self.high) == Ordering::Less {
+            self.high = other.high;
+        }
+        if other.nulls == Nulls::Outside {
+            self.nulls = Nulls::Outside;
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         for bound in [&self.low, &self.high] {
             match bound {

@@ -168,6 +168,12 @@ macro_rules! small_integers {
 
 small_integers!(i8, i16, u8, u16);
 
+impl From<f32> for Value {
+    fn from(number: f32) -> Self {
+        Self::Real(number.into())
+    }
+}
+
 /// Beyond the integers of a database as eight bytes, which still follow all of them.
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
@@ -209,6 +215,18 @@ impl From<String> for Value {
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
         Self::Blob(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Blob(bytes.into())
+    }
+}
+
+impl From<Arc<[u8]>> for Value {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::Blob(bytes)
     }
 }
 

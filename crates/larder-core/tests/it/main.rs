@@ -16,6 +16,12 @@ mod encoding;
 /// What a change touches and what it leaves alone.
 mod dependency;
 
+/// M8, MD10: what is asked for, as dependencies.
+mod scope;
+
+/// M6, M7, M9, M12, MD7, MD9: rows that describe themselves.
+mod tracked;
+
 /// Stamps as sets, epochs that cannot be mixed.
 mod timeline;
 
