@@ -128,6 +128,11 @@ impl Dependency {
         self
     }
 
+    /// Whether it is about rows by their columns, so that changes must be compared with it.
+    pub fn is_scope(&self) -> bool {
+        matches!(self.atom, Atom::Scope { .. })
+    }
+
     /// Whether changes to it are noticed only while somebody holds it: see `History::release`.
     pub fn is_held(&self) -> bool {
         matches!(self.atom, Atom::Scope { span: Some(_), .. })

@@ -278,6 +278,16 @@ impl TrackedChange {
     }
 }
 
+/// One change, where several can be told.
+impl IntoIterator for TrackedChange {
+    type Item = Self;
+    type IntoIter = std::iter::Once<Self>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self)
+    }
+}
+
 impl Change {
     /// `new` was inserted.
     pub fn created<T: Tracked>(new: &T) -> TrackedChange {

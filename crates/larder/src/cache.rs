@@ -107,6 +107,10 @@ impl Cache {
         Self { inner: Arc::new(inner) }
     }
 
+    pub(crate) fn node(&self) -> &SharedNode {
+        &self.inner.node
+    }
+
     /// Begins to build a cache.
     pub fn builder() -> CacheBuilder {
         CacheBuilder::default()

@@ -58,6 +58,16 @@ pub struct Invalidated {
     pub touched: Vec<usize>,
 }
 
+/// What [`crate::Cache::changed`] did.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// A read with this token sees the change on any node.
+    pub token: Token,
+    /// How many entries fell.
+    pub entries: usize,
+}
+
 impl Invalidated {
     /// What becomes of an invalidation that names nothing, on a node that stands at `token`.
     pub(crate) fn nothing(token: Token) -> Self {

@@ -65,6 +65,8 @@ mod explain;
 
 mod invalidation;
 
+mod changed;
+
 mod preview;
 
 mod events;
@@ -94,12 +96,14 @@ pub use error::{LoadError, Transient};
 pub use events::{Event, Notice, Subscription, What};
 pub use explain::{EntryState, Explanation};
 pub use fetched::{Fetched, Kept, Source};
-pub use invalidation::{Invalidated, Invalidating};
+pub use invalidation::{Invalidated, Invalidating, Told};
 pub use larder_core::{
-    BoxFuture, Change, Clock, Dependency, DependencySet, Epoch, Error, ErrorKind, Invalidation,
-    Key, KeyDecoder, KeyEncoder, Mode, Moment, Name, Position, RowChange, Stamp, Stamps, Value,
-    Weigh,
+    After, Asks, BoxFuture, Change, Clock, Condition, Dependency, DependencySet, DependsOn,
+    Description, Epoch, Error, ErrorKind, Invalidation, Key, KeyDecoder, KeyEncoder, Mode, Moment,
+    Name, Nulls, Order, Position, RowChange, Scope, Span, Stamp, Stamps, Tracked, TrackedChange,
+    Value, Watch, Weigh, any_of,
     feed::{Doubt, Feed, FeedSink},
+    null,
     origin::{Answer, Origin},
     token::{Token, TokenKey},
 };

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
     Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History, Mode,
-    Moment, Name, Position, Stamp, Stamps,
+    Moment, Name, Position, Stamp, Stamps, TrackedChange,
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Reads,
     events::{Event, Events, What},
-    invalidation::Limit,
+    invalidation::{Limit, Told},
     preview,
     stats::Counters,
 };
@@ -111,9 +111,14 @@ impl Node {
         Some(self.timeline(name)?.knowledge.lock().history.stamp())
     }
 
-    /// Notices changes to the scopes of `dependency` precisely from now on.
+    /// Notices changes to `dependency`, if it is a scope, precisely from now on: those that its own
+    /// timeline brings, and those that the application tells on `app`.
     pub(crate) fn register(&self, dependency: &Dependency) {
-        if let Some(timeline) = self.timeline(dependency.timeline()) {
+        if !dependency.is_scope() {
+            return;
+        }
+        let own = dependency.timeline();
+        for timeline in self.timelines.iter().filter(|t| t.name == *own || &*t.name == APP) {
             timeline.knowledge.lock().history.register(dependency);
         }
     }
@@ -216,6 +221,28 @@ impl Node {
         drop(knowledge);
         self.events.wake();
         Some((token, touched))
+    }
+
+    /// Writes what the application says of rows on `app`, as one position. When it returns no
+    /// reader hits an entry that they can have made wrong.
+    pub(crate) fn changed(&self, told: &[TrackedChange]) -> Told {
+        let names: Vec<Name> = told.iter().map(|change| change.timeline().clone()).collect();
+        let changes: Vec<Change> = told.iter().map(|change| change.change().clone()).collect();
+        let words: Arc<str> = in_words(&changes).into();
+        let app = self.timeline(APP).expect("every node has the timeline `app`");
+        let mut knowledge = app.knowledge.lock();
+        let history = &mut knowledge.history;
+        let position = history.applied().next();
+        let touched = history.apply_named(position, names.iter().zip(&changes));
+        history.confirm(position);
+        let mut token = Token::new();
+        token.require(app.name.clone(), history.epoch(), position);
+        let cause = Cause { timeline: app.name.clone(), position, what: words.clone() };
+        let entries = self.tier.invalidate(&touched.digests, &cause);
+        self.tell_of(cause, What::Reported { changes: changes.len(), words }, entries);
+        drop(knowledge);
+        self.events.wake();
+        Told { token, entries }
     }
 
     /// Ends everything stamped on `timeline`; how many entries were built from something on it.

@@ -6,6 +6,7 @@
 //! - `freshness`: deadlines, stale answers, pauses after errors
 //! - `invalidation`: explicit changes, by every late writer
 //! - `invalidating`: many things in one step, looked at and limited before it is taken
+//! - `changed`: rows that the application tells of
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
@@ -21,6 +22,8 @@ mod gate;
 mod invalidation;
 
 mod invalidating;
+
+mod changed;
 
 mod events;
 
