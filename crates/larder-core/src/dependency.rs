@@ -355,6 +355,7 @@ impl fmt::Debug for Digest {
 pub struct DependencySet {
     items: Vec<Dependency>,
     digests: Vec<Digest>,
+    widened: bool,
 }
 
 impl DependencySet {
@@ -410,6 +411,16 @@ impl DependencySet {
     /// Whether there is no dependency.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Whether it was larger than its limit once, and is now wider than what was read.
+    pub fn is_widened(&self) -> bool {
+        self.widened
+    }
+
+    /// Says that it is wider than what was read.
+    pub fn mark_widened(&mut self) {
+        self.widened = true;
     }
 
     /// Whether any dependency lives on `timeline`.

@@ -47,6 +47,8 @@ pub enum ErrorKind {
     Panicked,
     /// More loads run or wait than the cache allows; trying again may help.
     Overloaded,
+    /// A load waits, through others, for itself; the message names the chain of regions.
+    Cycle,
 }
 
 impl Error {

@@ -9,6 +9,7 @@
 //! 1. [`value`] and [`key`]: what identifies a thing, encoded injectively.
 //! 2. [`dependency`] and [`span`]: what an entry was built from; [`change`]: what happened to it.
 //!    [`tracked`], [`condition`] and [`scope`]: how an application says both.
+//!    [`widen`]: what becomes of too large a set.
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`], [`invalidation`]: what leaves the process.
@@ -24,6 +25,8 @@ pub mod key;
 pub mod dependency;
 
 pub mod span;
+
+pub mod widen;
 
 pub mod change;
 

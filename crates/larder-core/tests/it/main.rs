@@ -22,6 +22,9 @@ mod scope;
 /// M6, M7, M9, M12, MD7, MD9: rows that describe themselves.
 mod tracked;
 
+/// Sets beyond their limit: wider, never narrower.
+mod widen;
+
 /// Stamps as sets, epochs that cannot be mixed.
 mod timeline;
 
