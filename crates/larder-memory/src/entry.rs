@@ -129,6 +129,27 @@ impl<V> fmt::Debug for Found<V> {
     }
 }
 
+/// A valid entry and everything that is known of the same fill of it.
+pub struct Whole<V> {
+    /// The value, and what may be done with it.
+    pub found: Found<V>,
+    /// What it reflects.
+    pub stamps: Stamps,
+    /// What it was built from.
+    pub dependencies: DependencySet,
+}
+
+impl<V> fmt::Debug for Whole<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, stamps, dependencies } = self;
+        f.debug_struct("Whole")
+            .field("found", found)
+            .field("stamps", stamps)
+            .field("dependencies", &dependencies.len())
+            .finish()
+    }
+}
+
 /// What invalidated entries, for `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -156,6 +177,8 @@ pub struct Inspection {
     pub stamps: Stamps,
     /// What it was built from.
     pub dependencies: Vec<Dependency>,
+    /// Whether that is wider than what was read, because it was too much to keep.
+    pub widened: bool,
     /// Until when it may be served, and how.
     pub deadlines: Deadlines,
     /// Bytes it is counted with.

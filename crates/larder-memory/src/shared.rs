@@ -270,7 +270,7 @@ impl Shared {
         self.gates.proven_since(pass)
     }
 
-    fn validity_of(&self, slot: &Slot) -> Option<Moment> {
+    pub(crate) fn validity_of(&self, slot: &Slot) -> Option<Moment> {
         self.validity(slot.signature, slot.mark, slot.pass)
     }
 
@@ -375,6 +375,7 @@ impl Shared {
                 .dependencies
                 .as_ref()
                 .map_or_else(Vec::new, |set| set.iter().cloned().collect()),
+            widened: record.dependencies.as_ref().is_some_and(|set| set.is_widened()),
             deadlines: record.deadlines,
             weight: record.weight,
             valid,

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{
     entry::{
         Cause, Inserted, Inspection, Invalidation, Knowledge, Lookup, MemoryLimit, MemoryStats,
-        NewEntry,
+        NewEntry, Whole,
     },
     gates::Pass,
     reach::{Cursor, Dependent, Reach, Tally},
@@ -88,6 +88,19 @@ impl MemoryTier {
         knowledge: Knowledge,
     ) -> Lookup<V> {
         self.0.shared.get(key.into(), knowledge)
+    }
+
+    /// The valid entry under `key` with what it was built from, all of the same fill: what another
+    /// entry that is built from it inherits. `None` as for [`MemoryTier::get`].
+    ///
+    /// # Cost
+    /// A hit, one lock, and a copy of its dependencies.
+    pub fn whole<'k, V: Any + Send + Sync>(
+        &self,
+        key: impl Into<KeyRef<'k>>,
+        knowledge: Knowledge,
+    ) -> Option<Whole<V>> {
+        self.0.shared.whole(key.into(), knowledge)
     }
 
     /// Removes the entry under `key`; whether there was a valid one.

@@ -23,6 +23,8 @@ mod holding;
 
 mod entries;
 
+mod whole;
+
 mod deadlines;
 
 mod invalidation;

@@ -1,0 +1,46 @@
+//! A hit for another entry: the value together with what it was built from.
+//!
+//! Apart from the hit of a reader in `shared.rs`, which never looks into the ledger. **Invariant**:
+//! value, stamps and dependencies are of the same fill:
+//!
+//! 1. The slot gives the value and the mark of its fill.
+//! 2. Another fill takes its place.
+//! 3. The ledger is asked for the record of that mark: it has the record of step 1 or none, and
+//!    none is a miss. Asked for the record of the *key*, it would give the dependencies of the
+//!    second fill to the value of the first.
+
+use std::any::Any;
+
+use larder_core::{KeyRef, freshness::State};
+
+use crate::{
+    entry::{Found, Knowledge, Whole},
+    shared::Shared,
+};
+
+impl Shared {
+    pub(crate) fn whole<V>(&self, key: KeyRef<'_>, knowledge: Knowledge) -> Option<Whole<V>>
+    where
+        V: Any + Send + Sync,
+    {
+        let slot = self.engine.get(key)?;
+        let proven_since = self.validity_of(&slot)?;
+        let (stamps, dependencies, deadlines) = self.ledger.with(slot.mark, |record| {
+            let dependencies = record.dependencies.as_deref().cloned().unwrap_or_default();
+            (record.stamps.clone(), dependencies, record.deadlines)
+        })?;
+        let now = self.now();
+        let state = deadlines.state(now);
+        if state == State::Expired {
+            return None;
+        }
+        let proven = match knowledge {
+            Knowledge::Within(age) => now < proven_since.plus(age),
+            Knowledge::Since(moment) => moment <= proven_since,
+        };
+        let value = slot.value.downcast::<V>().ok()?;
+        let (stored, fresh_until) = (deadlines.stored, deadlines.fresh_until);
+        let found = Found { value, state, proven, stored, fresh_until };
+        Some(Whole { found, stamps, dependencies })
+    }
+}
