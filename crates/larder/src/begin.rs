@@ -2,6 +2,7 @@
 //!
 //! The stamps are taken when it begins, so that a change in between is noticed when it ends (MD2).
 //! **Invariant**: there is no way to store a tracked value whose stamps were not taken before.
+//! Begun inside a loader, it waits as that loader: who waits for the loader waits for it.
 
 use std::{fmt, sync::Arc};
 
@@ -18,11 +19,13 @@ pub struct Begun<K, V, E> {
 
 impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> {
     pub(crate) fn new(region: Arc<Inner<K, V, E>>, key: KeyBytes) -> Self {
-        let load = Load::begin(region.cache.node.clone());
+        let load = region.begin();
         Self { region, key, load }
     }
 
-    /// Where to say what the value is built from.
+    /// Where to say what the value is built from, and through which to read what it is built from.
+    ///
+    /// Plain reads of regions are inherited only inside its [`Load::scope`].
     pub fn load(&self) -> &Load {
         &self.load
     }

@@ -16,6 +16,7 @@ use larder_memory::{MemoryLimit, MemoryTier};
 use crate::{
     cache::{Cache, CacheInner},
     capacity::{self, Capacity},
+    collected,
     node::Node,
 };
 
@@ -28,6 +29,7 @@ pub struct CacheBuilder {
     loads_running: usize,
     loads_waiting: usize,
     changes_remembered: usize,
+    max_dependencies: usize,
 }
 
 impl Default for CacheBuilder {
@@ -39,6 +41,7 @@ impl Default for CacheBuilder {
             loads_running: capacity::DEFAULT_RUNNING,
             loads_waiting: capacity::DEFAULT_WAITING,
             changes_remembered: history::DEFAULT_CAPACITY,
+            max_dependencies: collected::DEFAULT_DEPENDENCIES,
         }
     }
 }
@@ -76,17 +79,28 @@ impl CacheBuilder {
         self
     }
 
+    /// How many dependencies one entry may have, inherited ones included. Default 10 000. An entry
+    /// with more depends on whole tables instead, or on everything of a timeline: it then falls too
+    /// often, never too seldom, and [`crate::Stats::widened`] counts it.
+    pub fn max_dependencies(mut self, count: usize) -> Self {
+        self.max_dependencies = count;
+        self
+    }
+
     /// Builds the cache and starts its feeds. Loads run on the tokio runtime this is called in.
     ///
     /// # Errors
     /// `Config` outside a tokio runtime, with two feeds of one name or one named `app`, or when no
-    /// load may run; and whatever a feed fails to start with.
+    /// load may run or no dependency be had; and whatever a feed fails to start with.
     pub fn build(self) -> Result<Cache, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             refused("it needs a tokio runtime; call it inside one").source(error)
         })?;
         if self.loads_running == 0 {
             return Err(refused("0 loads may run; allow at least one"));
+        }
+        if self.max_dependencies == 0 {
+            return Err(refused("an entry may have 0 dependencies; allow at least one"));
         }
         let mut names = vec![APP];
         for feed in &self.feeds {
@@ -100,7 +114,8 @@ impl CacheBuilder {
         let tier = MemoryTier::new(self.memory, self.clock.clone());
         let node = Arc::new(Node::new(tier, self.clock, origins, self.changes_remembered));
         let capacity = Capacity::new(self.loads_running, self.loads_waiting);
-        let inner = CacheInner::new(node.clone(), self.feeds, capacity, runtime);
+        let inner =
+            CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime);
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.
         for feed in &inner.feeds {

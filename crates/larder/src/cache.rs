@@ -22,6 +22,7 @@ use crate::{
     region_builder::{RegionBuilder, own_weight},
     regions::Regions,
     stats::Stats,
+    waits::Waits,
 };
 
 /// A cache. Cloning shares it; dropping the last handle stops its feeds without waiting for loads.
@@ -33,7 +34,10 @@ pub struct Cache {
 pub(crate) struct CacheInner {
     pub(crate) node: SharedNode,
     pub(crate) feeds: Vec<Arc<dyn Feed>>,
-    pub(crate) capacity: Capacity,
+    pub(crate) capacity: Arc<Capacity>,
+    pub(crate) waits: Arc<Waits>,
+    /// Dependencies of one entry.
+    pub(crate) max_dependencies: usize,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) regions: Regions,
 }
@@ -298,10 +302,12 @@ impl CacheInner {
     pub(crate) fn new(
         node: SharedNode,
         feeds: Vec<Arc<dyn Feed>>,
-        capacity: Capacity,
+        capacity: Arc<Capacity>,
+        max_dependencies: usize,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { node, feeds, capacity, runtime, regions: Regions::default() }
+        let (waits, regions) = (Arc::default(), Regions::default());
+        Self { node, feeds, capacity, waits, max_dependencies, runtime, regions }
     }
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.

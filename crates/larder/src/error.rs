@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use larder_core::Error;
+use larder_core::{Error, ErrorKind};
 
 /// Why a read did not give a value.
 pub enum LoadError<E> {
@@ -41,6 +41,26 @@ impl<E> Clone for LoadError<E> {
 impl<E> From<Error> for LoadError<E> {
     fn from(error: Error) -> Self {
         Self::Cache(error)
+    }
+}
+
+/// So that a loader whose own error is [`Error`] can hand on a nested one with `?`. The loader's
+/// error is its source; whether it may pass is kept.
+impl<E: Transient + std::error::Error + Send + Sync + 'static> From<LoadError<E>> for Error {
+    fn from(error: LoadError<E>) -> Self {
+        const NESTED: &str = "load a nested value";
+        match &error {
+            LoadError::Cache(own) => own.clone(),
+            LoadError::Panicked => Self::new(ErrorKind::Panicked, NESTED),
+            LoadError::Load(loader) => {
+                let own = (&**loader as &dyn std::any::Any).downcast_ref::<Self>();
+                own.cloned().unwrap_or_else(|| {
+                    let may_pass = error.is_transient();
+                    let kind = if may_pass { ErrorKind::Unavailable } else { ErrorKind::Origin };
+                    Self::new(kind, NESTED).source(error.clone())
+                })
+            }
+        }
     }
 }
 

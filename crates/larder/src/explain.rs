@@ -25,6 +25,8 @@ pub struct Explanation {
     pub stamps: Stamps,
     /// What it was built from.
     pub dependencies: Vec<Dependency>,
+    /// Whether it was built from more than the limit and the list is wider than what was read.
+    pub widened: bool,
     /// What made an entry of this key fall last, as far as it is remembered.
     pub last_invalidation: Option<LastInvalidation>,
 }
@@ -73,6 +75,7 @@ pub(crate) fn explain(node: &Node, key: &[u8]) -> Explanation {
             bytes: None,
             stamps: Stamps::new(),
             dependencies: Vec::new(),
+            widened: false,
             last_invalidation,
         };
     };
@@ -91,6 +94,7 @@ pub(crate) fn explain(node: &Node, key: &[u8]) -> Explanation {
         bytes: Some(entry.weight),
         stamps: entry.stamps,
         dependencies: entry.dependencies,
+        widened: entry.widened,
         last_invalidation,
     }
 }

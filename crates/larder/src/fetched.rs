@@ -64,6 +64,8 @@ pub enum Source {
     StaleOnError,
     /// Loaded just now, but the origin keeps a change from loads that this node has heard of.
     Unproven,
+    /// Loaded just now, from another entry that was served past its TTL.
+    BuiltOnStale,
 }
 
 impl Source {
@@ -74,6 +76,9 @@ impl Source {
 
     /// Whether the value is not promised to be fresh.
     pub fn is_stale(self) -> bool {
-        matches!(self, Self::StaleWhileRevalidate | Self::StaleOnError | Self::Unproven)
+        matches!(
+            self,
+            Self::StaleWhileRevalidate | Self::StaleOnError | Self::Unproven | Self::BuiltOnStale
+        )
     }
 }

@@ -21,7 +21,7 @@ use larder_core::{KeyBytes, flight::Arrival};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
-use crate::{landing::Landed, pause::Pauses};
+use crate::{landing::Landed, pause::Pauses, waits::Run};
 
 /// Parts of the map of flights: readers of different keys seldom wait for one another.
 pub(crate) const SHARDS: usize = 16;
@@ -74,14 +74,16 @@ impl<V, E> Flights<V, E> {
 
 /// One running load.
 pub(crate) struct Flight<V, E> {
+    pub(crate) run: Run,
     landed: watch::Sender<Option<Arc<Landed<V, E>>>>,
     waiters: AtomicUsize,
     abandoned: Notify,
 }
 
 impl<V, E> Flight<V, E> {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(run: Run) -> Arc<Self> {
         Arc::new(Self {
+            run,
             landed: watch::Sender::new(None),
             waiters: AtomicUsize::new(0),
             abandoned: Notify::new(),
@@ -132,6 +134,11 @@ impl<V, E> Waiter<V, E> {
     pub(crate) fn new(flight: Arc<Flight<V, E>>, is_leader: bool) -> Self {
         flight.waiters.fetch_add(1, Ordering::SeqCst);
         Self { flight, is_leader }
+    }
+
+    /// What is waited for.
+    pub(crate) fn run(&self) -> &Run {
+        &self.flight.run
     }
 
     /// The result of the flight.

@@ -14,19 +14,23 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_core::{
-    Dependency, DependencySet, Error, ErrorKind, KeyBytes, Name, Stamps, flight::Arrival,
+    Dependency, DependencySet, Error, ErrorKind, KeyBytes, Moment, Name, Stamps, flight::Arrival,
     freshness::Deadlines,
 };
 use larder_memory::{Inserted, NewEntry};
 
 use crate::{
+    ambient,
+    capacity::{AskedBy, Lending},
+    collected::Collected,
     error::LoadError,
-    fetched::Kept,
+    fetched::{Fetched, Kept, Source},
     flight::Takers,
-    load::{Collected, Load},
+    load::{Load, Runs},
     loader,
     node::Node,
     region::{Inner, Tracking},
+    waits::Run,
 };
 
 /// The end of a load.
@@ -34,8 +38,10 @@ pub(crate) struct Landed<V, E> {
     pub(crate) result: Result<Arc<V>, LoadError<E>>,
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) kept: Kept,
-    stamps: Stamps,
-    dependencies: DependencySet,
+    /// Whether the value was built from another one that was not fresh.
+    pub(crate) is_stale: bool,
+    pub(crate) stamps: Stamps,
+    pub(crate) dependencies: DependencySet,
     takers: Takers,
 }
 
@@ -45,10 +51,21 @@ impl<V, E> Landed<V, E> {
             result: Err(error),
             deadlines: None,
             kept: Kept::Not,
+            is_stale: false,
             stamps: Stamps::new(),
             dependencies: DependencySet::new(),
             takers: Takers::default(),
         }
+    }
+
+    /// The answer to a reader who took `value` from here in the way of `source`.
+    pub(crate) fn fetched(&self, value: Arc<V>, source: Source) -> Fetched<V> {
+        let ttl_left = self.deadlines.and_then(|deadlines| {
+            let never = deadlines.fresh_until == Moment::NEVER;
+            (!never).then(|| deadlines.fresh_until.since(deadlines.stored))
+        });
+        let source = if self.is_stale { Source::BuiltOnStale } else { source };
+        Fetched { value, source, kept: self.kept, age: Duration::ZERO, ttl_left }
     }
 
     /// Whether the value was built from something on one of `timelines`.
@@ -71,11 +88,13 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         &self,
         key: &KeyBytes,
         start: impl FnOnce(Load) -> F,
+        run: Run,
+        asked_by: AskedBy,
     ) -> Landed<V, E>
     where
         F: Future<Output = Result<V, E>>,
     {
-        let _turn = match self.cache.capacity.turn(self.load_timeout).await {
+        let turn = match self.cache.capacity.turn(asked_by, self.load_timeout).await {
             Ok(turn) => turn,
             Err(error) => {
                 self.counters.overloaded.add(1);
@@ -83,10 +102,12 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             }
         };
         self.cache.settle(SETTLE).await;
-        let load = Load::begin(self.cache.node.clone());
+        let load = self.begin_as(run, Some(turn.lending()));
         let begun = self.cache.node.clock.now();
         self.counters.loads.add(1);
-        let result = loader::run(start(load.clone()), self.load_timeout).await;
+        let own = load.clone();
+        let loading = ambient::within(load.clone(), async move { start(own).await });
+        let result = loader::run(loading, self.load_timeout).await;
         let micros = self.cache.node.clock.now().since(begun).as_micros();
         self.counters.load_micros.add(usize::try_from(micros).unwrap_or(usize::MAX));
         match result {
@@ -98,6 +119,19 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         }
     }
 
+    /// Begins a load that is no flight; inside a loader it waits as that loader does.
+    pub(crate) fn begin(&self) -> Load {
+        match ambient::current().filter(|outer| Arc::ptr_eq(outer.node(), &self.cache.node)) {
+            Some(outer) => self.begin_as(outer.runs().run.clone(), outer.runs().turn.clone()),
+            None => self.begin_as(self.cache.waits.run(&self.name), None),
+        }
+    }
+
+    pub(crate) fn begin_as(&self, run: Run, turn: Option<Lending>) -> Load {
+        let (waits, max_staleness) = (self.cache.waits.clone(), self.policy.max_staleness);
+        Load::begin(&self.cache, Runs { waits, run, turn, max_staleness })
+    }
+
     /// Stores a loaded value if it still reflects everything this node knows. A dependency on a
     /// timeline that this cache does not have is an error: no change could ever reach the entry.
     pub(crate) async fn store(
@@ -106,7 +140,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         value: V,
         collected: Collected,
     ) -> Landed<V, E> {
-        let Collected { stamps, dependencies, cap } = collected;
+        let Collected { stamps, dependencies, cap, is_stale, .. } = collected;
         if self.tracking == Tracking::Tracked && dependencies.is_empty() {
             self.counters.load_errors.add(1);
             return Landed::failed(self.untracked().into());
@@ -116,16 +150,33 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             self.counters.load_errors.add(1);
             return Landed::failed(error.into());
         }
+        if dependencies.is_widened() {
+            self.say_widened();
+        }
         // The load may stand beyond what the watcher has seen, or on a file that is gone.
         let proven = self.cache.catch_up(&stamps).await.is_ok();
-        let deadlines = self.policy.deadlines(self.cache.node.clock.now(), cap);
+        let now = self.cache.node.clock.now();
+        let deadlines = self.policy.deadlines(now, cap);
         let value = Arc::new(value);
-        let kept = match proven {
+        // Built from something that is stale, it may be of no use to anybody already.
+        let kept = match proven && now < deadlines.gone_at() {
             true => self.publish(key, &value, deadlines, &stamps, &dependencies),
             false => Kept::Not,
         };
         let (result, deadlines) = (Ok(value), Some(deadlines));
-        Landed { result, deadlines, kept, stamps, dependencies, takers: Takers::default() }
+        let takers = Takers::default();
+        Landed { result, deadlines, kept, is_stale, stamps, dependencies, takers }
+    }
+
+    fn say_widened(&self) {
+        if self.counters.widened.add_first() {
+            tracing::warn!(
+                region = %self.name,
+                limit = self.cache.max_dependencies,
+                "an entry depends on more than the limit, so it falls with whole tables; said \
+                 once, counted always; raise `max_dependencies` or depend on scopes"
+            );
+        }
     }
 
     fn publish(

@@ -43,7 +43,7 @@
 //! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | a C compiler, sqlparser |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
-//! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `node`.
+//! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `nested`, `node`.
 
 mod cache;
 
@@ -56,6 +56,12 @@ mod region_builder;
 mod loader;
 
 mod load;
+
+mod nested;
+
+mod collected;
+
+mod ambient;
 
 mod begin;
 
@@ -72,6 +78,8 @@ mod preview;
 mod events;
 
 mod flight;
+
+mod waits;
 
 mod landing;
 
@@ -118,6 +126,11 @@ pub use stats::Stats;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of the page on dependencies.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/concept/dependencies.md")]
+struct DependenciesPage;
 
 #[cfg(feature = "sqlite")]
 /// SQLite as origin and feed.

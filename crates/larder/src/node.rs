@@ -49,6 +49,14 @@ struct Knowledge {
     doubt: Option<Doubt>,
 }
 
+/// Whether a value was shown to reflect everything that was known when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    Shown,
+    /// Something was touched, or it is not remembered whether something was.
+    NotShown,
+}
+
 /// What is known of one timeline, for `status`.
 pub(crate) struct Known {
     pub(crate) name: Name,
@@ -151,6 +159,36 @@ impl Node {
             let knowledge = timeline.knowledge.lock();
             flight::may_store(&knowledge.history, stamps, dependencies)
         })
+    }
+
+    /// The stamps of a value that is read at `arrival`, raised to the positions known then wherever
+    /// nothing it depends on was touched up to there; and whether that is so on every timeline.
+    ///
+    /// # Callers must
+    /// note the arrival before they look for the value: what is applied in between is then either
+    /// beyond the arrival or has ended the entry.
+    pub(crate) fn validated(
+        &self,
+        stamps: &Stamps,
+        dependencies: &DependencySet,
+        arrival: &Arrival,
+    ) -> (Stamps, Validity) {
+        let mut validity = Validity::Shown;
+        let mut raised = Stamps::new();
+        for stamp in stamps.iter() {
+            let shown = self.timeline(&stamp.timeline).and_then(|timeline| {
+                let history = &timeline.knowledge.lock().history;
+                let (epoch, known) = arrival.known(&stamp.timeline)?;
+                let verdict = history.verdict(stamp, dependencies, known);
+                let is_shown = epoch == stamp.epoch && verdict == Verdict::Untouched;
+                is_shown.then(|| Stamp { as_of: stamp.as_of.max(known), ..stamp.clone() })
+            });
+            if shown.is_none() {
+                validity = Validity::NotShown;
+            }
+            raised.add(shown.unwrap_or_else(|| stamp.clone()));
+        }
+        (raised, validity)
     }
 
     /// Whether a load that begins now would be stamped with all that was known at `arrival`.

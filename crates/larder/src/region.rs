@@ -8,13 +8,16 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use larder_core::{
     BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
+    flight::Arrival,
     freshness::{Policy, State},
 };
 use larder_memory::{Found, Knowledge, Lookup};
 
 use crate::{
+    ambient,
     begin::Begun,
     cache::{CacheInner, Reads},
+    capacity::AskedBy,
     error::LoadError,
     explain::{self, Explanation},
     fetched::{Fetched, Kept, Source},
@@ -30,7 +33,7 @@ use crate::{
 
 /// A named, typed set of entries with a loader. Cloning shares it.
 pub struct Region<K, V, E = Error> {
-    inner: Arc<Inner<K, V, E>>,
+    pub(crate) inner: Arc<Inner<K, V, E>>,
 }
 
 pub(crate) struct Inner<K, V, E> {
@@ -58,12 +61,24 @@ pub(crate) enum Tracking {
 }
 
 /// What memory has for a key.
-enum Look<V> {
+pub(crate) enum Look<V> {
     Fresh(Found<V>),
     Revalidate(Found<V>),
     /// Valid as far as is known, but this node's knowledge is too old to say so.
     Unproven,
     Nothing,
+}
+
+impl<V> Look<V> {
+    #[inline(always)]
+    pub(crate) fn of(found: Found<V>) -> Self {
+        match found.state {
+            _ if !found.proven => Self::Unproven,
+            State::Fresh => Self::Fresh(found),
+            State::Revalidate => Self::Revalidate(found),
+            State::OnError | State::Expired => Self::Nothing,
+        }
+    }
 }
 
 /// What a reader that found nothing fresh gets.
@@ -74,8 +89,27 @@ enum Joined<V, E> {
     NoLoader,
 }
 
+/// What became of a read that found nothing fresh.
+pub(crate) enum Missed<V, E> {
+    /// A flight that was waited for, taken by a reader who knew this when it came.
+    Landed { fetched: Fetched<V>, landed: Arc<Landed<V, E>>, arrival: Arrival },
+    /// Somebody else had just stored it.
+    Found(Found<V>),
+}
+
+/// Who finds nothing fresh.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// What may be counted on; `None` when memory is not to be looked at.
+    pub(crate) knowledge: Option<Knowledge>,
+    /// How old the knowledge of an origin may be.
+    pub(crate) max_staleness: Duration,
+    /// The load that reads, if it is none of the application's readers.
+    pub(crate) load: Option<&'a Load>,
+}
+
 /// A loader for one read.
-type Start<V, E> = Box<dyn FnOnce(Load) -> BoxFuture<'static, Result<V, E>> + Send>;
+pub(crate) type Start<V, E> = Box<dyn FnOnce(Load) -> BoxFuture<'static, Result<V, E>> + Send>;
 
 impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E> {
     pub(crate) fn new(inner: Inner<K, V, E>) -> Self {
@@ -90,14 +124,19 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// The fresh value for `key` if there is one; `None` is a miss. Never loads.
     ///
     /// # Errors
-    /// With `max_staleness` zero, when the origin cannot be asked whether something changed.
+    /// With `max_staleness` zero, when the origin cannot be asked whether something changed. Inside
+    /// a loader, `Config` when that is of another cache and this region is tracked.
     ///
     /// # Cost
-    /// One look-up in memory; no allocation for keys under about 100 bytes.
+    /// One look-up in memory; no allocation for keys under about 100 bytes. Inside a loader also
+    /// what [`Load::get_or_load`] costs.
     pub async fn get(&self, key: &K) -> Result<Option<Arc<V>>, Error> {
         let inner = &self.inner;
         let bytes = inner.encode(key);
-        let knowledge = inner.knowledge().await?;
+        if let Some(load) = ambient::current() {
+            return Box::pin(inner.nested_get(&load, &bytes)).await;
+        }
+        let knowledge = inner.knowledge(inner.policy.max_staleness).await?;
         match inner.look(&bytes, knowledge) {
             Look::Fresh(found) => {
                 inner.counters.hits.add();
@@ -133,8 +172,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     /// # Errors
     /// The loader's own error, shared by all who waited; `Panicked`; or the cache's: `Timeout` past
     /// `load_timeout`, `Overloaded`, `Untracked` when the load named no dependency, `Closed`,
-    /// `Config` without a loader. After an error the key rests for 100 ms, doubling up to 5 s, and
-    /// readers meanwhile get the same error.
+    /// `Config` without a loader; inside a loader also those of [`Load::get_or_load`]. After an
+    /// error the key rests for 100 ms, doubling up to 5 s, and readers meanwhile get the same one.
     ///
     /// # Cancel safety
     /// The load runs on a task of its own. If all who wait leave, it ends and is stored, or is
@@ -172,8 +211,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         start: Option<Start<V, E>>,
     ) -> Result<Fetched<V>, LoadError<E>> {
         let inner = &self.inner;
+        if let Some(load) = ambient::current() {
+            return Box::pin(inner.nested(&load, key, bytes, start)).await;
+        }
         // Where the origin cannot be asked, nothing in memory can be called fresh for this read.
-        let knowledge = inner.knowledge().await.ok();
+        let knowledge = inner.knowledge(inner.policy.max_staleness).await.ok();
         if let Some(knowledge) = knowledge {
             if let Some((found, source)) = inner.hit(key, inner.look(bytes, knowledge)) {
                 return Ok(inner.fetched_slowly(found, source));
@@ -186,7 +228,14 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
                 return Ok(inner.fetched_slowly(found, source));
             }
         }
-        let result = inner.miss(bytes, start, knowledge).await;
+        let mut start = start;
+        let max_staleness = inner.policy.max_staleness;
+        let asker = Asker { knowledge, max_staleness, load: None };
+        let result = match inner.miss(bytes, &mut start, asker).await {
+            Ok(Missed::Landed { fetched, .. }) => Ok(fetched),
+            Ok(Missed::Found(found)) => Ok(inner.fetched_slowly(found, Source::Hit)),
+            Err(error) => inner.despite(bytes, error),
+        };
         match &result {
             Ok(fetched) => inner.count(fetched.source),
             Err(_) => inner.counters.errors.add(1),
@@ -231,7 +280,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         key: &K,
         answer: impl FnOnce(Arc<V>, Moment, Moment) -> R,
     ) -> Option<R> {
-        if self.policy.max_staleness == Duration::ZERO {
+        if self.policy.max_staleness == Duration::ZERO || ambient::is_inside() {
             return None;
         }
         let found: Found<V> = match self.cache.node.tier.get(&self.encode(key), self.within()) {
@@ -255,13 +304,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         encoder
     }
 
-    fn start(&self, key: &K) -> Option<Start<V, E>> {
+    pub(crate) fn start(&self, key: &K) -> Option<Start<V, E>> {
         let loader = self.loader.clone()?;
         let key = key.clone();
         Some(Box::new(move |load| loader(key, load)))
     }
 
-    fn within(&self) -> Knowledge {
+    pub(crate) fn within(&self) -> Knowledge {
         Knowledge::Within(self.policy.max_staleness)
     }
 
@@ -274,9 +323,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// How old the proof of a value may be for this read; with `max_staleness` zero it is made now.
-    async fn knowledge(&self) -> Result<Knowledge, Error> {
-        if self.policy.max_staleness != Duration::ZERO {
-            return Ok(self.within());
+    pub(crate) async fn knowledge(&self, max_staleness: Duration) -> Result<Knowledge, Error> {
+        if max_staleness != Duration::ZERO {
+            return Ok(Knowledge::Within(max_staleness));
         }
         let moment = self.cache.node.clock.now();
         self.cache.catch_up_all(&self.reads).await?;
@@ -287,18 +336,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     fn look<'k>(&self, key: impl Into<KeyRef<'k>>, knowledge: Knowledge) -> Look<V> {
         match self.cache.node.tier.get(key, knowledge) {
             Lookup::Miss => Look::Nothing,
-            Lookup::Hit(found) if !found.proven => Look::Unproven,
-            Lookup::Hit(found) => match found.state {
-                State::Fresh => Look::Fresh(found),
-                State::Revalidate => Look::Revalidate(found),
-                State::OnError | State::Expired => Look::Nothing,
-            },
+            Lookup::Hit(found) => Look::of(found),
         }
     }
 
     /// What may be served of what memory has; what follows from serving it is set going.
     #[inline(always)]
-    fn hit(self: &Arc<Self>, key: &K, look: Look<V>) -> Option<(Found<V>, Source)> {
+    pub(crate) fn hit(self: &Arc<Self>, key: &K, look: Look<V>) -> Option<(Found<V>, Source)> {
         match look {
             Look::Fresh(found) => {
                 let count = self.counters.hits.add();
@@ -332,7 +376,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         Fetched { value, source, kept: Kept::InMemory, age: now.since(stored), ttl_left }
     }
 
-    fn fetched_slowly(&self, found: Found<V>, source: Source) -> Fetched<V> {
+    pub(crate) fn fetched_slowly(&self, found: Found<V>, source: Source) -> Fetched<V> {
         let Found { value, stored, fresh_until, .. } = found;
         self.fetched(value, source, stored, fresh_until)
     }
@@ -341,7 +385,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     #[cold]
     fn revalidate(self: &Arc<Self>, key: &K) {
         let mut start = self.start(key);
-        if let Joined::Waits(waiter) = self.join(&self.encode(key).finish(), &mut start, None)
+        let nobody =
+            Asker { knowledge: None, max_staleness: self.policy.max_staleness, load: None };
+        if let Joined::Waits(waiter) = self.join(&self.encode(key).finish(), &mut start, nobody)
             && waiter.is_leader
         {
             self.counters.revalidations.add(1);
@@ -351,15 +397,15 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// The way of a read that found nothing fresh: join or begin a flight, at most two.
-    async fn miss(
+    pub(crate) async fn miss(
         self: &Arc<Self>,
         bytes: &KeyEncoder,
-        mut start: Option<Start<V, E>>,
-        knowledge: Option<Knowledge>,
-    ) -> Result<Fetched<V>, LoadError<E>> {
+        start: &mut Option<Start<V, E>>,
+        asker: Asker<'_>,
+    ) -> Result<Missed<V, E>, LoadError<E>> {
         // A reader must know what it may count on before it takes what others began to load. Where
         // the origin does not answer, only a load that begins after the reader came will do.
-        let since = self.cache.node.clock.now().minus(self.policy.max_staleness);
+        let since = self.cache.node.clock.now().minus(asker.max_staleness);
         let silent = match self.cache.node.is_proven_since(since, &self.reads) {
             true => Vec::new(),
             false => self.cache.silent(&self.reads).await,
@@ -368,33 +414,32 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let key = bytes.finish();
         let mut too_old = None;
         for joined in [Source::Joined, Source::SecondFlight] {
-            let waiter = match self.join(&key, &mut start, knowledge) {
+            let waiter = match self.join(&key, start, asker) {
                 Joined::Waits(waiter) => waiter,
-                Joined::Found(found) => return Ok(self.fetched_slowly(found, Source::Hit)),
-                Joined::Resting(error) => return self.despite(&key, error),
+                Joined::Found(found) => return Ok(Missed::Found(found)),
+                Joined::Resting(error) => return Err(error),
                 Joined::NoLoader if too_old.is_none() => return Err(self.no_loader().into()),
                 Joined::NoLoader => break,
             };
-            let landed = waiter.landed().await;
+            let landed = match asker.load {
+                None => waiter.landed().await,
+                Some(load) => load.wait_for(&waiter, &self.counters).await?,
+            };
             let value = match &landed.result {
                 Ok(value) => value.clone(),
-                Err(error) => return self.despite(&key, error.clone()),
+                Err(error) => return Err(error.clone()),
             };
-            let ttl_left = landed.deadlines.and_then(|deadlines| {
-                let never = deadlines.fresh_until == Moment::NEVER;
-                (!never).then(|| deadlines.fresh_until.since(deadlines.stored))
-            });
             let own = joined == Source::Joined && waiter.is_leader;
             let source = if own { Source::Loaded } else { joined };
-            let fetched =
-                Fetched { value, source, kept: landed.kept, age: Duration::ZERO, ttl_left };
+            let fetched = landed.fetched(value, source);
             let is_enough = source != Source::Joined || !landed.is_of(&silent);
             if is_enough && landed.may_be_taken(&self.cache.node, &arrival) {
-                return Ok(fetched);
+                return Ok(Missed::Landed { fetched, landed, arrival });
             }
-            too_old = Some(Fetched { source: Source::Unproven, ..fetched });
+            too_old = Some((Fetched { source: Source::Unproven, ..fetched }, landed));
         }
-        too_old.ok_or_else(|| self.no_loader().into())
+        let (fetched, landed) = too_old.ok_or_else(|| self.no_loader())?;
+        Ok(Missed::Landed { fetched, landed, arrival })
     }
 
     /// Joins the flight of `key`, or begins one.
@@ -405,7 +450,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         self: &Arc<Self>,
         key: &KeyBytes,
         start: &mut Option<Start<V, E>>,
-        knowledge: Option<Knowledge>,
+        asker: Asker<'_>,
     ) -> Joined<V, E> {
         let mut shard = self.flights.shard(key.as_slice());
         if let Some(flight) = shard.flying.get(key.as_slice()) {
@@ -416,22 +461,29 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         if let Some(error) = shard.pauses.error(key.as_slice(), now, has_older) {
             return Joined::Resting(error);
         }
-        if let Some(knowledge) = knowledge
+        if let Some(knowledge) = asker.knowledge
             && let Look::Fresh(found) = self.look(key, knowledge)
         {
             return Joined::Found(found);
         }
         let Some(start) = start.take() else { return Joined::NoLoader };
-        let flight = Flight::new();
+        let flight = Flight::new(self.cache.waits.run(&self.name));
         let waiter = Waiter::new(flight.clone(), true);
         shard.flying.insert(key.clone(), flight.clone());
-        self.cache.runtime.spawn(self.clone().fly(key.clone(), flight, start));
+        let asked_by = asker.load.map_or(AskedBy::Reader, |_| AskedBy::Load);
+        self.cache.runtime.spawn(self.clone().fly(key.clone(), flight, start, asked_by));
         Joined::Waits(waiter)
     }
 
-    async fn fly(self: Arc<Self>, key: KeyBytes, flight: Arc<Flight<V, E>>, start: Start<V, E>) {
+    async fn fly(
+        self: Arc<Self>,
+        key: KeyBytes,
+        flight: Arc<Flight<V, E>>,
+        start: Start<V, E>,
+        asked_by: AskedBy,
+    ) {
         let aloft = Aloft { region: &self, key: &key, flight: &flight, landed: false };
-        let load = self.load(&key, start);
+        let load = self.load(&key, start, flight.run.clone(), asked_by);
         let landed = match self.on_abandon {
             OnAbandon::Finish => Some(load.await),
             OnAbandon::Cancel => {
@@ -476,8 +528,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// The answer to a read whose load failed.
-    fn despite(&self, key: &KeyBytes, error: LoadError<E>) -> Result<Fetched<V>, LoadError<E>> {
-        match self.older(key.as_slice(), &error) {
+    fn despite(&self, bytes: &KeyEncoder, error: LoadError<E>) -> Result<Fetched<V>, LoadError<E>> {
+        match self.older(bytes.finish().as_slice(), &error) {
             Some(found) => Ok(self.fetched_slowly(found, Source::StaleOnError)),
             None => Err(error),
         }
@@ -489,11 +541,13 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             .detail("it was built without a loader; give one, or call `get_or_load_with`")
     }
 
-    fn count(&self, source: Source) {
+    pub(crate) fn count(&self, source: Source) {
         match source {
             Source::Hit => drop(self.counters.hits.add()),
             Source::StaleWhileRevalidate | Source::StaleOnError => self.counters.stale_hits.add(1),
-            Source::Loaded | Source::Unproven => self.counters.misses.add(1),
+            Source::Loaded | Source::Unproven | Source::BuiltOnStale => {
+                self.counters.misses.add(1);
+            }
             Source::Joined => {
                 self.counters.misses.add(1);
                 self.counters.joined.add(1);

@@ -120,7 +120,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     }
 
     /// Says from which origins the loads of this region read, so that no other is asked for their
-    /// sake. Can be called for each of them; without it every origin of the cache counts.
+    /// sake. Those of nested entries belong to it. Can be called for each of them; without it every
+    /// origin of the cache counts.
     ///
     /// A value that turns out to depend on another origin as well is still invalidated by it, but
     /// the knowledge of that origin is not renewed for a read of this region.
@@ -167,8 +168,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
 
     /// The code that fetches a value. It runs detached, so it owns what it captures.
     ///
-    /// It must not read its own key through the region: that would wait for itself until
-    /// `load_timeout`.
+    /// It may read other regions, best through [`Load::get_or_load`], and its value inherits from
+    /// theirs. It must not read its own key, be it through others: that is a `Cycle` error, or, if
+    /// a spawned task does it without its load, a wait until `load_timeout`.
     pub fn loader<L, F, N>(self, loader: L) -> RegionBuilder<K, V, N>
     where
         L: Fn(K, Load) -> F + Send + Sync + 'static,

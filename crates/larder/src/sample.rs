@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use larder_core::Key;
 
-use crate::{load::Load, loader, region::Inner};
+use crate::{ambient, capacity::AskedBy, load::Load, loader, region::Inner};
 
 /// Whether two values are the same for the reader.
 type Comparison<V> = dyn Fn(&V, &V) -> bool + Send + Sync;
@@ -38,14 +38,18 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let Some(loader) = self.loader.clone() else { return };
         let (region, key) = (self.clone(), key.clone());
         self.cache.runtime.spawn(async move {
-            let Ok(_turn) = region.cache.capacity.turn(region.load_timeout).await else {
+            let timeout = region.load_timeout;
+            let turn = region.cache.capacity.turn(AskedBy::Reader, timeout).await;
+            let Ok(turn) = turn else { return };
+            let load = region.begin_as(region.cache.waits.run(&region.name), Some(turn.lending()));
+            let own = load.clone();
+            let loading = ambient::within(load.clone(), loader(key.clone(), own));
+            let Ok(now) = loader::run(loading, timeout).await else { return };
+            drop(turn);
+            // Read from something past its TTL it may differ by right.
+            if load.collected().is_stale {
                 return;
-            };
-            let load = Load::begin(region.cache.node.clone());
-            let begun = load.clone();
-            let Ok(now) = loader::run(loader(key.clone(), begun), region.load_timeout).await else {
-                return;
-            };
+            }
             region.counters.sampled.add(1);
             let is_same = region.sample.as_ref().is_none_or(|s| (s.is_same)(&served, &now));
             if !is_same && region.is_still_served(&key, &served, &load).await {

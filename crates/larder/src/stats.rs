@@ -68,6 +68,11 @@ impl Counter {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 
+    /// Adds one; whether it is the first.
+    pub(crate) fn add_first(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -127,6 +132,10 @@ counters! {
     forgotten: Counter,
     /// Loads whose result was not stored, because it is larger than an entry may be.
     too_large: Counter,
+    /// Loads that depended on more than the limit, so that their entries fall with whole tables.
+    widened: Counter,
+    /// Loads that read another entry, and had to wait for themselves: an error of the loaders.
+    cycles: Counter,
     /// Loads refused because too many ran or waited.
     overloaded: Counter,
     /// Values loaded again behind a stale answer.

@@ -10,8 +10,11 @@
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
+//! - `nested`: entries that are built from entries
+//! - `waits`: loads that wait for loads, circles and turns
+//! - `doll`: random entries in entries against random changes
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod flight;
 
@@ -28,5 +31,11 @@ mod changed;
 mod events;
 
 mod origin;
+
+mod nested;
+
+mod waits;
+
+mod doll;
 
 mod region;
