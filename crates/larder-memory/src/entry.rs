@@ -183,7 +183,8 @@ pub struct Inspection {
     pub deadlines: Deadlines,
     /// Bytes it is counted with.
     pub weight: u64,
-    /// Whether nothing it depends on was touched. Says nothing about time.
+    /// Whether nothing it depends on was touched, or only softly: that is in the deadlines. Says
+    /// nothing about time.
     pub valid: bool,
     /// Everything before this moment is known on all of its timelines.
     pub proven_since: Moment,
@@ -213,6 +214,8 @@ pub struct MemoryStats {
     pub refused_too_large: u64,
     /// Entries invalidated through a dependency, ever.
     pub invalidated: u64,
+    /// Entries that a soft invalidation left as stale, ever.
+    pub softened: u64,
     /// Entries found past their last deadline, ever.
     pub expired: u64,
     /// Dead entries cleared away by the sweeper, ever.

@@ -108,6 +108,16 @@ impl Ledger {
         }
     }
 
+    /// Changes the record of `mark`, if it is still there.
+    pub(crate) fn change<R>(&self, mark: Mark, change: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        let index = mark.index as usize;
+        let mut shard = self.shard(index).lock();
+        match shard.records.get_mut(index / SHARDS)? {
+            (generation, Some(record)) if *generation == mark.generation => Some(change(record)),
+            _ => None,
+        }
+    }
+
     /// Takes the record of `mark` out: who gets it unlinks the entry and then releases the index.
     /// `None` also while it is being linked: then the filler, who finds the mark ended, does it.
     pub(crate) fn take(&self, mark: Mark) -> Option<Box<Record>> {
@@ -132,13 +142,7 @@ impl Ledger {
 
     /// Lets others take the record from now on.
     pub(crate) fn finish_linking(&self, mark: Mark) {
-        let index = mark.index as usize;
-        let mut shard = self.shard(index).lock();
-        if let Some((generation, Some(record))) = shard.records.get_mut(index / SHARDS)
-            && *generation == mark.generation
-        {
-            record.stage = Stage::Linked;
-        }
+        self.change(mark, |record| record.stage = Stage::Linked);
     }
 
     /// Lets the index be used again.

@@ -18,9 +18,9 @@
 //! 5. *Deadline*: a coarse clock, made exact near the deadline.
 //!
 //! Reading order: `tier.rs` (the public type), `shared.rs` (fill, hit, invalidate, with the
-//! numbered interleavings), `whole.rs` (a hit for another entry), then the parts: `chunks.rs`,
-//! `marks.rs`, `gates.rs`, `links.rs`, `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`,
-//! `reach.rs`, `causes.rs`, `weight.rs`.
+//! numbered interleavings), `soft.rs` (the same for what ends freshness only), `whole.rs` (a hit
+//! for another entry), then the parts: `chunks.rs`, `marks.rs`, `gates.rs`, `links.rs`,
+//! `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`, `reach.rs`, `causes.rs`, `weight.rs`.
 //!
 //! **Invariant**: once [`MemoryTier::invalidate`] or [`MemoryTier::shut`] has returned, no
 //! [`MemoryTier::get`] that starts later hits an entry it touched.
@@ -30,6 +30,8 @@ mod tier;
 mod entry;
 
 mod shared;
+
+mod soft;
 
 mod whole;
 

@@ -234,6 +234,38 @@ impl Links {
         u32::try_from(start).expect("a list holds fewer links than there are marks")
     }
 
+    /// Copies up to `count` links of `digest`, of those before `end`, to `out`, in place of what it
+    /// held; how many there are before those. Walking a list from its end to its beginning meets
+    /// all of it: links only move towards the front.
+    pub(crate) fn copy_back(
+        &self,
+        digest: Digest,
+        end: usize,
+        count: usize,
+        out: &mut Vec<Mark>,
+    ) -> usize {
+        out.clear();
+        let shard = self.shard(digest).lock();
+        let Some(node) = shard.nodes.get(&digest) else { return 0 };
+        let list = node.dependents.as_slice();
+        let end = end.min(list.len());
+        let start = end.saturating_sub(count);
+        out.extend(list.get(start..end).unwrap_or_default());
+        start
+    }
+
+    /// Shows all links of `digest` to `look`, with the number of entries not yet unlinked among
+    /// them, under the lock.
+    pub(crate) fn look<R>(
+        &self,
+        digest: Digest,
+        look: impl FnOnce(&[Mark], usize) -> R,
+    ) -> Option<R> {
+        let shard = self.shard(digest).lock();
+        let node = shard.nodes.get(&digest)?;
+        Some(look(node.dependents.as_slice(), node.attached as usize))
+    }
+
     /// Entries that depend on `digest` and are not yet unlinked or invalidated through it.
     pub(crate) fn dependents(&self, digest: Digest) -> usize {
         let shard = self.shard(digest).lock();
@@ -276,3 +308,31 @@ impl Place {
 /// The digest was invalidated between an entry's ticket and its link.
 #[derive(Debug)]
 pub(crate) struct Detached;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_walked_from_its_end_is_met_as_a_whole_although_it_is_packed_meanwhile() {
+        let (links, marks, digest) = (Links::new(), Marks::default(), Digest(7));
+        let all: Vec<Mark> = (0..100).map(|index| marks.at(index).unwrap()).collect();
+        for mark in &all {
+            links.link(digest, *mark, Ticket::default()).unwrap();
+        }
+        let (mut met, mut piece, mut end) = (Vec::new(), Vec::new(), usize::MAX);
+        while end != 0 {
+            end = links.copy_back(digest, end, 10, &mut piece);
+            met.extend_from_slice(&piece);
+            if end == 80 {
+                // Most of the first half goes, and the list is packed.
+                for mark in all.iter().take(60) {
+                    assert!(marks.kill(*mark));
+                    links.unlink(digest, Ticket::default(), &marks);
+                }
+            }
+        }
+        assert!(met.len() < 100, "it was packed");
+        assert!(all.iter().skip(60).all(|mark| met.contains(mark)));
+    }
+}

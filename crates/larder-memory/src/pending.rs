@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder_core::{Digest, dependency::signature};
+use larder_core::{Digest, Mode, Moment, dependency::signature};
 use parking_lot::RwLock;
 
 use crate::entry::Invalidation;
@@ -24,7 +24,17 @@ pub(crate) struct Ticket(pub(crate) u64);
 struct Item {
     digest: Digest,
     ticket: Ticket,
+    mode: Mode,
     invalidation: Invalidation,
+}
+
+/// What a pending invalidation makes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// Its end.
+    Ended,
+    /// The end of its freshness, at this moment.
+    Softened(Moment),
 }
 
 impl Item {
@@ -59,19 +69,20 @@ impl Pending {
         Ticket(self.last.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    /// Announces that whatever depends on `digest` and was linked before `ticket` is invalid;
-    /// whether there was room.
+    /// Announces that whatever depends on `digest` and was linked before `ticket` has ended or is
+    /// softened; whether there was room.
     pub(crate) fn announce(
         &self,
         digest: Digest,
         ticket: Ticket,
+        mode: Mode,
         invalidation: &Invalidation,
     ) -> bool {
         let mut items = self.items.write();
         if ITEMS_MAX <= items.len() {
             return false;
         }
-        items.push(Item { digest, ticket, invalidation: invalidation.clone() });
+        items.push(Item { digest, ticket, mode, invalidation: invalidation.clone() });
         self.signature.fetch_or(signature(&[digest]), Ordering::AcqRel);
         true
     }
@@ -87,6 +98,21 @@ impl Pending {
     /// Whether an item means an entry that was linked at `linked` under `digests`, sorted.
     pub(crate) fn means(&self, linked: Ticket, digests: &[Digest]) -> bool {
         self.items.read().iter().any(|item| item.means(linked, digests))
+    }
+
+    /// What the items make of an entry that was linked at `linked` under `digests`, sorted: its end
+    /// if any says so, else the first moment at which it was softened.
+    pub(crate) fn meant(&self, linked: Ticket, digests: &[Digest]) -> Option<Meant> {
+        let items = self.items.read();
+        let mut meant = None;
+        for item in items.iter().filter(|item| item.means(linked, digests)) {
+            meant = match (item.mode, meant) {
+                (Mode::Hard, _) => return Some(Meant::Ended),
+                (Mode::Soft, Some(Meant::Softened(at))) if at <= item.invalidation.at => meant,
+                (Mode::Soft, _) => Some(Meant::Softened(item.invalidation.at)),
+            };
+        }
+        meant
     }
 
     /// What invalidated an entry that was linked at `linked` under `digests`, which are sorted.

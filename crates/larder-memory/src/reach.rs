@@ -177,9 +177,8 @@ impl Shared {
     fn stands(&self, mark: Mark, record: &Record) -> bool {
         self.marks.is_alive(mark)
             && record.stage == Stage::Linked
-            && !self.pending.means(record.linked, record.digests())
             && self.gates.admits(record.pass)
-            && self.clock.coarse() < record.deadlines.gone_at()
+            && self.deadlines(record).is_some_and(|own| self.clock.coarse() < own.gone_at())
     }
 
     pub(crate) fn page(

@@ -35,6 +35,22 @@
 //! all detached entries were evicted meanwhile, their node is gone and with it the memory of the
 //! detachment: a fill of that very moment is then missed until the item is retired, and hit after.)
 //!
+//! *Soft invalidation.* It ends freshness instead of life: `soft.rs`. The links stay, so that a
+//! hard invalidation finds the entry later. Whoever softens first moves the deadlines in the
+//! record, then steps the mark; a hit looks at the mark first. So a hit that finds the mark stepped
+//! reads the deadlines that were moved. Of many dependents a pending item says the same until the
+//! sweeper has stepped every mark, by the argument of "Hit against the sweeper"; it walks the list
+//! from its end, because links move towards the front when a list is packed:
+//!
+//! 1. The sweeper softens a piece from the beginning of the list.
+//! 2. Other entries of that piece end; the list is packed, and what was behind the piece moves into
+//!    its place.
+//! 3. The sweeper goes on behind the piece, and passes over what has moved.
+//!
+//! From the end, what moves at step 2 was softened already. A fill that took its ticket before and
+//! links after the item's own ticket is not in the piece; it asks the histories after that, and is
+//! overtaken.
+//!
 //! *Fill against the burial of an entry that is not linked everywhere.* See `ledger::Stage`.
 //!
 //! *Fill against the burial of its own entry.* F publishes after its mark was ended and its record
@@ -52,7 +68,8 @@ use std::{
 };
 
 use larder_core::{
-    Clock, Digest, KeyRef, Moment, dependency::signature, freshness::State, safeguard::Safeguard,
+    Clock, Digest, KeyRef, Mode, Moment, dependency::signature, freshness::State,
+    safeguard::Safeguard,
 };
 
 use crate::{
@@ -74,7 +91,7 @@ use crate::{
 /// Dependents that are ended on the caller's path, a few nanoseconds each. Ten times fewer would
 /// wake the sweeper for lists that are cheaper to do; ten times more would show in the caller's
 /// tail.
-const INLINE_DEPENDENTS: usize = 64;
+pub(crate) const INLINE_DEPENDENTS: usize = 64;
 
 /// Everything the tier's handles and its sweeper share.
 #[derive(Debug)]
@@ -98,6 +115,7 @@ pub(crate) struct Counts {
     pub(crate) evictions: AtomicU64,
     pub(crate) refused_too_large: AtomicU64,
     pub(crate) invalidated: AtomicU64,
+    pub(crate) softened: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) swept: AtomicU64,
 }
@@ -236,7 +254,9 @@ impl Shared {
         let Slot { value, mark, pass, signature, stored, fresh_until, .. } = slot;
         let Ok(value) = value.downcast::<V>() else { return Lookup::Miss };
         let validity = self.validity(signature, mark, pass);
-        let Some(proven_since) = validity else { return Lookup::Miss };
+        let Some(proven_since) = validity else {
+            return self.get_softened(value, mark, pass, stored, knowledge);
+        };
         let coarse = self.clock.coarse();
         let state = if self.clock.reached(fresh_until, coarse) {
             match self.state_past_fresh(mark) {
@@ -246,16 +266,26 @@ impl Shared {
         } else {
             State::Fresh
         };
-        let proven = match knowledge {
-            Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
-            Knowledge::Since(moment) => moment <= proven_since,
-        };
+        let proven = self.is_proven(proven_since, knowledge, coarse);
         Lookup::Hit(Found { value, state, proven, stored, fresh_until })
     }
 
-    /// Up to when everything is known that an entry depends on; `None` when something it depends
-    /// on was touched. The order of the three questions matters: see "Hit against the sweeper"
-    /// above.
+    #[inline(always)]
+    pub(crate) fn is_proven(
+        &self,
+        proven_since: Moment,
+        knowledge: Knowledge,
+        coarse: Moment,
+    ) -> bool {
+        match knowledge {
+            Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
+            Knowledge::Since(moment) => moment <= proven_since,
+        }
+    }
+
+    /// Up to when everything is known that an entry depends on; `None` when something it depends on
+    /// was touched, softly or not. The order of the three questions matters: see "Hit against the
+    /// sweeper" above.
     #[inline(always)]
     fn validity(&self, signature: u64, mark: Mark, pass: Pass) -> Option<Moment> {
         if self.pending.may_mean(signature)
@@ -264,7 +294,7 @@ impl Shared {
         {
             return None;
         }
-        if !self.marks.is_alive(mark) {
+        if !self.marks.is_firm(mark) {
             return None;
         }
         self.gates.proven_since(pass)
@@ -289,16 +319,21 @@ impl Shared {
         if state != State::Expired {
             return Some(state);
         }
+        self.end_expired(mark);
+        None
+    }
+
+    /// Ends an entry that was found past its last deadline.
+    pub(crate) fn end_expired(&self, mark: Mark) {
         if self.marks.kill(mark) {
             Counts::add(&self.counts.expired, 1);
             self.hand_over(Sweep::Dead(vec![mark]));
         }
-        None
     }
 
     pub(crate) fn remove(&self, key: KeyRef<'_>) -> bool {
         let Some(slot) = self.engine.remove(key) else { return false };
-        let was_valid = self.validity_of(&slot).is_some();
+        let was_valid = self.validity_of(&slot).is_some() || self.softened(&slot).is_some();
         self.bury(slot.mark);
         was_valid
     }
@@ -317,7 +352,7 @@ impl Shared {
             let ticket = self.pending.next();
             if INLINE_DEPENDENTS < list.len()
                 && self.jobs.are_open()
-                && self.pending.announce(digest, ticket, invalidation)
+                && self.pending.announce(digest, ticket, Mode::Hard, invalidation)
             {
                 let invalidation = invalidation.clone();
                 sweep = Some(Sweep::Detached { ticket, list, invalidation });
@@ -366,9 +401,10 @@ impl Shared {
 
     pub(crate) fn inspect(&self, key: &[u8]) -> Option<Inspection> {
         let slot = self.engine.peek(key.into())?;
-        let validity = self.validity_of(&slot);
-        let valid = validity.is_some();
-        let proven_since = validity.unwrap_or(Moment::EARLIEST);
+        let firm = self.validity_of(&slot);
+        let softened = if firm.is_none() { self.softened(&slot) } else { None };
+        let valid = firm.is_some() || softened.is_some();
+        let proven_since = self.gates.proven_since(slot.pass).filter(|_| valid);
         self.ledger.with(slot.mark, |record| Inspection {
             stamps: record.stamps.clone(),
             dependencies: record
@@ -376,10 +412,10 @@ impl Shared {
                 .as_ref()
                 .map_or_else(Vec::new, |set| set.iter().cloned().collect()),
             widened: record.dependencies.as_ref().is_some_and(|set| set.is_widened()),
-            deadlines: record.deadlines,
+            deadlines: softened.unwrap_or(record.deadlines),
             weight: record.weight,
             valid,
-            proven_since,
+            proven_since: proven_since.unwrap_or(Moment::EARLIEST),
         })
     }
 
@@ -410,6 +446,7 @@ impl Shared {
             evictions: read(&self.counts.evictions),
             refused_too_large: read(&self.counts.refused_too_large),
             invalidated: read(&self.counts.invalidated),
+            softened: read(&self.counts.softened),
             expired: read(&self.counts.expired),
             swept: read(&self.counts.swept),
         }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use larder_core::Digest;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) enum Sweep {
     Dead(Vec<Mark>),
     /// A detached list whose marks have not ended: a pending item stands for them.
     Detached { ticket: Ticket, list: Vec<Mark>, invalidation: Invalidation },
+    /// The links of a digest whose marks are not softened yet: a pending item stands for them.
+    Soften { digest: Digest, ticket: Ticket, invalidation: Invalidation },
     /// Whatever is behind a gate that was shut.
     Shut,
 }
@@ -183,6 +186,10 @@ impl Shared {
                 self.pending.retire(ticket);
                 self.note(&list, &invalidation);
                 self.clear(&list);
+            }
+            Sweep::Soften { digest, ticket, invalidation } => {
+                self.soften_links(digest, ticket, &invalidation);
+                self.pending.retire(ticket);
             }
             Sweep::Shut => {
                 for place in 0..ledger::SHARDS {

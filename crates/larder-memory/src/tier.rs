@@ -124,6 +124,22 @@ impl MemoryTier {
         self.0.shared.invalidate(digests, cause)
     }
 
+    /// Ends the freshness of whatever depends on any of `digests`, and says how many entries that
+    /// were. An entry with no `stale_while_revalidate` is invalidated.
+    ///
+    /// # Freshness
+    /// When it returns, no later [`MemoryTier::get`] finds any of them fresh. What it finds is
+    /// stale by their deadlines, counted from this call.
+    ///
+    /// # Callers must
+    /// have changed the history first, as for [`MemoryTier::invalidate`].
+    ///
+    /// # Cost
+    /// As [`MemoryTier::invalidate`].
+    pub fn soften(&self, digests: &[Digest], cause: &Cause) -> usize {
+        self.0.shared.soften(digests, cause)
+    }
+
     /// Entries that depend on `digest`.
     pub fn dependents(&self, digest: Digest) -> usize {
         self.0.shared.links.dependents(digest)

@@ -12,11 +12,13 @@ mod support;
 #[path = "it/holding.rs"]
 mod holding;
 
-use larder_core::{Dependency, safeguard::Safeguard};
+use std::time::Duration;
+
+use larder_core::{Dependency, freshness::State, safeguard::Safeguard};
 
 use crate::{
     holding::hold_up,
-    support::{cause, put, row, tier, value},
+    support::{cause, entry, find, put, row, tier, value},
 };
 
 /// More than are ended on the caller's path.
@@ -35,6 +37,24 @@ fn hits_what_is_pending() -> bool {
     hit
 }
 
+/// Whether an entry is found fresh after something with many dependents was softened.
+fn finds_fresh_what_is_softened() -> bool {
+    let (tier, _) = tier();
+    let tag = Dependency::tag("all");
+    for key in 0..MANY {
+        let mut new = entry(&tier, key, key, [tag.clone()]);
+        new.deadlines.stale_while_revalidate = Duration::from_secs(60);
+        tier.insert(new, || true);
+    }
+    let release = hold_up(&tier);
+    assert_eq!(tier.soften(&[tag.digest()], &cause()) as u64, MANY);
+    let is_fresh = |key| find(&tier, key).is_some_and(|found| found.state == State::Fresh);
+    let fresh = (0..MANY).any(is_fresh);
+    drop(release);
+    tier.settle();
+    fresh
+}
+
 /// Whether an entry that was filled twice is hit after its row was invalidated.
 fn hits_what_was_filled_again() -> bool {
     let (tier, _) = tier();
@@ -46,8 +66,9 @@ fn hits_what_was_filled_again() -> bool {
 
 #[test]
 fn each_safeguard_is_missed_when_it_is_out() {
-    let cases: [(Safeguard, fn() -> bool); 2] = [
+    let cases: [(Safeguard, fn() -> bool); 3] = [
         (Safeguard::PendingConsulted, hits_what_is_pending),
+        (Safeguard::PendingConsulted, finds_fresh_what_is_softened),
         (Safeguard::DependenciesKeptOnRefill, hits_what_was_filled_again),
     ];
     for (safeguard, breaks) in cases {

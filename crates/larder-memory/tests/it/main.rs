@@ -4,6 +4,7 @@
 //! - `deadlines`: what time does to an entry.
 //! - `invalidation`: what changes do to it, with many dependents and after the sweeper is gone.
 //! - `pending`: more invalidations at once than the list of pending ones holds.
+//! - `soft`: what soft ones do to it.
 //! - `reach`: who depends on something, counted and in pages.
 //! - `links`: nothing is left behind when entries go.
 //! - `model`: random operations against a map that knows the rules.
@@ -30,6 +31,8 @@ mod deadlines;
 mod invalidation;
 
 mod pending;
+
+mod soft;
 
 mod reach;
 

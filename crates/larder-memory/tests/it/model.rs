@@ -4,10 +4,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use larder_core::{Moment, freshness::Policy};
+use larder_core::{
+    Moment,
+    freshness::{Deadlines, Policy, State},
+};
+use larder_memory::NewEntry;
 use proptest::prelude::*;
 
-use crate::support::{cause, entry, key, row, tier, value};
+use crate::support::{cause, entry, find, key, row, tier};
 
 const KEYS: u64 = 12;
 const ROWS: u64 = 6;
@@ -18,6 +22,7 @@ enum Step {
         key: u64,
         rows: Vec<u64>,
         ttl: u64,
+        stale: u64,
         shop: bool,
     },
     /// As many entries on one row as it takes to go over the list of pending items.
@@ -34,6 +39,9 @@ enum Step {
     Invalidate {
         rows: Vec<u64>,
     },
+    Soften {
+        rows: Vec<u64>,
+    },
     Shut,
     Advance {
         micros: u64,
@@ -44,12 +52,13 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let rows = || prop::collection::vec(0..ROWS, 0..4);
     let step = prop_oneof![
-        8 => (0..KEYS, rows(), 1..6u64, any::<bool>())
-            .prop_map(|(key, rows, ttl, shop)| Step::Fill { key, rows, ttl, shop }),
+        8 => (0..KEYS, rows(), 1..6u64, 0..3u64, any::<bool>())
+            .prop_map(|(key, rows, ttl, stale, shop)| Step::Fill { key, rows, ttl, stale, shop }),
         1 => (0..ROWS).prop_map(|row| Step::FillMany { row }),
         1 => (0..KEYS, rows()).prop_map(|(key, rows)| Step::Overtaken { key, rows }),
         2 => (0..KEYS).prop_map(|key| Step::Remove { key }),
-        4 => rows().prop_map(|rows| Step::Invalidate { rows }),
+        3 => rows().prop_map(|rows| Step::Invalidate { rows }),
+        3 => rows().prop_map(|rows| Step::Soften { rows }),
         1 => Just(Step::Shut),
         2 => (1..3_000u64).prop_map(|micros| Step::Advance { micros }),
         1 => Just(Step::Settle),
@@ -60,8 +69,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Held {
     value: u64,
     rows: Vec<u64>,
-    until: Moment,
+    deadlines: Deadlines,
     shop: bool,
+}
+
+impl Held {
+    /// Ends the freshness at `now`; whether it may live on.
+    fn soften(&mut self, now: Moment) -> bool {
+        let softened = self.deadlines.softened(now);
+        self.deadlines = softened.unwrap_or(self.deadlines);
+        softened.is_some()
+    }
 }
 
 const MANY: std::ops::Range<u64> = 1_000..1_100;
@@ -76,24 +94,31 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             let number = number as u64;
             match step {
-                Step::Fill { key, rows, ttl, shop } => {
+                Step::Fill { key, rows, ttl, stale, shop } => {
                     let mut new = entry(&tier, key, number, rows.iter().copied().map(row));
-                    let ttl = Duration::from_millis(ttl);
-                    let policy = Policy::new(Some(ttl)).unwrap();
-                    new.deadlines = policy.deadlines(clock.now(), Moment::NEVER);
+                    let policy = Policy {
+                        stale_while_revalidate: Duration::from_millis(stale),
+                        ..Policy::new(Some(Duration::from_millis(ttl))).unwrap()
+                    };
+                    let deadlines = policy.deadlines(clock.now(), Moment::NEVER);
+                    new.deadlines = deadlines;
                     if !shop {
                         new.pass = tier.pass(["app"]);
                     }
                     tier.insert(new, || true);
-                    let until = clock.now().plus(ttl);
-                    model.insert(key, Held { value: number, rows, until, shop });
+                    model.insert(key, Held { value: number, rows, deadlines, shop });
                 }
                 Step::FillMany { row: only } => for key in MANY {
-                    tier.insert(entry(&tier, key, number, [row(only)]), || true);
-                    let held = Held {
-                        value: number, rows: vec![only], until: Moment::NEVER, shop: true,
+                    // Every other one may be served as stale.
+                    let policy = Policy {
+                        stale_while_revalidate: Duration::from_millis(key % 2),
+                        ..Policy::new(None).unwrap()
                     };
-                    model.insert(key, held);
+                    let deadlines = policy.deadlines(clock.now(), Moment::NEVER);
+                    let new = entry(&tier, key, number, [row(only)]);
+                    tier.insert(NewEntry { deadlines, ..new }, || true);
+                    let rows = vec![only];
+                    model.insert(key, Held { value: number, rows, deadlines, shop: true });
                 },
                 Step::Overtaken { key, rows } => {
                     tier.insert(entry(&tier, key, number, rows.into_iter().map(row)), || false);
@@ -101,12 +126,21 @@ proptest! {
                 Step::Remove { key: gone } => {
                     let held = model.remove(&gone);
                     let valid = tier.remove(key(gone).as_slice());
-                    prop_assert!(held.is_none_or(|held| valid || held.until <= clock.now()));
+                    let is_gone = |held: Held| held.deadlines.gone_at() <= clock.now();
+                    prop_assert!(held.is_none_or(|held| valid || is_gone(held)));
                 }
                 Step::Invalidate { rows } => {
                     let digests: Vec<_> = rows.iter().map(|number| row(*number).digest()).collect();
                     tier.invalidate(&digests, &cause());
                     model.retain(|_, held| !held.rows.iter().any(|row| rows.contains(row)));
+                }
+                Step::Soften { rows } => {
+                    let digests: Vec<_> = rows.iter().map(|number| row(*number).digest()).collect();
+                    tier.soften(&digests, &cause());
+                    model.retain(|_, held| {
+                        let is_meant = held.rows.iter().any(|row| rows.contains(row));
+                        !is_meant || held.soften(clock.now())
+                    });
                 }
                 Step::Shut => {
                     tier.shut("shop", &cause());
@@ -115,9 +149,12 @@ proptest! {
                 Step::Advance { micros } => clock.advance(Duration::from_micros(micros)),
                 Step::Settle => tier.settle(),
             }
-            for key in (0..KEYS).chain(MANY.step_by(33)) {
-                let held = model.get(&key).filter(|held| clock.now() < held.until);
-                prop_assert_eq!(value(&tier, key), held.map(|held| held.value), "key {}", key);
+            for key in (0..KEYS).chain(MANY.step_by(11)) {
+                let state = |held: &Held| held.deadlines.state(clock.now());
+                let held = model.get(&key).filter(|held| state(held) != State::Expired);
+                let found = find(&tier, key).map(|found| (*found.value, found.state));
+                let expected = held.map(|held| (held.value, state(held)));
+                prop_assert_eq!(found, expected, "key {}", key);
             }
         }
         for gone in (0..KEYS).chain(MANY) {

@@ -3,7 +3,7 @@
 //! Every row has a version. A writer raises the version of a row, which stands for the history, and
 //! then invalidates. A filler reads the versions of its rows, and stores them as the value unless
 //! one has moved when it asks again. A reader notes the invalidated versions, reads, and must not
-//! find a value that is older.
+//! find a value that is older, or, where changes are soft, not as fresh.
 
 use std::{
     sync::{
@@ -11,9 +11,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, ScopedJoinHandle},
+    time::Duration,
 };
 
-use larder_core::Clock;
+use larder_core::{Clock, Mode, freshness::State};
 use larder_memory::{Lookup, MemoryLimit, MemoryTier};
 
 use crate::support::{ANY, cause, entry, for_an_hour, key, row};
@@ -27,6 +28,7 @@ const HITS_BETWEEN: u64 = 10;
 
 struct World {
     tier: MemoryTier,
+    mode: Mode,
     /// What the origin holds.
     versions: Vec<AtomicU64>,
     /// Up to which version `invalidate` has returned.
@@ -43,7 +45,11 @@ fn rows_of(key: u64) -> [usize; 2] {
 impl World {
     fn change(&self, row_number: usize) {
         let version = self.versions[row_number].fetch_add(1, SeqCst) + 1;
-        self.tier.invalidate(&[row(row_number as u64).digest()], &cause());
+        let digests = [row(row_number as u64).digest()];
+        match self.mode {
+            Mode::Hard => self.tier.invalidate(&digests, &cause()),
+            Mode::Soft => self.tier.soften(&digests, &cause()),
+        };
         self.invalidated[row_number].fetch_max(version, SeqCst);
     }
 
@@ -52,6 +58,9 @@ impl World {
         let read = || rows.map(|row| self.versions[row].load(SeqCst));
         let mut new = entry(&self.tier, number, 0, rows.map(|number| row(number as u64)));
         new.deadlines = for_an_hour(&Clock::system());
+        if self.mode == Mode::Soft {
+            new.deadlines.stale_while_revalidate = Duration::from_secs(3600);
+        }
         let versions = read();
         new.value = Arc::new(versions);
         self.tier.insert(new, || read() == versions);
@@ -63,6 +72,9 @@ impl World {
         let Lookup::Hit(found) = self.tier.get::<[u64; 2]>(key(number).as_slice(), ANY) else {
             return self.fill(number);
         };
+        if found.state != State::Fresh {
+            return self.fill(number);
+        }
         let versions = found.value;
         assert!(
             least.iter().zip(versions.iter()).all(|(least, version)| least <= version),
@@ -72,10 +84,11 @@ impl World {
     }
 }
 
-fn run(limit: MemoryLimit) -> World {
+fn run(limit: MemoryLimit, mode: Mode) -> World {
     let zeros = || (0..ROWS).map(|_| AtomicU64::new(0)).collect();
     let world = World {
         tier: MemoryTier::new(limit, Clock::system()),
+        mode,
         versions: zeros(),
         invalidated: zeros(),
         done: AtomicBool::new(false),
@@ -114,14 +127,22 @@ fn run(limit: MemoryLimit) -> World {
 
 #[test]
 fn no_hit_after_invalidate_returned() {
-    let world = run(MemoryLimit::bytes(64 << 20));
+    let world = run(MemoryLimit::bytes(64 << 20), Mode::Hard);
     assert!(CHANGES * HITS_BETWEEN <= world.hits.load(SeqCst));
     empties(&world);
 }
 
 #[test]
+fn no_fresh_hit_after_a_soft_invalidation_returned() {
+    let world = run(MemoryLimit::bytes(64 << 20), Mode::Soft);
+    assert!(CHANGES * HITS_BETWEEN <= world.hits.load(SeqCst));
+    assert!(world.tier.stats().softened > CHANGES);
+    empties(&world);
+}
+
+#[test]
 fn no_hit_after_invalidate_returned_while_entries_are_evicted() {
-    let world = run(MemoryLimit::bytes(64 << 10));
+    let world = run(MemoryLimit::bytes(64 << 10), Mode::Hard);
     assert!(world.tier.stats().evictions > 100);
     empties(&world);
 }
