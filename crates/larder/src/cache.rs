@@ -58,6 +58,8 @@ pub struct Status {
     pub evictions: u64,
     /// Entries that fell because something they depend on changed.
     pub invalidated: u64,
+    /// Entries that a soft invalidation made stale.
+    pub softened: u64,
     /// Loads that run now.
     pub loads_running: usize,
     /// What is known of each timeline.
@@ -269,6 +271,7 @@ impl Cache {
             links: memory.links,
             evictions: memory.evictions,
             invalidated: memory.invalidated,
+            softened: memory.softened,
             loads_running: self.inner.capacity.running(),
             timelines: timelines.collect(),
         }

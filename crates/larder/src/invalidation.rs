@@ -53,8 +53,8 @@ pub(crate) enum Limit {
 pub struct Invalidated {
     /// A read with this token sees the change on any node.
     pub token: Token,
-    /// How many entries each dependency made fall, in the order they were given. An entry that
-    /// several of them reach counts for the first.
+    /// How many entries each dependency made fall, or stale, in the order they were given. An entry
+    /// that several of them reach counts for the first.
     pub touched: Vec<usize>,
 }
 
@@ -80,7 +80,8 @@ impl Invalidating {
         Self { cache, content, limit: Limit::None }
     }
 
-    /// Adds `dependencies`: every entry built from one of them falls.
+    /// Adds `dependencies`: every entry built from one of them falls, or is stale if it is
+    /// [`Invalidating::soft`].
     pub fn drop_all_of(mut self, dependencies: impl IntoIterator<Item = Dependency>) -> Self {
         self.content.extend(dependencies);
         self
@@ -89,6 +90,16 @@ impl Invalidating {
     /// Lets the entries fall at once, which is the default.
     pub fn hard(mut self) -> Self {
         self.content.set_mode(Mode::Hard);
+        self
+    }
+
+    /// Makes the entries stale instead, from the commit on, as if their TTL had just ended: who
+    /// reads one gets it as stale while it is loaded again behind, for as long as its region's
+    /// `stale_while_revalidate` says. Where a region has none, its entries fall.
+    ///
+    /// A load that was running is not stored as fresh either; who comes after does not get it.
+    pub fn soft(mut self) -> Self {
+        self.content.set_mode(Mode::Soft);
         self
     }
 
@@ -144,8 +155,7 @@ impl Invalidating {
     pub async fn commit(self) -> Result<Invalidated, Error> {
         self.check()?;
         let node = &self.cache.node;
-        let dependencies = self.content.dependencies();
-        let Some((token, touched)) = node.invalidate(dependencies, self.limit) else {
+        let Some((token, touched)) = node.invalidate(&self.content, self.limit) else {
             return Err(self.beyond_the_limit());
         };
         node.counters.invalidations.add(1);

@@ -7,8 +7,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History, Mode,
-    Moment, Name, Position, Stamp, Stamps, TrackedChange,
+    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History,
+    Invalidation, Mode, Moment, Name, Position, Stamp, Stamps, TrackedChange,
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
@@ -209,9 +209,9 @@ impl Node {
         })
     }
 
-    /// Writes `dependencies` as invalidated on `app`, as one position. When it returns no reader
-    /// hits an entry built from one of them. `None`, with nothing done, when more entries would
-    /// fall than `limit` allows.
+    /// Writes what `invalidation` names as invalidated on `app`, as one position. When it returns
+    /// no reader hits an entry built from it as fresh. `None`, with nothing done, when more entries
+    /// would fall than `limit` allows.
     ///
     /// The limit is looked at under the lock of `app`, so that nothing falls that was not counted:
     ///
@@ -224,9 +224,10 @@ impl Node {
     /// given back is overtaken.
     pub(crate) fn invalidate(
         &self,
-        dependencies: &[Dependency],
+        invalidation: &Invalidation,
         limit: Limit,
     ) -> Option<(Token, Vec<usize>)> {
+        let (dependencies, mode) = (invalidation.dependencies(), invalidation.mode());
         let app = self.timeline(APP).expect("every node has the timeline `app`");
         let mut knowledge = app.knowledge.lock();
         if let Limit::AtMost(entries) = limit
@@ -244,7 +245,10 @@ impl Node {
             let what = dependency.to_string().into();
             let cause = Cause { timeline: app.name.clone(), position, what };
             let digests = digests_by_name(dependency);
-            touched.push(self.tier.invalidate(&digests, &cause));
+            touched.push(match mode {
+                Mode::Hard => self.tier.invalidate(&digests, &cause),
+                Mode::Soft => self.tier.soften(&digests, &cause),
+            });
         }
         let mut token = Token::new();
         token.require(app.name.clone(), history.epoch(), position);
@@ -252,7 +256,7 @@ impl Node {
             timeline: app.name.clone(),
             position,
             what: What::Named(dependencies.into()),
-            mode: Mode::Hard,
+            mode,
             entries: touched.iter().map(|count| *count as u64).sum(),
             at: self.clock.now(),
         });

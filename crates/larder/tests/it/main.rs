@@ -7,6 +7,7 @@
 //! - `invalidation`: explicit changes, by every late writer
 //! - `invalidating`: many things in one step, looked at and limited before it is taken
 //! - `changed`: rows that the application tells of
+//! - `soft`: invalidations that leave stale values behind
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
@@ -27,6 +28,8 @@ mod invalidation;
 mod invalidating;
 
 mod changed;
+
+mod soft;
 
 mod events;
 
