@@ -5,7 +5,7 @@
 //! **Invariant**: equal dependencies have equal digests, so a digest can make an entry fall too
 //! often (once in 2^64), never too seldom.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     encoding::{put_bytes, put_varint},
@@ -356,7 +356,11 @@ pub struct DependencySet {
     items: Vec<Dependency>,
     digests: Vec<Digest>,
     widened: bool,
+    holds: Vec<Hold>,
 }
+
+/// What keeps a dependency that [`Dependency::is_held`] noticed, for as long as it is kept.
+pub type Hold = Arc<dyn Any + Send + Sync>;
 
 impl DependencySet {
     /// The empty set.
@@ -380,6 +384,18 @@ impl DependencySet {
         }
         self.add_digest(Digest::everything(&dependency.timeline));
         self.items.push(dependency);
+    }
+
+    /// Keeps `hold` for as long as this set or a copy of it is there.
+    pub fn keep(&mut self, hold: Hold) {
+        if !self.holds.iter().any(|own| Arc::ptr_eq(own, &hold)) {
+            self.holds.push(hold);
+        }
+    }
+
+    /// What is kept, for a set that takes these dependencies over.
+    pub fn holds(&self) -> &[Hold] {
+        &self.holds
     }
 
     /// Whether the digest is new.

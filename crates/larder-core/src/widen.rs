@@ -96,5 +96,7 @@ fn replaced(set: &DependencySet, wide: &[Group]) -> DependencySet {
             _ => dependency.clone(),
         }
     };
-    set.iter().map(widen).collect()
+    let mut replaced: DependencySet = set.iter().map(widen).collect();
+    set.holds().iter().for_each(|hold| replaced.keep(hold.clone()));
+    replaced
 }

@@ -8,7 +8,7 @@ use std::{ops::Bound, sync::Arc};
 
 use larder_core::{
     Dependency, DependencySet, Span, Value, Watch,
-    dependency::Atom,
+    dependency::{Atom, Hold},
     weigh::{Weigh, allocation},
 };
 
@@ -26,6 +26,9 @@ const ARC_COUNTS: usize = 16;
 /// A node of the links: digest and node, in a table half to seven eighths full. Nodes are shared
 /// by all dependents of a digest; most have one.
 const NODE: usize = 72;
+
+/// What keeps a range noticed: the range in the index, its place in two tables, and the handle.
+const HELD: usize = 320;
 
 /// The weight of an entry; `None` when it is beyond any limit.
 pub(crate) fn of(entry: &NewEntry, key: &EngineKey) -> Option<Weight> {
@@ -55,6 +58,10 @@ fn dependencies(set: &DependencySet) -> usize {
         + allocation(room(set.digests().len()) * size_of::<u64>())
         + set.digests().len() * NODE
         + set.iter().map(dependency).sum::<usize>()
+        + allocation(
+            room(set.holds().len()) * size_of::<Hold>() * usize::from(!set.holds().is_empty()),
+        )
+        + set.holds().len() * HELD
 }
 
 fn dependency(dependency: &Dependency) -> usize {

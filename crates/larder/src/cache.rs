@@ -54,6 +54,8 @@ pub struct Status {
     pub limit_bytes: u64,
     /// Links from dependencies to entries.
     pub links: u64,
+    /// Ranges that entries or running loads depend on.
+    pub ranges: usize,
     /// Entries dropped for lack of room.
     pub evictions: u64,
     /// Entries that fell because something they depend on changed.
@@ -269,6 +271,7 @@ impl Cache {
             bytes: memory.weight,
             limit_bytes: memory.limit,
             links: memory.links,
+            ranges: node.held(),
             evictions: memory.evictions,
             invalidated: memory.invalidated,
             softened: memory.softened,

@@ -5,7 +5,7 @@
 //! nothing that was depended on is left out.
 
 use larder_core::{
-    Dependency, DependencySet, Moment, Stamps,
+    Dependency, DependencySet, Error, Moment, Stamps,
     widen::{covers, widened},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Collected {
     pub(crate) cap: Moment,
     /// Whether something that was read was not fresh itself.
     pub(crate) is_stale: bool,
+    /// What was said that has no meaning.
+    pub(crate) refused: Option<Error>,
     limit: usize,
 }
 
@@ -39,7 +41,7 @@ impl Collected {
     /// Nothing but `stamps`, with room for `limit` dependencies.
     pub(crate) fn new(stamps: Stamps, limit: usize) -> Self {
         let dependencies = DependencySet::new();
-        Self { stamps, dependencies, cap: Moment::NEVER, is_stale: false, limit }
+        Self { stamps, dependencies, cap: Moment::NEVER, is_stale: false, refused: None, limit }
     }
 
     /// Adds a dependency. Beyond the limit the set becomes a shorter, wider one.
@@ -54,10 +56,16 @@ impl Collected {
         }
     }
 
+    /// Remembers the first thing that was said and has no meaning.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert(error);
+    }
+
     /// Adds everything that an entry passes on, which was read at `now`. Twice is as once.
     pub(crate) fn inherit(&mut self, inherited: &Inherited, now: Moment) {
         inherited.stamps.iter().for_each(|stamp| self.stamps.add(stamp.clone()));
         inherited.dependencies.iter().for_each(|one| self.add(one.clone()));
+        inherited.dependencies.holds().iter().for_each(|hold| self.dependencies.keep(hold.clone()));
         if inherited.dependencies.is_widened() {
             self.dependencies.mark_widened();
         }

@@ -140,7 +140,13 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         value: V,
         collected: Collected,
     ) -> Landed<V, E> {
-        let Collected { stamps, dependencies, cap, is_stale, .. } = collected;
+        let Collected { stamps, dependencies, cap, is_stale, refused, .. } = collected;
+        if let Some(error) = refused {
+            self.counters.load_errors.add(1);
+            let named = Error::new(error.kind(), "store the value of region");
+            let named = named.subject(format!("`{}`", self.name)).detail(error.to_string());
+            return Landed::failed(named.into());
+        }
         if self.tracking == Tracking::Tracked && dependencies.is_empty() {
             self.counters.load_errors.add(1);
             return Landed::failed(self.untracked().into());

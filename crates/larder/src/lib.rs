@@ -73,6 +73,8 @@ mod invalidation;
 
 mod changed;
 
+mod hold;
+
 mod preview;
 
 mod events;

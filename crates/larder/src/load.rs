@@ -7,7 +7,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Dependency, Error, ErrorKind, Name, Stamps, origin::Origin, safeguard::Safeguard, timeline::APP,
+    Dependency, DependsOn, Error, ErrorKind, Name, Stamps, dependency::Hold, origin::Origin,
+    safeguard::Safeguard, timeline::APP,
 };
 use parking_lot::Mutex;
 
@@ -70,24 +71,34 @@ impl Load {
         Self(Arc::new(State { node: cache.node.clone(), baseline, runs, collected }))
     }
 
-    /// Says that the value depends on `dependency`.
+    /// Says that the value depends on `what`: a [`Dependency`], a scope, or a tracked row with all
+    /// that is nested in it.
     ///
     /// For something read from an origin by other means than [`Load::ask`], the value counts as of
     /// the position that was confirmed when this load began.
-    pub fn depends_on(&self, dependency: Dependency) -> &Self {
-        self.0.node.register(&dependency);
+    ///
+    /// What has no meaning (a list of no values) makes the load fail when it ends.
+    pub fn depends_on(&self, what: impl DependsOn) -> &Self {
+        let named = what.each(&mut |dependency| self.name(dependency));
+        if let Err(error) = named {
+            self.0.collected.lock().refuse(error);
+        }
+        self
+    }
+
+    fn name(&self, dependency: Dependency) {
+        let hold = self.0.node.register(&dependency);
         let stamp = self.0.baseline.get(dependency.timeline()).cloned();
         let mut collected = self.0.collected.lock();
         collected.stamps = std::mem::take(&mut collected.stamps).with(stamp);
         collected.add(dependency);
-        drop(collected);
-        self
+        hold.into_iter().for_each(|hold| collected.dependencies.keep(hold));
     }
 
-    /// Says that the value depends on each of `dependencies`.
-    pub fn depends_on_all(&self, dependencies: impl IntoIterator<Item = Dependency>) -> &Self {
-        for dependency in dependencies {
-            self.depends_on(dependency);
+    /// Says that the value depends on each of `several`: dependencies, or rows.
+    pub fn depends_on_all(&self, several: impl IntoIterator<Item: DependsOn>) -> &Self {
+        for what in several {
+            self.depends_on(what);
         }
         self
     }
@@ -115,9 +126,9 @@ impl Load {
     /// What the origin costs, and one lock for each dependency of the query.
     pub async fn ask<O: Origin>(&self, origin: &O, query: &O::Query) -> Result<O::Rows, Error> {
         let timeline = origin.timeline();
-        for dependency in origin.shape(query) {
-            self.0.node.register(&dependency);
-        }
+        let shape = origin.shape(query);
+        let holds: Vec<Hold> =
+            shape.iter().filter_map(|dependency| self.0.node.register(dependency)).collect();
         let before = self.0.node.stamp(timeline).ok_or_else(|| unknown(timeline))?;
         let mut answer = origin.load(query, before).await?;
         if Safeguard::AsOfBeforeLoad.is_off()
@@ -128,6 +139,7 @@ impl Load {
         let mut collected = self.0.collected.lock();
         collected.stamps.add(answer.stamp);
         answer.dependencies.into_iter().for_each(|one| collected.add(one));
+        holds.into_iter().for_each(|hold| collected.dependencies.keep(hold));
         drop(collected);
         Ok(answer.rows)
     }

@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use larder_core::{
     Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History,
     Invalidation, Mode, Moment, Name, Position, Stamp, Stamps, TrackedChange,
+    dependency::Hold,
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Reads,
     events::{Event, Events, What},
+    hold::{Held, Releases},
     invalidation::{Limit, Told},
     preview,
     stats::Counters,
@@ -34,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) counters: Counters,
     pub(crate) events: Events,
     timelines: Vec<Timeline>,
+    releases: Arc<Releases>,
     /// Counts confirmations, so that whoever waits for one can sleep.
     progress: watch::Sender<u64>,
 }
@@ -90,6 +93,7 @@ impl Node {
             counters: Counters::default(),
             events: Events::default(),
             timelines,
+            releases: Arc::default(),
             progress: watch::Sender::new(0),
         }
     }
@@ -120,15 +124,39 @@ impl Node {
     }
 
     /// Notices changes to `dependency`, if it is a scope, precisely from now on: those that its own
-    /// timeline brings, and those that the application tells on `app`.
-    pub(crate) fn register(&self, dependency: &Dependency) {
+    /// timeline brings, and those that the application tells on `app`. A range is noticed for as
+    /// long as what is given back is kept.
+    #[must_use = "a range is noticed only while this is kept"]
+    pub(crate) fn register(&self, dependency: &Dependency) -> Option<Hold> {
         if !dependency.is_scope() {
-            return;
+            return None;
         }
+        self.each_noticing(dependency, |history| history.register(dependency));
+        dependency.is_held().then(|| Held::keep(dependency.clone(), &self.releases))
+    }
+
+    /// Takes the ranges that nobody depends on any more out of the histories.
+    ///
+    /// # Callers must
+    /// hold no timeline's lock.
+    fn release(&self) {
+        for dependency in self.releases.take() {
+            self.each_noticing(&dependency, |history| history.release(&dependency));
+        }
+    }
+
+    fn each_noticing(&self, dependency: &Dependency, act: impl Fn(&mut History)) {
         let own = dependency.timeline();
         for timeline in self.timelines.iter().filter(|t| t.name == *own || &*t.name == APP) {
-            timeline.knowledge.lock().history.register(dependency);
+            act(&mut timeline.knowledge.lock().history);
         }
+    }
+
+    /// Ranges that are noticed now.
+    pub(crate) fn held(&self) -> usize {
+        self.release();
+        let app = self.timeline(APP).expect("every node has the timeline `app`");
+        app.knowledge.lock().history.held()
     }
 
     /// What is known at this moment, for a reader that arrives.
@@ -271,6 +299,7 @@ impl Node {
         let names: Vec<Name> = told.iter().map(|change| change.timeline().clone()).collect();
         let changes: Vec<Change> = told.iter().map(|change| change.change().clone()).collect();
         let words: Arc<str> = in_words(&changes).into();
+        self.release();
         let app = self.timeline(APP).expect("every node has the timeline `app`");
         let mut knowledge = app.knowledge.lock();
         let history = &mut knowledge.history;
@@ -372,6 +401,7 @@ impl Node {
 
 impl FeedSink for Node {
     fn received(&self, timeline: &str, position: Position, changes: &[Change]) {
+        self.release();
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
         let touched = knowledge.history.apply(position, changes);

@@ -6,6 +6,7 @@
 //! - `freshness`: deadlines, stale answers, pauses after errors
 //! - `invalidation`: explicit changes, by every late writer
 //! - `invalidating`: many things in one step, looked at and limited before it is taken
+//! - `ranges`: stretches of a column, and the first rows of an order
 //! - `changed`: rows that the application tells of
 //! - `soft`: invalidations that leave stale values behind
 //! - `events`: what subscribers are told, and what they missed
@@ -30,6 +31,8 @@ mod invalidating;
 mod changed;
 
 mod soft;
+
+mod ranges;
 
 mod events;
 
