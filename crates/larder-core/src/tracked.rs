@@ -241,18 +241,30 @@ impl<T: DependsOn> DependsOn for Option<T> {
 /// A change to a tracked row, with the timeline its kind belongs to.
 #[derive(Clone, Debug)]
 pub struct TrackedChange {
-    description: &'static Description,
+    timeline: Name,
+    /// The columns of the kind besides those of the row.
+    rest: Arc<[Arc<str>]>,
     change: Change,
 }
 
 impl TrackedChange {
     fn new<T: Tracked>(change: Change) -> Self {
-        Self { description: T::description(), change }
+        let Description { timeline, rest, .. } = T::description().clone();
+        Self { timeline, rest, change }
+    }
+
+    /// A change to something on `timeline` for which there is no row type: what a program that
+    /// learns its tables while it runs has to tell.
+    ///
+    /// # Callers must
+    /// give each value in the one form in which the loads of the table name it.
+    pub fn untyped(timeline: impl Into<Name>, change: Change) -> Self {
+        Self { timeline: timeline.into(), rest: [].into(), change }
     }
 
     /// The timeline of the kind of row.
-    pub fn timeline(&self) -> &'static Name {
-        &self.description.timeline
+    pub fn timeline(&self) -> &Name {
+        &self.timeline
     }
 
     /// What happened.
@@ -268,9 +280,9 @@ impl TrackedChange {
     /// means that only what scopes never ask for was changed.
     #[must_use]
     pub fn modified<C: Into<Arc<str>>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
-        let Description { columns: own, rest, .. } = self.description;
-        let is_known = |column: &Arc<str>| own.contains(column) || rest.contains(column);
         if let Change::After(after) = &mut self.change {
+            let (own, rest) = (&after.row.columns, &self.rest);
+            let is_known = |column: &Arc<str>| own.contains(column) || rest.contains(column);
             let named: Vec<Arc<str>> = columns.into_iter().map(Into::into).collect();
             after.modified = named.iter().all(is_known).then_some(named);
         }

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use larder_core::{Dependency, Error, ErrorKind};
+use larder_core::{Dependency, Error, ErrorKind, Key, KeyDecoder, key::KeyBytes};
 use larder_memory::{Amount, Reach};
 
 use crate::{cache::CacheInner, node::digests_by_name};
@@ -82,6 +82,7 @@ pub struct Dependent {
     pub key: String,
     /// Bytes it counts against the limit of the memory.
     pub bytes: u64,
+    encoded: KeyBytes,
 }
 
 /// Entries on a page at most. A page is made under short locks and held in memory as a whole; who
@@ -167,6 +168,7 @@ pub(crate) fn page(cache: &CacheInner, reach: &Reach, page: Page) -> Dependents 
         region: cache.regions.describe(region).0,
         key: key.words().to_string(),
         bytes,
+        encoded: key,
     });
     Dependents { entries: entries.collect(), next }
 }
@@ -184,6 +186,15 @@ impl Preview {
     /// loaded are left out.
     pub fn reload(&self) -> Duration {
         self.by_region.iter().filter_map(|region| region.reload).sum()
+    }
+}
+
+impl Dependent {
+    /// The key itself, for whoever knows the key type of the region; `None` if it is another one.
+    pub fn key_as<K: Key>(&self) -> Option<K> {
+        let mut decoder = KeyDecoder::new(self.encoded.as_slice())?;
+        let key = K::decode(&mut decoder)?;
+        decoder.is_at_end().then_some(key)
     }
 }
 

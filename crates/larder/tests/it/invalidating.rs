@@ -198,6 +198,8 @@ async fn keys_are_not_printed_for_debugging() {
     let preview = invalidation.preview().unwrap();
     let page = preview.entries(Page::first(10));
     assert_eq!(page.entries[0].key, r#""alice@example.org""#);
+    assert_eq!(page.entries[0].key_as(), Some("alice@example.org".to_owned()));
+    assert_eq!(page.entries[0].key_as::<u32>(), None);
     let debugged = format!("{preview:?} {page:?} {invalidation:?}");
     assert!(!debugged.contains("alice"), "{debugged}");
 }
