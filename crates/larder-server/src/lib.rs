@@ -13,7 +13,9 @@
 //! 4. [`route`]: which request goes where; `route/resource.rs` is the hot path.
 //! 5. [`guard`], [`auth`], [`position`], [`empties`]: what keeps others out.
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
-//! 7. [`demo`]: the music shop.
+//! 7. [`literal`], [`items`], [`rows`], [`tables`]: from what clients say to dependencies and
+//!    changes.
+//! 8. [`demo`]: the music shop.
 
 pub mod cli;
 
@@ -58,6 +60,16 @@ pub mod catalog;
 pub mod origin;
 
 pub mod parameters;
+
+pub mod literal;
+
+pub mod items;
+
+pub mod rows;
+
+pub mod tables;
+
+pub mod told;
 
 pub mod body;
 

@@ -5,18 +5,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use larder::{
-    Clock, Dependency, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp, Value,
-};
+use larder::{Clock, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp};
 use larder_sqlite::{
     NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
-    analysis::{Affinity, Operand, Rows, Schema, Table},
+    analysis::{Operand, Rows},
 };
 
 use crate::{
     body::Body,
     config::{self, Kind, Tracking},
     parameters::{Key, Parameter},
+    tables::Tables,
 };
 
 /// An open origin.
@@ -36,14 +35,6 @@ pub struct Notice {
     pub matters: bool,
     /// What it is and what to do about it.
     pub text: String,
-}
-
-/// The tables of an origin at one moment.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    origin: String,
-    track: Tracking,
-    schema: Arc<Schema>,
 }
 
 /// A statement of a resource with its limits, ready to be asked.
@@ -125,95 +116,7 @@ impl Origin {
     /// # Errors
     /// `Unavailable` when the origin does not answer.
     pub fn tables(&self) -> Result<Tables, Error> {
-        Ok(Tables { origin: self.name.clone(), track: self.track, schema: self.backend.schema()? })
-    }
-}
-
-impl Tables {
-    /// Whether answers remember what they were built from.
-    pub fn is_tracked(&self) -> bool {
-        self.track != Tracking::None
-    }
-
-    /// Whether there is a table of that name.
-    pub fn has(&self, table: &str) -> bool {
-        self.schema.table(table).is_some()
-    }
-
-    /// A row as a dependency, its key brought to the types of the table.
-    pub fn id(&self, table: &str, key: Vec<Value>) -> Result<Dependency, String> {
-        let table = self.find(table)?;
-        let columns = &table.primary_key;
-        if columns.len() != key.len() || key.is_empty() {
-            return Err(format!(
-                "the primary key of {} is ({}), {} values were given",
-                table.name,
-                columns.join(", "),
-                key.len()
-            ));
-        }
-        let mut values = Vec::with_capacity(key.len());
-        for (column, value) in columns.iter().zip(key) {
-            values.push(self.converted(table, column, value)?);
-        }
-        Ok(Dependency::id(&*self.origin, table.name.clone(), values))
-    }
-
-    /// All rows with certain values as a dependency.
-    pub fn scope(&self, table: &str, terms: Vec<(String, Value)>) -> Result<Dependency, String> {
-        let table = self.find(table)?;
-        let mut found: Vec<(Arc<str>, Value)> = Vec::with_capacity(terms.len());
-        for (column, value) in terms {
-            let own = table.column(&column).map(|own| own.name.clone());
-            let shown: String = column.chars().take(64).collect();
-            let own = own.ok_or_else(|| format!("{} has no column `{shown}`", table.name))?;
-            let value = self.converted(table, &own, value)?;
-            found.push((own, value));
-        }
-        if found.is_empty() {
-            return Err("a scope needs a column and its value; name the table instead".into());
-        }
-        // A scope over exactly the primary key is a row, and is looked for under that name.
-        let of = |column: &Arc<str>| found.iter().find(|(own, _)| own == column);
-        let key: Option<Vec<Value>> =
-            table.primary_key.iter().map(|column| Some(of(column)?.1.clone())).collect();
-        match key {
-            Some(key) if key.len() == found.len() => {
-                Ok(Dependency::id(&*self.origin, table.name.clone(), key))
-            }
-            _ => Ok(Dependency::scope(&*self.origin, table.name.clone(), found)),
-        }
-    }
-
-    /// A whole table as a dependency.
-    pub fn table(&self, table: &str) -> Result<Dependency, String> {
-        Ok(Dependency::table(&*self.origin, self.find(table)?.name.clone()))
-    }
-
-    fn find(&self, table: &str) -> Result<&Arc<Table>, String> {
-        self.schema.table(table).ok_or_else(|| {
-            let shown: String = table.chars().take(64).collect();
-            format!("the origin `{}` has no table `{shown}`", self.origin)
-        })
-    }
-
-    /// The value as the column holds it; one that it cannot hold is a mistake of the sender.
-    fn converted(&self, table: &Table, column: &str, value: Value) -> Result<Value, String> {
-        let given = value.type_name();
-        let refused = || format!("a {given} like this cannot be in {}.{column}", table.name);
-        let own = table.column(column).ok_or_else(refused)?;
-        let is_rowid = table.rowid_alias.as_deref() == Some(column);
-        let converted = self.schema.convert(&table.name, column, value).map_err(|_| refused())?;
-        let numeric =
-            matches!(own.affinity, Affinity::Integer | Affinity::Real | Affinity::Numeric);
-        match &converted {
-            Value::Integer(_) => Ok(converted),
-            _ if is_rowid => Err(refused()),
-            Value::Null if own.not_null => Err(refused()),
-            // SQLite would store it, but hardly anybody means that.
-            Value::Text(_) | Value::Blob(_) if numeric => Err(refused()),
-            _ => Ok(converted),
-        }
+        Ok(Tables::new(&self.name, self.track, self.backend.schema()?))
     }
 }
 

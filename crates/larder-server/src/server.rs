@@ -23,6 +23,7 @@ use crate::{
     origin::Notice,
     phase::Phase,
     position::Positions,
+    told::Told,
 };
 
 /// What every request sees.
@@ -44,6 +45,8 @@ pub struct Server {
     pub phase: Phase,
     /// What was answered.
     pub answers: Answers,
+    /// What clients told.
+    pub told: Told,
     /// The configuration, for its limits and for whoever asks.
     pub config: Config,
     /// The time.
@@ -125,6 +128,7 @@ impl Server {
             empties,
             phase: Phase::default(),
             answers: Answers::default(),
+            told: Told::default(),
             started: clock.now(),
             clock,
             config,

@@ -83,6 +83,9 @@ fn text(server: &Server) -> String {
     }
     out.latency(resources);
     out.cache(server);
+    let name = "larder_told_invalidations_total";
+    out.family(name, "counter", "Requests to invalidate, by mode.");
+    out.sample(name, &[("mode", "hard")], server.told.hard.get());
     out.timelines(server);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");
@@ -171,6 +174,10 @@ impl Page {
         one("larder_entries_invalidated_total", "counter", help, status.invalidated);
         let help = "Explicit invalidations.";
         one("larder_invalidations_total", "counter", help, stats.invalidations);
+        let help = "Requests refused because more entries would have fallen than they allowed.";
+        one("larder_told_refused_total", "counter", help, server.told.refused.get());
+        let help = "Changes of rows told by clients.";
+        one("larder_told_changes_total", "counter", help, server.told.changes.get());
         one("larder_changes_total", "counter", "Changes from origins.", stats.changes);
         one("larder_restarts_total", "counter", "New epochs of timelines.", stats.restarts);
     }

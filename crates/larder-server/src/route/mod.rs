@@ -1,6 +1,6 @@
 //! The routes: which request goes where, and what must hold before it gets there.
 //!
-//! Seven paths need no router; a table by hand keeps the path of a hit short and the order of the
+//! A dozen paths need no router; a table by hand keeps the path of a hit short and the order of the
 //! checks in one place. **Invariant**: nothing but health is reached without the right name and,
 //! where tokens are set, the right token.
 
@@ -25,7 +25,13 @@ mod failure;
 
 pub mod explain;
 
+mod read;
+
 pub mod invalidate;
+
+pub mod changes;
+
+pub mod dependents;
 
 pub mod metrics;
 
@@ -64,11 +70,14 @@ async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> An
         };
     }
     match path {
-        "/v1/invalidate" => {
+        "/v1/invalidate" | "/v1/changes" => {
             server.auth.check(&head.headers, Scope::Invalidate)?;
             only(&Method::POST, "POST", head)?;
             guard::check_change(authority, &head.headers)?;
-            invalidate::answer(server, body).await
+            match path {
+                "/v1/invalidate" => invalidate::answer(server, body).await,
+                _ => changes::answer(server, body).await,
+            }
         }
         "/metrics" | "/v1/status" | "/" | "/page.js" | "/page.css" => {
             server.auth.check(&head.headers, Scope::Admin)?;

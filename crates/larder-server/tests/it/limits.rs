@@ -43,6 +43,10 @@ async fn a_request_has_a_number_of_items() {
     let tags = vec!["\"t\""; 1001].join(",");
     let answer = client.post("/v1/invalidate", &format!("{{\"tags\": [{tags}]}}")).await;
     assert_eq!((answer.status, &*answer.code()), (400, "malformed-request"));
+    let change = r#"{"table":"app.X","new":{"a":1},"key":["a"]}"#;
+    let changes = vec![change; 1001].join(",");
+    let answer = client.post("/v1/changes", &format!("{{\"changes\": [{changes}]}}")).await;
+    assert_eq!((answer.status, &*answer.code()), (400, "malformed-request"));
     running.stop().await;
 }
 

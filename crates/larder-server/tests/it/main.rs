@@ -5,7 +5,7 @@
 //! - `client`, `shop`: a small HTTP client, and the database and server that the tests use.
 //! - `freshness`: another program changes a row, and the next answer is right.
 //! - `answers`: statuses, headers and bodies of `/v1/resources`.
-//! - `explaining`, `invalidating`: the other two endpoints on entries.
+//! - `explaining`, `invalidating`, `naming`, `changing`: what an entry is, what makes it fall.
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
 //! - `limits`: every bullet of what keeps one client from taking everything.
@@ -23,11 +23,13 @@ mod client;
 mod shop;
 
 mod answers;
+mod changing;
 mod explaining;
 mod freshness;
 mod hostile;
 mod invalidating;
 mod limits;
+mod naming;
 mod operating;
 mod printed;
 mod program;

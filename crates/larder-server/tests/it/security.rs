@@ -58,6 +58,7 @@ async fn off_loopback_every_endpoint_but_health_needs_the_right_token() {
         ("GET", PATH, &READER),
         ("GET", explain, &READER),
         ("POST", "/v1/invalidate", &INVALIDATOR),
+        ("POST", "/v1/changes", &INVALIDATOR),
         ("GET", "/metrics", &ADMIN),
         ("GET", "/v1/status", &ADMIN),
         ("GET", "/", &ADMIN),
@@ -65,7 +66,11 @@ async fn off_loopback_every_endpoint_but_health_needs_the_right_token() {
         ("GET", "/nothing", &READER),
     ] {
         let json = ("content-type", "application/json");
-        let body = if method == "POST" { "{\"tags\": [\"x\"]}" } else { "" };
+        let body = match path {
+            "/v1/invalidate" => r#"{"tags": ["x"]}"#,
+            "/v1/changes" => r#"{"changes": [{"table": "app.X", "new": {"a": 1}, "key": ["a"]}]}"#,
+            _ => "",
+        };
         let none = client.request(method, path, &[json], body).await;
         assert_eq!((none.status, &*none.code()), (401, "unauthorized"), "{path}");
         assert!(none.header("www-authenticate").starts_with("Bearer"), "{none:?}");
@@ -134,7 +139,8 @@ async fn a_page_of_another_site_can_change_nothing() {
     let (running, mut client) = shop.open(ALBUMS).await;
     let own = format!("http://{}", running.address);
     let json = ("content-type", "application/json");
-    let body = "{\"tables\": [\"shop.Album\"]}";
+    let invalidation = ("/v1/invalidate", r#"{"tables": ["shop.Album"]}"#);
+    let change = r#"{"changes": [{"table": "shop.Album", "new": {"AlbumId": 94}}]}"#;
     client.get(PATH).await;
     for (headers, status, code) in [
         (vec![("content-type", "text/plain")], 415, "unsupported-media-type"),
@@ -143,15 +149,19 @@ async fn a_page_of_another_site_can_change_nothing() {
         (vec![json, ("origin", "null")], 403, "foreign-origin"),
         (vec![json, ("sec-fetch-site", "cross-site")], 403, "foreign-origin"),
     ] {
-        let answer = client.request("POST", "/v1/invalidate", &headers, body).await;
-        assert_eq!((answer.status, &*answer.code()), (status, code), "{headers:?}");
-        let mut fresh = Client::connect(running.address).await;
-        assert!(fresh.get(PATH).await.is_hit(), "nothing was changed: {headers:?}");
-        client = fresh;
+        for (path, body) in [invalidation, ("/v1/changes", change)] {
+            let answer = client.request("POST", path, &headers, body).await;
+            assert_eq!((answer.status, &*answer.code()), (status, code), "{path} {headers:?}");
+            let mut fresh = Client::connect(running.address).await;
+            assert!(fresh.get(PATH).await.is_hit(), "nothing was changed: {path} {headers:?}");
+            client = fresh;
+        }
     }
     let headers = [json, ("origin", &*own), ("sec-fetch-site", "same-origin")];
-    assert_eq!(client.request("POST", "/v1/invalidate", &headers, body).await.status, 200);
-    assert_eq!(client.get("/v1/invalidate").await.status, 405);
+    for (path, body) in [invalidation, ("/v1/changes", change)] {
+        assert_eq!(client.request("POST", path, &headers, body).await.status, 200, "{path}");
+        assert_eq!(client.get(path).await.status, 405, "{path}");
+    }
     running.stop().await;
 }
 

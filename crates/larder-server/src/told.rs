@@ -1,0 +1,33 @@
+//! What clients told and asked for, counted since the start.
+//!
+//! Apart from the counters of the cache, which does not know who told. **Invariant**: counts only
+//! grow, and what was refused or only looked at is not among what was done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Requests to invalidate that let entries fall.
+    pub hard: Count,
+    /// Requests to invalidate that were refused because too many entries would have fallen.
+    pub refused: Count,
+    /// Changes of rows.
+    pub changes: Count,
+}
+
+/// A number that grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
