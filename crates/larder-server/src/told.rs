@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Told {
     /// Requests to invalidate that let entries fall.
     pub hard: Count,
+    /// Requests to invalidate that let entries be stale.
+    pub soft: Count,
     /// Requests to invalidate that were refused because too many entries would have fallen.
     pub refused: Count,
     /// Changes of rows.

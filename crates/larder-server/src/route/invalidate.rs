@@ -40,8 +40,11 @@ struct Request {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
+    /// They fall at once.
     #[default]
     Hard,
+    /// They are stale at once, and served as such where their resource allows it.
+    Soft,
 }
 
 /// Entries that a dry run shows; `GET /v1/dependents` has pages of any.
@@ -56,8 +59,10 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
     let meaning = items.meaning(&names)?;
     let begin = || {
         let invalidation = server.cache.invalidation().drop_all_of(meaning.dependencies.clone());
-        let Mode::Hard = mode;
-        invalidation.hard()
+        match mode {
+            Mode::Hard => invalidation.hard(),
+            Mode::Soft => invalidation.soft(),
+        }
     };
     if dry_run {
         return preview(server, &meaning, &begin(), at_most);
@@ -74,7 +79,10 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
         }
         Err(error) => return Err(failed(&error)),
     };
-    server.told.hard.add(1);
+    match mode {
+        Mode::Hard => server.told.hard.add(1),
+        Mode::Soft => server.told.soft.add(1),
+    }
     let position = server.positions.header(&done.token);
     let each = done.touched.iter().map(|count| *count as u64);
     let mut response = super::json(

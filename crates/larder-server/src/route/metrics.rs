@@ -86,6 +86,7 @@ fn text(server: &Server) -> String {
     let name = "larder_told_invalidations_total";
     out.family(name, "counter", "Requests to invalidate, by mode.");
     out.sample(name, &[("mode", "hard")], server.told.hard.get());
+    out.sample(name, &[("mode", "soft")], server.told.soft.get());
     out.timelines(server);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");

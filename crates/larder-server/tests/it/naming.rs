@@ -68,6 +68,22 @@ async fn over_its_limit_nothing_falls_and_both_numbers_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn softly_invalidated_an_answer_is_served_stale_where_its_resource_allows_it() {
+    let shop = Shop::new("wal");
+    let text = format!("{ALBUMS}stale_while_revalidate = \"10m\"\n");
+    let (running, mut client) = shop.open(&text).await;
+    client.get(PATH).await;
+    let body = r#"{"ids": [["shop.Artist", 90]], "mode": "soft"}"#;
+    let done = client.post("/v1/invalidate", body).await;
+    assert_eq!(done.json()["entries"], 1, "{done:?}");
+    let stale = client.get(PATH).await;
+    assert!(stale.header("cache-status").contains("stale-while-revalidate"), "{stale:?}");
+    let metrics = client.get("/metrics").await.body;
+    assert!(metrics.contains("larder_told_invalidations_total{mode=\"soft\"} 1\n"), "{metrics}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_what_would_fall_and_lets_nothing_fall() {
     let shop = Shop::new("wal");
     let (running, mut client) = shop.open(ALBUMS).await;
