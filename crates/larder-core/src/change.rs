@@ -95,7 +95,7 @@ pub fn touched_by_name(dependency: &Dependency, touch: &mut dyn FnMut(Digest)) {
                 touch(Digest::scopes(timeline, table));
             }
         }
-        Atom::Tag(_) => touch(dependency.digest()),
+        Atom::Tag { .. } => touch(dependency.digest()),
         Atom::Everything => touch(Digest::everything(timeline)),
     }
 }

@@ -46,7 +46,12 @@ pub enum Atom {
     /// Every row of a table.
     Table(Arc<str>),
     /// A label given by the application.
-    Tag(Arc<str>),
+    Tag {
+        /// The space of names it is in; empty for none.
+        space: Arc<str>,
+        /// The label.
+        name: Arc<str>,
+    },
     /// Everything on the timeline.
     Everything,
 }
@@ -145,7 +150,13 @@ impl Dependency {
 
     /// A label of the application.
     pub fn tag(name: impl Into<Arc<str>>) -> Self {
-        Self { timeline: crate::timeline::APP.into(), atom: Atom::Tag(name.into()) }
+        Self::tag_in("", name)
+    }
+
+    /// A label in a space of names of its own: the same name in another space is another label.
+    pub fn tag_in(space: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        let atom = Atom::Tag { space: space.into(), name: name.into() };
+        Self { timeline: crate::timeline::APP.into(), atom }
     }
 
     /// Everything on `timeline`: the whole database.
@@ -167,7 +178,7 @@ impl Dependency {
     pub fn about_table(&self) -> Option<&Arc<str>> {
         match &self.atom {
             Atom::Id { table, .. } | Atom::Scope { table, .. } | Atom::Table(table) => Some(table),
-            Atom::Tag(_) | Atom::Everything => None,
+            Atom::Tag { .. } | Atom::Everything => None,
         }
     }
 
@@ -186,7 +197,7 @@ impl Dependency {
                 watch,
             ),
             Atom::Table(table) => Digest::table(&self.timeline, table),
-            Atom::Tag(name) => Digest::tag(&self.timeline, name),
+            Atom::Tag { space, name } => Digest::tag(&self.timeline, space, name),
             Atom::Everything => Digest::anything(&self.timeline),
         }
     }
@@ -214,7 +225,8 @@ impl fmt::Display for Dependency {
                 f.write_str(")")
             }
             Atom::Table(table) => write!(f, "Table({table})"),
-            Atom::Tag(name) => write!(f, "Tag({name})"),
+            Atom::Tag { space, name } if space.is_empty() => write!(f, "Tag({name})"),
+            Atom::Tag { space, name } => write!(f, "Tag({space}, {name})"),
             Atom::Everything => f.write_str("Everything"),
         }
     }
@@ -301,8 +313,11 @@ impl Digest {
         Self::of(timeline, TABLE, |out| put_bytes(out, table.as_bytes()))
     }
 
-    pub(crate) fn tag(timeline: &str, name: &str) -> Self {
-        Self::of(timeline, TAG, |out| put_bytes(out, name.as_bytes()))
+    pub(crate) fn tag(timeline: &str, space: &str, name: &str) -> Self {
+        Self::of(timeline, TAG, |out| {
+            put_bytes(out, space.as_bytes());
+            put_bytes(out, name.as_bytes());
+        })
     }
 
     /// The link that every dependency on `timeline` carries besides its own, so that a touch of

@@ -128,8 +128,9 @@ pub(crate) fn put_dependency(out: &mut Vec<u8>, dependency: &Dependency) {
             out.push(TABLE);
             put_bytes(out, table.as_bytes());
         }
-        Atom::Tag(name) => {
+        Atom::Tag { space, name } => {
             out.push(TAG);
+            put_bytes(out, space.as_bytes());
             put_bytes(out, name.as_bytes());
         }
         Atom::Everything => out.push(EVERYTHING),
@@ -158,7 +159,7 @@ pub(crate) fn take_dependency(reader: &mut Reader<'_>) -> Result<Dependency, Err
             })
         }
         TABLE => Ok(Dependency::table(timeline, reader.text()?)),
-        TAG => Ok(Dependency::tag(reader.text()?)),
+        TAG => Ok(Dependency::tag_in(reader.text()?, reader.text()?)),
         EVERYTHING => Ok(Dependency::everything(timeline)),
         other => Err(corrupt(format!("{other} is no kind of dependency"))),
     }

@@ -82,7 +82,8 @@ fn dependency(dependency: &Dependency) -> usize {
                     Watch::Columns(columns) => columns.iter().map(name).sum(),
                 }
         }
-        Atom::Table(table) | Atom::Tag(table) => name(table),
+        Atom::Table(table) => name(table),
+        Atom::Tag { space, name: own } => name(space) + name(own),
         Atom::Everything => 0,
     };
     owned + name(dependency.timeline())

@@ -46,6 +46,7 @@ pub(crate) fn any_dependency() -> impl Strategy<Value = Dependency> {
         }),
         (timeline(), text()).prop_map(|(on, table)| Dependency::table(on, table)),
         text().prop_map(Dependency::tag),
+        (text(), text()).prop_map(|(space, name)| Dependency::tag_in(space, name)),
         timeline().prop_map(Dependency::everything),
     ]
 }

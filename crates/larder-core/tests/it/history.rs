@@ -161,7 +161,7 @@ fn after_hits(after: &After, dependency: &Dependency) -> bool {
             let own = terms.iter().map(|(column, _)| column);
             own.chain(span.as_ref().map(|(column, _)| column)).any(|column| modified(column))
         }
-        Atom::Table(_) | Atom::Tag(_) | Atom::Everything => false,
+        Atom::Table(_) | Atom::Tag { .. } | Atom::Everything => false,
     }
 }
 
@@ -204,7 +204,7 @@ fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
             };
             matters && images.iter().any(holds)
         }
-        Atom::Table(_) | Atom::Tag(_) | Atom::Everything => true,
+        Atom::Table(_) | Atom::Tag { .. } | Atom::Everything => true,
     }
 }
 
