@@ -35,7 +35,7 @@ pub enum Condition {
     message = "a column of type `{T}` cannot be asked for `{Self}`",
     label = "no condition on a column of type `{T}`",
     note = "a column is asked for a value of its type, `any_of([..])` such values, or a range of \
-            them; `null()` is only for columns whose type is an `Option`"
+            them; one of floats only for a range, and `null()` only where the type is an `Option`"
 )]
 pub trait Asks<T> {
     /// The condition.
@@ -47,7 +47,8 @@ pub trait Asks<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no value of a column of type `{T}`",
     label = "expected `{T}`, or a reference to one",
-    note = "values are not converted: `1` and `\"1\"` are different things"
+    note = "values are not converted, `1` and `\"1\"` are different things; a type of your own \
+            implements `Clone`, and `Value` implements `From` it"
 )]
 pub trait ValueOf<T> {
     /// The value.
@@ -95,16 +96,19 @@ exact!(i8, i16, i32, i64, u8, u16, u32, u64, bool, String, &str, Arc<str>, Vec<u
 
 impl<T: Exact> Exact for Option<T> {}
 
+// A list of all implementations beside a mistake helps nobody; the notes of the traits do.
 macro_rules! single_values {
-    ($(<$($generic:ident),*> $own:ty => $column:ty, $convert:expr;)*) => {$(
-        impl<$($generic: Clone + Into<Value>),*> ValueOf<$column> for $own {
+    ($($own:ty => $column:ty, $convert:expr;)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<T: Clone + Into<Value>> ValueOf<$column> for $own {
             fn value(self) -> Value {
                 let convert: fn($own) -> Value = $convert;
                 convert(self)
             }
         }
 
-        impl<$($generic: Exact + Clone + Into<Value>),*> Asks<$column> for $own {
+        #[diagnostic::do_not_recommend]
+        impl<T: Exact + Clone + Into<Value>> Asks<$column> for $own {
             fn condition(self) -> Condition {
                 Condition::AnyOf(vec![ValueOf::<$column>::value(self)])
             }
@@ -113,15 +117,31 @@ macro_rules! single_values {
 }
 
 single_values! {
-    <T> T => T, T::into;
-    <T> &T => T, |own| own.clone().into();
-    <T> T => Option<T>, T::into;
-    <T> &T => Option<T>, |own| own.clone().into();
-    <> &str => String, |text| text.into();
-    <> &str => Option<String>, |text| text.into();
-    <> &str => Arc<str>, |text| text.into();
-    <> &str => Option<Arc<str>>, |text| text.into();
+    T => T, T::into;
+    &T => T, |own| own.clone().into();
+    T => Option<T>, T::into;
+    &T => Option<T>, |own| own.clone().into();
 }
+
+macro_rules! text_values {
+    ($($column:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl ValueOf<$column> for &str {
+            fn value(self) -> Value {
+                self.into()
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl Asks<$column> for &str {
+            fn condition(self) -> Condition {
+                Condition::AnyOf(vec![self.into()])
+            }
+        }
+    )*};
+}
+
+text_values!(String, Option<String>, Arc<str>, Option<Arc<str>>);
 
 /// Any of several values. [`any_of`] makes it.
 #[derive(Clone, Debug)]
@@ -132,6 +152,7 @@ pub fn any_of<I: IntoIterator>(values: I) -> AnyOf<I> {
     AnyOf(values)
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Exact, I: IntoIterator<Item: ValueOf<T>>> Asks<T> for AnyOf<I> {
     fn condition(self) -> Condition {
         Condition::AnyOf(self.0.into_iter().map(ValueOf::value).collect())
@@ -147,6 +168,7 @@ pub fn null() -> NoValue {
     NoValue
 }
 
+#[diagnostic::do_not_recommend]
 impl<T> Asks<Option<T>> for NoValue {
     fn condition(self) -> Condition {
         Condition::AnyOf(vec![Value::Null])
@@ -155,6 +177,7 @@ impl<T> Asks<Option<T>> for NoValue {
 
 macro_rules! ranges {
     ($($range:ty, $bounds:expr;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<T, V: ValueOf<T>> Asks<T> for $range {
             fn condition(self) -> Condition {
                 let bounds: fn($range) -> (Bound<V>, Bound<V>) = $bounds;

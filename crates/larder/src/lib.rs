@@ -40,6 +40,7 @@
 //!
 //! | feature | adds | costs |
 //! |---|---|---|
+//! | `derive` (default) | `#[derive(Tracked)]` for row types | one crate more to build |
 //! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | a C compiler, sqlparser |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
@@ -108,10 +109,10 @@ pub use explain::{EntryState, Explanation};
 pub use fetched::{Fetched, Kept, Source};
 pub use invalidation::{Invalidated, Invalidating, Told};
 pub use larder_core::{
-    After, Asks, BoxFuture, Change, Clock, Condition, Dependency, DependencySet, DependsOn,
-    Description, Epoch, Error, ErrorKind, Invalidation, Key, KeyDecoder, KeyEncoder, Mode, Moment,
-    Name, Nulls, Order, Position, RowChange, Scope, Span, Stamp, Stamps, Tracked, TrackedChange,
-    Value, Watch, Weigh, any_of,
+    After, Asks, BoxFuture, Change, Clock, Column, Condition, Dependency, DependencySet, DependsOn,
+    Description, Epoch, Error, ErrorKind, Exact, Invalidation, Key, KeyDecoder, KeyEncoder, Mode,
+    Moment, Name, Nulls, Order, Position, Related, RowChange, Scope, Span, Stamp, Stamps, Tracked,
+    TrackedChange, Value, ValueOf, Watch, Weigh, any_of,
     feed::{Doubt, Feed, FeedSink},
     null,
     origin::{Answer, Origin},
@@ -137,3 +138,55 @@ struct DependenciesPage;
 #[cfg(feature = "sqlite")]
 /// SQLite as origin and feed.
 pub use larder_sqlite as sqlite;
+
+/// ```
+/// use larder::{Dependency, DependsOn, Order, Tracked, any_of};
+///
+/// #[derive(Tracked)]
+/// #[tracked(table = "shop.Article", group(name = "front", columns(published, category)))]
+/// struct Article {
+///     #[id]
+///     id: i64,
+///     #[scope]
+///     category: Option<String>,
+///     #[scope]
+///     price: i64,
+///     published: bool,
+///     title: String,
+///     #[related]
+///     authors: Vec<Author>,
+/// }
+///
+/// #[derive(Tracked)]
+/// #[tracked(table = "shop.Author")]
+/// struct Author {
+///     #[id]
+///     #[tracked(column = "AuthorId")]
+///     id: i64,
+/// }
+///
+/// # fn main() -> Result<(), larder::Error> {
+/// assert_eq!(Article::id(7), Dependency::id("shop", "Article", [7]));
+///
+/// // What a list asks for, as it is asked: values, lists, ranges, and the first so many.
+/// let cheap = Article::scope().category(any_of(["sci-fi", "fantasy"])).price(..10);
+/// let front = Article::front(true, "sci-fi");
+/// let rows = vec![Article {
+///     id: 7,
+///     category: Some("sci-fi".into()),
+///     price: 5,
+///     published: true,
+///     title: "Solaris".into(),
+///     authors: vec![Author { id: 3 }],
+/// }];
+/// let newest = Article::front(true, "sci-fi").first_by_id(Order::Descending, 10, &rows);
+///
+/// // Each of these can be given to a load, and rows are named with all that is nested in them.
+/// let mut named = Vec::new();
+/// rows.iter().try_for_each(|row| row.each(&mut |dependency| named.push(dependency)))?;
+/// assert_eq!(named, [Article::id(7), Author::id(3)]);
+/// # for scope in [cheap, front, newest] { scope.each(&mut |_| {})? }
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "derive")]
+pub use larder_macros::Tracked;

@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder-core", &[]),
     ("larder-memory", &["larder-core"]),
     ("larder-sqlite", &["larder-core"]),
-    ("larder", &["larder-core", "larder-memory", "larder-sqlite"]),
+    ("larder-macros", &[]),
+    ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite"]),
     ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
     ("larder-testkit", &["larder", "larder-core", "larder-memory", "larder-sqlite"]),
     ("xtask", &[]),
@@ -41,6 +42,9 @@ const DRIVERS: &[(&[&str], &[&str], &str)] = &[
     ),
 ];
 
+/// What a crate is reached through by its users, and so by its tests.
+const TESTED_THROUGH: &[(&str, &str)] = &[("larder-macros", "larder")];
+
 /// A crate of the workspace: its name, its manifest, and where that is.
 struct Crate<'a> {
     name: String,
@@ -65,7 +69,9 @@ pub(super) fn arrows(files: &[File]) -> Vec<Trouble> {
         };
         for (section, dependency) in dependencies(&member.manifest) {
             let is_own = own.contains(&dependency) || ARROWS.iter().any(|(n, _)| *n == dependency);
-            let is_for_tests = section == "dev-dependencies" && dependency == FOR_TESTS;
+            let is_face = TESTED_THROUGH.contains(&(member.name.as_str(), dependency));
+            let is_for_tests =
+                section == "dev-dependencies" && (dependency == FOR_TESTS || is_face);
             if is_own && !is_for_tests && !allowed.contains(&dependency) {
                 let name = &member.name;
                 let message = format!(

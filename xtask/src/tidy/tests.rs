@@ -124,6 +124,8 @@ fn an_arrow_that_points_upwards_is_found() {
     assert_eq!(in_manifest(find, "larder", "[dev-dependencies]\nlarder-testkit = {}"), 0);
     assert_eq!(in_manifest(find, "larder", "[dependencies]\nlarder-memory = {}"), 0);
     assert_eq!(in_manifest(find, "larder-bench", "[dependencies]\nlarder-testkit = {}"), 0);
+    assert_eq!(in_manifest(find, "larder-macros", "[dependencies]\nlarder = {}"), 1);
+    assert_eq!(in_manifest(find, "larder-macros", "[dev-dependencies]\nlarder = {}"), 0);
     assert_eq!(in_manifest(find, "larder-unknown", ""), 1);
 }
 

@@ -15,6 +15,7 @@
 //! - `nested`: entries that are built from entries
 //! - `waits`: loads that wait for loads, circles and turns
 //! - `doll`: random entries in entries against random changes
+//! - `tracked`: row types that say what they are (feature `derive`)
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -45,3 +46,6 @@ mod waits;
 mod doll;
 
 mod region;
+
+#[cfg(feature = "derive")]
+mod tracked;

@@ -1,0 +1,24 @@
+//! A float asked for by value.
+
+use larder::Tracked;
+
+#[derive(Tracked)]
+#[tracked(table = "shop.Article")]
+struct Article {
+    #[id]
+    id: i64,
+    #[scope]
+    category: String,
+    #[scope]
+    shelf: Option<i64>,
+    #[scope]
+    rating: f64,
+    #[watched]
+    price: i64,
+    title: String,
+}
+
+fn main() {
+    let _ = Article::scope().rating(4.5);
+    let _ = Article::scope().rating(4.0..);
+}
