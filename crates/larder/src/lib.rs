@@ -131,7 +131,7 @@ pub use stats::Stats;
 struct Readme;
 
 /// The examples of the page on dependencies.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "derive"))]
 #[doc = include_str!("../../../docs/concept/dependencies.md")]
 struct DependenciesPage;
 
