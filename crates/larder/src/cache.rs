@@ -16,6 +16,7 @@ use crate::{
     builder::CacheBuilder,
     capacity::Capacity,
     events::Subscription,
+    heat::Heat,
     invalidation::{Invalidated, Invalidating},
     node::SharedNode,
     preview::{self, Dependents, Page},
@@ -40,6 +41,7 @@ pub(crate) struct CacheInner {
     pub(crate) max_dependencies: usize,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) regions: Regions,
+    pub(crate) heat: Heat,
 }
 
 /// How a cache is.
@@ -313,7 +315,8 @@ impl CacheInner {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let (waits, regions) = (Arc::default(), Regions::default());
-        Self { node, feeds, capacity, waits, max_dependencies, runtime, regions }
+        let heat = Heat::default();
+        Self { node, feeds, capacity, waits, max_dependencies, runtime, regions, heat }
     }
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.

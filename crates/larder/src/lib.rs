@@ -80,6 +80,10 @@ mod preview;
 
 mod events;
 
+mod rewarm;
+
+mod heat;
+
 mod flight;
 
 mod waits;
@@ -123,6 +127,7 @@ pub use load::Load;
 pub use preview::{Affected, Cursor, Dependent, Dependents, Page, Preview, RegionAffected};
 pub use region::{Region, UntrackedRegion};
 pub use region_builder::{OnAbandon, RegionBuilder};
+pub use rewarm::{Rewarm, Rewarmed, Rewarming};
 pub use stats::Stats;
 
 /// The program of the README, compiled and run with the other examples of the documentation.

@@ -22,6 +22,7 @@ use crate::{
     explain::{self, Explanation},
     fetched::{Fetched, Kept, Source},
     flight::{Flight, Flights, Waiter},
+    heat,
     landing::Landed,
     load::Load,
     loader::SharedLoader,
@@ -294,6 +295,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         {
             self.check_sample(key, value.clone());
         }
+        if heat::is_due(count) {
+            self.note_heat(key);
+        }
         Some(answer(value, stored, fresh_until))
     }
 
@@ -351,6 +355,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
                 {
                     self.check_sample(key, found.value.clone());
                 }
+                if heat::is_due(count) {
+                    self.note_heat(key);
+                }
                 Some((found, Source::Hit))
             }
             Look::Revalidate(found) => {
@@ -379,6 +386,33 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     pub(crate) fn fetched_slowly(&self, found: Found<V>, source: Source) -> Fetched<V> {
         let Found { value, stored, fresh_until, .. } = found;
         self.fetched(value, source, stored, fresh_until)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_heat(&self, key: &K) {
+        self.cache.heat.note(KeyRef::from(&self.encode(key)));
+    }
+
+    /// Loads `key` for whoever comes, unless it is fresh; whether that worked.
+    pub(crate) async fn fly_for_nobody(self: &Arc<Self>, key: &K) -> bool {
+        let bytes = self.encode(key).finish();
+        let max_staleness = self.policy.max_staleness;
+        let nobody = Asker { knowledge: Some(self.within()), max_staleness, load: None };
+        // A flight that runs already may have been overtaken by what made this one necessary.
+        for _ in 0..2 {
+            match self.join(&bytes, &mut self.start(key), nobody) {
+                Joined::Found(_) => return true,
+                Joined::Waits(waiter) => {
+                    let landed = waiter.landed().await;
+                    if waiter.is_leader || landed.result.is_err() {
+                        return landed.result.is_ok();
+                    }
+                }
+                Joined::Resting(_) | Joined::NoLoader => return false,
+            }
+        }
+        true
     }
 
     /// Loads `key` again on a task of its own; readers need not wait for it.

@@ -17,6 +17,7 @@ use crate::{
     load::Load,
     loader::SharedLoader,
     region::{Inner, Region, Tracking, UntrackedRegion},
+    rewarm::Reload,
     sample::Sample,
 };
 
@@ -219,7 +220,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             names.iter().try_for_each(|name| self.cache.node.expect_timeline(name))?;
         }
         let (id, counters) = self.cache.regions.add(&self.name)?;
-        Ok(Region::new(Inner {
+        let cache = self.cache.clone();
+        let region = Region::new(Inner {
             id,
             name: self.name,
             cache: self.cache,
@@ -234,7 +236,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             sample: self.sample,
             flights: Flights::default(),
             counters,
-        }))
+        });
+        let known: Arc<dyn Reload> = region.inner.clone();
+        cache.regions.attach(id, Arc::downgrade(&known));
+        Ok(region)
     }
 
     fn policy(&self) -> Result<Policy, Error> {

@@ -4,12 +4,18 @@
 //! bytes. **Invariant**: a number is never given to a second region, so a key always names the
 //! region it was made in.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use larder_core::{Error, ErrorKind};
 use parking_lot::Mutex;
 
-use crate::stats::{Counters, Stats};
+use crate::{
+    rewarm::Reload,
+    stats::{Counters, Stats},
+};
 
 /// All regions built so far, each at the place of its number.
 #[derive(Default)]
@@ -18,6 +24,8 @@ pub(crate) struct Regions(Mutex<Vec<Registered>>);
 struct Registered {
     name: Arc<str>,
     counters: Arc<Counters>,
+    /// The region itself, once it is built and as long as somebody holds it.
+    region: Option<Weak<dyn Reload>>,
 }
 
 impl Regions {
@@ -33,8 +41,25 @@ impl Regions {
             return Err(refused("the cache has a region of this name; give it another"));
         }
         let counters = Arc::new(Counters::default());
-        regions.push(Registered { name: name.clone(), counters: counters.clone() });
+        regions.push(Registered { name: name.clone(), counters: counters.clone(), region: None });
         Ok((id, counters))
+    }
+
+    /// Makes the region with this number known, now that it is built.
+    pub(crate) fn attach(&self, id: u32, region: Weak<dyn Reload>) {
+        if let Some(registered) = self.0.lock().get_mut(id as usize) {
+            registered.region = Some(region);
+        }
+    }
+
+    /// The region with this number, if somebody holds it.
+    pub(crate) fn reloader(&self, id: u32) -> Option<Arc<dyn Reload>> {
+        self.0.lock().get(id as usize)?.region.as_ref()?.upgrade()
+    }
+
+    /// Whether the region with this number is held by somebody and has a loader.
+    pub(crate) fn can_reload(&self, id: u32) -> bool {
+        self.reloader(id).is_some_and(|region| region.can_reload())
     }
 
     /// The name of the region with this number, and the mean time of its loads so far.

@@ -9,6 +9,7 @@
 //! - `ranges`: stretches of a column, and the first rows of an order
 //! - `changed`: rows that the application tells of
 //! - `soft`: invalidations that leave stale values behind
+//! - `rewarm`: what fell and was read often is loaded again
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
@@ -34,6 +35,8 @@ mod changed;
 mod soft;
 
 mod ranges;
+
+mod rewarm;
 
 mod events;
 
