@@ -33,6 +33,7 @@ fn fill(tier: &MemoryTier) {
     put(tier, OTHER, 7, [row(OTHER)]);
 }
 
+/// MD3: however many there are at once, none gives up and returns as if it had worked.
 #[test]
 fn whoever_finds_the_pending_list_full_carries_his_invalidation_out() {
     let (tier, _) = tier();

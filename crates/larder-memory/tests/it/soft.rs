@@ -217,6 +217,7 @@ fn a_list_that_is_packed_before_the_sweeper_comes_is_softened_all_the_same() {
     assert_eq!(state(&tier, 5), Some(State::Fresh));
 }
 
+/// MD3.
 #[test]
 fn soft_invalidations_that_find_the_pending_list_full_are_carried_out_by_the_caller() {
     const TAGS: u64 = 140;
