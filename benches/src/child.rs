@@ -4,7 +4,7 @@
 //! nginx takes its workers along, and killed when that is not enough.
 
 use std::{
-    process::{self, ChildStdout, Command, Stdio},
+    process::{self, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -33,6 +33,11 @@ impl Child {
     /// What it prints, if that is piped.
     pub(crate) fn output(&mut self) -> Result<ChildStdout> {
         self.0.stdout.take().context("the output of the process is not piped")
+    }
+
+    /// Where it listens, until that is closed.
+    pub(crate) fn input(&mut self) -> Result<&mut ChildStdin> {
+        self.0.stdin.as_mut().context("the input of the process is closed")
     }
 
     /// Closes its standard input, which asks the processes of `writer` to end.

@@ -1,9 +1,10 @@
-//! Other processes: this program again, as one that commits or only burns processor time.
+//! Other processes: this program again, as one that commits, holds or only burns processor time.
 //!
 //! `larder-bench --writer commits PATH GAP_MICROS COUNT` changes the price of item 1 at random
 //! intervals and prints each price with the time of its commit; `--writer load PATH PER_SECOND`
-//! changes other items and prints its rate at the end; `--writer burn` spins. **Invariant**: each
-//! ends when its standard input does, so none outlives the benchmark, however that ends.
+//! changes other items and prints its rate at the end; `--writer burn` spins; `--writer links` is
+//! of the benchmark `links`. **Invariant**: each ends by itself or when its standard input does, so
+//! none outlives the benchmark, however that ends.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -19,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     child::Child,
+    links,
     measure::Random,
     shop::{self, ITEMS},
 };
@@ -54,6 +56,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<()> {
                 std::hint::spin_loop();
             }
         }
+        links::HOLDER => links::hold(number(&next()?)?, number(&next()?)?),
         other => bail!("no such writer: {other}"),
     }
 }

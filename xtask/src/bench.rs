@@ -10,7 +10,8 @@ use crate::{command, tools};
 pub(crate) const ARGUMENTS: &str = "[name] [--json FILE]";
 
 /// The servers and load makers that a benchmark compares with: package, program.
-const PEERS: &[(&str, &str)] = &[("nginx", "nginx"), ("wrk", "wrk")];
+const PEERS: &[(&str, &str)] =
+    &[("nginx", "nginx"), ("wrk", "wrk"), ("redis-server", "redis-server")];
 
 /// Installs what is missing and runs the benchmark `name`, or all.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -18,6 +19,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     for (package, program) in PEERS {
         tools::ensure_debian(package, program)?;
     }
+    tools::ensure_python()?;
     let mut cargo = command::cargo(&["run", "--release", "--locked", "-p", "larder-bench", "--"]);
     command::run(cargo.args(arguments))?;
     Ok(ExitCode::SUCCESS)

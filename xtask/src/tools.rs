@@ -1,6 +1,10 @@
 //! Programs that are not crates: is one there, and how to get it on Debian and its relatives.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,25 +15,41 @@ use crate::command;
 /// # Errors
 /// When the program is missing and cannot be installed; the message says what to type.
 pub(crate) fn ensure_debian(package: &str, program: &str) -> Result<()> {
-    if is_installed(program) {
+    ensure(package, program, || is_installed(program))
+}
+
+/// Makes sure that Python 3 is there and can make environments of its own, which Debian keeps apart
+/// from it.
+///
+/// # Errors
+/// As [`ensure_debian`].
+pub(crate) fn ensure_python() -> Result<()> {
+    ensure("python3-venv", "python3 -m venv", || {
+        let mut python = Command::new("python3");
+        python.args(["-c", "import ensurepip, venv"]).stderr(Stdio::null());
+        python.status().is_ok_and(|status| status.success())
+    })
+}
+
+fn ensure(package: &str, what: &str, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     if !is_installed("apt-get") || !is_root()? {
         bail!(
-            "`{program}` is missing; install it, on Debian and Ubuntu with \
+            "`{what}` is missing; install it, on Debian and Ubuntu with \
              `sudo apt-get install {package}`"
         );
     }
-    println!("`{program}` is missing: installing the package {package}");
-    if install(package).is_ok() {
-        return Ok(());
+    println!("`{what}` is missing: installing the package {package}");
+    if install(package).is_err() {
+        // The usual cause on a new machine is an empty or old package list.
+        command::run(Command::new("apt-get").args(["-qq", "update"]))?;
+        install(package)?;
     }
-    // The usual cause on a new machine is an empty or old package list.
-    command::run(Command::new("apt-get").args(["-qq", "update"]))?;
-    install(package)?;
-    match is_installed(program) {
+    match is_there() {
         true => Ok(()),
-        false => bail!("the package {package} was installed and brought no `{program}`"),
+        false => bail!("the package {package} was installed and brought no `{what}`"),
     }
 }
 
