@@ -3,9 +3,11 @@
 //! Apart from `command`, which does it, so that the whole surface can be read in one place.
 //! **Invariant**: every setting a flag can change can also be set in the file.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::{items::Items, spoken};
 
 /// Keeps answers from your database fast, and fresh by itself.
 #[derive(Debug, Parser)]
@@ -20,7 +22,8 @@ const AFTER: &str = "Every setting of the file can also be given in the environm
     LARDER_LISTEN, LARDER_ORIGIN__SHOP__URL, LARDER_RESOURCE__ARTIST_ALBUMS__TTL.\n\
     LARDER_LOG=debug shows more (error, warn, info, debug, trace).\n\n\
     Exit codes: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, \
-    4 stopped before all answers were given.";
+    4 stopped before all answers were given, \
+    5 more would have fallen than --at-most.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,12 @@ pub enum Command {
     CheckConfig(CheckConfig),
     /// Show the effective settings and the counters of a running server.
     Status(Status),
+    /// Tell a running server that something changed; with --dry-run, see what would fall.
+    Invalidate(Invalidate),
+    /// Show what a running server knows of one answer: what it was built from, why it fell.
+    Explain(Explain),
+    /// Show which answers of a running server depend on something.
+    Dependents(Dependents),
     /// Make a token: the secret for the client, and its hash for the configuration.
     Token,
 }
@@ -178,6 +187,77 @@ pub struct CheckConfig {
 /// `larder status`
 #[derive(Args, Debug)]
 pub struct Status {
+    /// Which server.
+    #[command(flatten)]
+    pub server: AtServer,
+    /// Print the server's answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder invalidate`
+#[derive(Args, Debug)]
+pub struct Invalidate {
+    /// What changed: tag:NAME, ORIGIN.TABLE, ORIGIN.TABLE/KEY, ORIGIN.TABLE:COLUMN=VALUE (also with
+    /// <, <=, >, >=, and several with commas), everything:ORIGIN, or an item as JSON
+    #[arg(required = true, value_name = "DEPENDENCY")]
+    pub what: Vec<Spoken>,
+    /// Only show what would fall.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Refuse to let more entries fall than this.
+    #[arg(long, value_name = "NUMBER")]
+    pub at_most: Option<u64>,
+    /// Let the entries be stale at once, and served as such while they are loaded again.
+    #[arg(long)]
+    pub soft: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub server: AtServer,
+    /// Print the server's answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder explain`
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// Which resource.
+    pub resource: String,
+    /// Its parameters.
+    #[arg(value_name = "NAME=VALUE", value_parser = pair)]
+    pub parameters: Vec<(String, String)>,
+    /// Which server.
+    #[command(flatten)]
+    pub server: AtServer,
+    /// Print the server's answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `larder dependents`
+#[derive(Args, Debug)]
+pub struct Dependents {
+    /// On what, in one of the forms of `larder invalidate`.
+    #[arg(value_name = "DEPENDENCY")]
+    pub of: Spoken,
+    /// Entries to show at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub size: u32,
+    /// Where the page before ended.
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// Which server.
+    #[command(flatten)]
+    pub server: AtServer,
+    /// Print the server's answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A running server.
+#[derive(Args, Clone, Debug)]
+pub struct AtServer {
     /// The configuration that the server was started with; it says where the server listens.
     #[command(flatten)]
     pub file: ConfigFile,
@@ -187,9 +267,28 @@ pub struct Status {
     /// A file with the token, where the server asks for one.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Print the server's answer as JSON.
-    #[arg(long)]
-    pub json: bool,
+}
+
+/// A dependency in one word, and the item that it stands for.
+#[derive(Clone, Debug)]
+pub struct Spoken {
+    /// As it was typed.
+    pub word: String,
+    /// What it means.
+    pub items: Items,
+}
+
+impl FromStr for Spoken {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Ok(Self { word: word.to_owned(), items: spoken::parse(word)? })
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    parts.ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
 #[cfg(test)]

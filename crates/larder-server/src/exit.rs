@@ -17,6 +17,8 @@ pub enum Exit {
     Config,
     /// It was told to stop, and some answers could not be given in time.
     Cut,
+    /// More entries would have fallen than were allowed to, so none did.
+    TooMany,
 }
 
 impl From<Exit> for ExitCode {
@@ -27,6 +29,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Config => 3,
             Exit::Cut => 4,
+            Exit::TooMany => 5,
         })
     }
 }

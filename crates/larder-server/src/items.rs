@@ -78,6 +78,15 @@ impl Items {
         names.chain(self.everything.iter().map(String::as_str)).map(str::to_owned).collect()
     }
 
+    /// Adds the items of another one behind these.
+    pub fn extend(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.scopes.extend(other.scopes);
+        self.tables.extend(other.tables);
+        self.tags.extend(other.tags);
+        self.everything.extend(other.everything);
+    }
+
     /// Fails unless something is named, and not too much.
     pub fn check_count(&self) -> Result<(), Problem> {
         let Self { ids, scopes, tables, tags, everything } = self;
@@ -136,12 +145,16 @@ impl Meaning {
         Ok(())
     }
 
-    /// Numbers for dependencies, in their order, as numbers for items by kind.
-    pub fn by_item(&self, numbers: impl IntoIterator<Item = u64>) -> Json {
-        let mut numbers = numbers.into_iter();
+    /// Entries for each dependency, in their order, as entries for each item by kind. What several
+    /// dependencies of one item reach may be the same, so no item is given more than `total`.
+    pub fn by_item(&self, entries: impl IntoIterator<Item = u64>, total: u64) -> Json {
+        let mut entries = entries.into_iter();
         let mut kinds = Map::new();
         for (kind, counts) in &self.counts {
-            let each = counts.iter().map(|count| numbers.by_ref().take(*count).sum::<u64>());
+            let each = counts.iter().map(|count| {
+                let sum: u64 = entries.by_ref().take(*count).sum();
+                sum.min(total)
+            });
             kinds.insert((*kind).to_owned(), json!(each.collect::<Vec<_>>()));
         }
         Json::Object(kinds)

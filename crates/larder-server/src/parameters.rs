@@ -64,7 +64,20 @@ pub fn parse(declared: &[Parameter], query: &str, limit: usize) -> Result<Key, P
     }
 }
 
-fn about(code: Code, parameter: &str, detail: String) -> Problem {
+/// One parameter of a query, decoded, with a value no longer than `limit`.
+pub fn pair(pair: &str, limit: usize) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
+    let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+    let (name, text) = (decode(name)?, decode(text)?);
+    if limit < text.len() {
+        let shown: String = name.chars().take(64).collect();
+        let detail = format!("`{shown}` has {} bytes, the limit is {limit}", text.len());
+        return Err(about(Code::ParameterTooLong, &shown, detail));
+    }
+    Ok((name, text))
+}
+
+/// A problem with one parameter.
+pub fn about(code: Code, parameter: &str, detail: String) -> Problem {
     Problem::new(code, detail).with("parameter", parameter)
 }
 

@@ -23,7 +23,15 @@ pub mod track;
 
 mod plan;
 
+mod client;
+
 pub mod status;
+
+pub mod invalidate;
+
+pub mod explain;
+
+pub mod dependents;
 
 pub mod token;
 
@@ -39,10 +47,16 @@ pub fn run(command: Command) -> Exit {
         Command::Untrack(arguments) => track::run_untrack(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Invalidate(arguments) => invalidate::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Dependents(arguments) => dependents::run(&arguments),
         Command::Token => token::run(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", with_causes(&error));
+        if let Some(refusal) = error.downcast_ref::<client::Refusal>() {
+            return refusal.exit();
+        }
         match error.downcast_ref::<StartError>() {
             Some(StartError::Config(_)) => Exit::Config,
             Some(StartError::Listen(..)) => Exit::Failed,

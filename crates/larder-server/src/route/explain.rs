@@ -62,6 +62,7 @@ fn shown(name: &str, explanation: &Explanation) -> Value {
         "bytes": explanation.bytes,
         "stamps": stamps,
         "dependencies": dependencies,
+        "widened": explanation.widened,
         "last_invalidation": last,
     })
 }

@@ -85,12 +85,13 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
     }
     let position = server.positions.header(&done.token);
     let each = done.touched.iter().map(|count| *count as u64);
+    let total = each.clone().sum();
     let mut response = super::json(
         StatusCode::OK,
         &json!({
             "position": position.to_str().unwrap_or_default(),
-            "entries": each.clone().sum::<u64>(),
-            "touched": meaning.by_item(each),
+            "entries": total,
+            "touched": meaning.by_item(each, total),
         }),
     );
     response.headers_mut().insert(position::POSITION, position);
@@ -125,7 +126,7 @@ fn preview(
         "bytes": preview.total.bytes,
         "reload_seconds": preview.reload().as_secs_f64(),
         "too_many": at_most.is_some_and(|most| most < preview.total.entries),
-        "touched": meaning.by_item(each),
+        "touched": meaning.by_item(each, preview.total.entries),
         "resources": resources,
         "page": dependents::shown(server, &page),
     });

@@ -79,6 +79,11 @@ async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> An
                 _ => changes::answer(server, body).await,
             }
         }
+        "/v1/dependents" => {
+            server.auth.check(&head.headers, Scope::Invalidate)?;
+            only_get(head)?;
+            dependents::answer(server, head).await
+        }
         "/metrics" | "/v1/status" | "/" | "/page.js" | "/page.css" => {
             server.auth.check(&head.headers, Scope::Admin)?;
             only_get(head)?;

@@ -1,4 +1,4 @@
-//! `GET /v1/resources/{resource}/explain`.
+//! `GET /v1/resources/{resource}/explain`, and from the other end `GET /v1/dependents`.
 
 use crate::shop::{ALBUMS, PATH, STRICT, Shop};
 
@@ -42,5 +42,44 @@ async fn explaining_counts_as_no_read_and_checks_its_parameters() {
     assert_eq!((answer.status, &*answer.code()), (400, "missing-parameter"));
     let answer = client.get("/v1/resources/nothing/explain").await;
     assert_eq!((answer.status, &*answer.code()), (404, "unknown-resource"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dependents_come_in_pages_that_together_show_each_entry_once() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    for artist in 0..7 {
+        client.get(&format!("/v1/resources/artist-albums?artist={artist}")).await;
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/dependents?of=shop.Album&size=3{after}");
+        let page = client.get(&path).await.json();
+        assert_eq!(page["of"][0], "shop/Table(Album)");
+        let entries = page["entries"].as_array().unwrap();
+        assert!(entries.len() <= 3);
+        seen.extend(entries.iter().map(|entry| entry["parameters"]["artist"].as_i64().unwrap()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+    let one = client.get("/v1/dependents?of=shop.Artist%2F3").await.json();
+    let any = one["entries"].as_array().unwrap().iter();
+    assert!(any.clone().any(|entry| entry["parameters"]["artist"] == 3), "{one}");
+    for (query, code) in [
+        ("", "missing-parameter"),
+        ("of=shop", "ill-typed-parameter"),
+        ("of=shop.Nothing", "unknown-table"),
+        ("of=tag:a&of=tag:b", "repeated-parameter"),
+        ("of=tag:a&size=0", "ill-typed-parameter"),
+        ("of=tag:a&size=1001", "ill-typed-parameter"),
+        ("of=tag:a&after=x", "ill-typed-parameter"),
+        ("of=tag:a&page=2", "unknown-parameter"),
+    ] {
+        let answer = client.get(&format!("/v1/dependents?{query}")).await;
+        assert_eq!((answer.status, &*answer.code()), (400, code), "{query}");
+    }
     running.stop().await;
 }

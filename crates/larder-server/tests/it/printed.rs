@@ -61,6 +61,8 @@ fn normal(line: &str) -> String {
             *word = "N";
         } else if last == "hit_mean_micros" {
             *word = "MICROS";
+        } else if ["age", "ttl_left", "bytes", "reload", "last"].contains(&last) {
+            *word = "N";
         }
         last = if own.is_empty() { last } else { own };
     }
@@ -168,4 +170,51 @@ async fn status_finds_the_server_as_the_other_commands_find_its_settings() {
     assert_eq!(lost.output().unwrap().status.code(), Some(3));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalidate_dependents_and_explain_print_what_the_server_says() {
+    let shop = Shop::new("wal");
+    run(&shop, &["track", "--yes"]);
+    let (mut child, address, _) = serve(&shop);
+    let mut client = Client::connect(address).await;
+    assert!(client.get(PATH).await.is_miss());
+    let address = address.to_string();
+    let at = |arguments: &[&str]| run(&shop, &[arguments, &["--listen", &address]].concat());
+    let explain = ["explain", "artist-albums", "artist=90"];
+    expect("explain.txt", &shop, &at(&explain));
+    assert_eq!(json(&at(&[&explain[..], &["--json"]].concat()))["state"], "fresh");
+    expect("dependents.txt", &shop, &at(&["dependents", "shop.Artist/90"]));
+    let page = json(&at(&["dependents", "shop.Album", "--size", "1", "--json"]));
+    assert_eq!(page["entries"][0]["parameters"]["artist"], 90, "{page}");
+    let words = ["invalidate", "shop.Artist/90", "tag:front", "shop.Album:ArtistId=1,ArtistId=90"];
+    expect("invalidate-dry.txt", &shop, &at(&[&words[..], &["--dry-run"]].concat()));
+    assert!(client.get(PATH).await.is_hit());
+    let refused = at(&["invalidate", "shop.Album", "--at-most", "0"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", err(&refused));
+    assert!(err(&refused).contains("1 entries would fall, at most 0 may"), "{}", err(&refused));
+    assert!(client.get(PATH).await.is_hit());
+    expect("invalidate.txt", &shop, &at(&words));
+    assert!(client.get(PATH).await.is_miss());
+    expect("explain-again.txt", &shop, &at(&explain));
+    let done = json(&at(&["invalidate", "shop.Artist/90", "--soft", "--json"]));
+    assert_eq!(done["touched"]["ids"][0], 1, "{done}");
+    for (arguments, code, complaint) in [
+        (&["invalidate"][..], 2, "DEPENDENCY"),
+        (&["invalidate", "shop"], 2, "everything:ORIGIN"),
+        (&["explain", "artist-albums", "artist"], 2, "NAME=VALUE"),
+        (&["invalidate", "shop.Artst/90"], 1, "`shop.Artst` is no table here"),
+        (&["explain", "artist-albums"], 1, "add `artist`"),
+        (&["explain", "nothing"], 1, "`nothing` is not served here"),
+        (&["dependents", "store.Album"], 1, "no table here"),
+    ] {
+        let output = at(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", err(&output));
+        assert!(err(&output).contains(complaint), "{arguments:?}: {}", err(&output));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone = at(&["invalidate", "tag:front"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(err(&gone).contains("no server answers"), "{}", err(&gone));
 }

@@ -59,6 +59,7 @@ async fn off_loopback_every_endpoint_but_health_needs_the_right_token() {
         ("GET", explain, &READER),
         ("POST", "/v1/invalidate", &INVALIDATOR),
         ("POST", "/v1/changes", &INVALIDATOR),
+        ("GET", "/v1/dependents?of=tag:x", &INVALIDATOR),
         ("GET", "/metrics", &ADMIN),
         ("GET", "/v1/status", &ADMIN),
         ("GET", "/", &ADMIN),
