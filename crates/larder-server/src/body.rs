@@ -3,15 +3,88 @@
 //! It is what the cache holds, so that a hit neither encodes nor copies. **Invariant**: equal rows
 //! give equal bytes and therefore equal entity tags.
 
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Frame, SizeHint};
 use larder_core::{Value, weigh::allocation};
-use std::io::Write as _;
 
-/// The body of every response: bytes that are there at once.
-pub type Reply = Full<Bytes>;
+use crate::stream::Stream;
+
+/// The body of every response.
+#[derive(Debug)]
+pub enum Reply {
+    /// Bytes that are there at once: a hit pays for no box.
+    Whole(Full<Bytes>),
+    /// Parts that come as things happen.
+    Stream(Stream),
+}
+
+impl Reply {
+    /// These bytes.
+    pub fn new(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
+impl From<String> for Reply {
+    fn from(text: String) -> Self {
+        Self::new(text.into())
+    }
+}
+
+impl From<&'static str> for Reply {
+    fn from(text: &'static str) -> Self {
+        Self::new(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl hyper::body::Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    #[inline]
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Pin::new(bytes).poll_frame(context),
+            Self::Stream(stream) => {
+                stream.poll_part(context).map(|part| part.map(|part| Ok(Frame::data(part))))
+            }
+        }
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_end_stream(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => bytes.size_hint(),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// A result of a resource, ready to be sent.
 #[derive(Debug)]

@@ -71,8 +71,8 @@ fn name_of(authority: &str) -> &str {
     }
 }
 
-/// Accepts a request that would change something only from here, and only as JSON.
-pub fn check_change(authority: &str, headers: &HeaderMap) -> Result<(), Problem> {
+/// Accepts a request only from here: not one that a page of another site lets a browser send.
+pub fn check_site(authority: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let foreign = |detail| Err(Problem::new(Code::ForeignOrigin, detail));
     if let Some(origin) = headers.get(header::ORIGIN) {
         let own = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
@@ -85,6 +85,12 @@ pub fn check_change(authority: &str, headers: &HeaderMap) -> Result<(), Problem>
     if !matches!(site, None | Some("same-origin" | "none")) {
         return foreign("the page that sent this is not from this server");
     }
+    Ok(())
+}
+
+/// Accepts a request that would change something only from here, and only as JSON.
+pub fn check_change(authority: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    check_site(authority, headers)?;
     let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = sent.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match media_type.eq_ignore_ascii_case("application/json") {

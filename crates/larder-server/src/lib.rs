@@ -8,8 +8,8 @@
 //!
 //! 1. [`cli`] and [`command`]: what can be typed.
 //! 2. [`config`]: from file, environment and flags to settings with their source.
-//! 3. [`serve`], [`listen`], [`outflow`], [`shutdown`]: the life of the server and of its
-//!    connections; [`server`] is its state.
+//! 3. [`serve`], [`listen`], [`outflow`], [`stream`], [`shutdown`]: the life of the server and of
+//!    its connections; [`server`] is its state.
 //! 4. [`route`]: which request goes where; `route/resource.rs` is the hot path.
 //! 5. [`guard`], [`auth`], [`position`], [`empties`]: what keeps others out.
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
@@ -74,6 +74,8 @@ pub mod tables;
 pub mod told;
 
 pub mod body;
+
+pub mod stream;
 
 pub mod cache_status;
 

@@ -3,7 +3,14 @@
 //! HTTP/1.1 straight on hyper: a hit is too short for layers. **Invariant**: no client can hold a
 //! connection without sending a request or taking an answer, and none over the limit is served.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioTimer;
@@ -11,9 +18,11 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
 };
 
 use crate::{
+    body::Reply,
     outflow::Outflow,
     problem::{Code, Problem},
     route,
@@ -28,6 +37,10 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to wait when the operating system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a stream that was ended may take to leave: one whose client does not read would else
+/// hold the server for as long as an answer may.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the kernel keeps of an answer until the client takes it; left alone it grows to megabytes
 /// for each connection. It is also the step of progress: the kernel reports a full buffer as
@@ -93,7 +106,7 @@ impl Connections {
     /// Waits until every connection has ended, for `limit` at most; whether they have.
     pub async fn drained(&self, limit: Duration) -> bool {
         let all = self.permits.acquire_many(self.permits_count);
-        tokio::time::timeout(limit, all).await.is_ok()
+        timeout(limit, all).await.is_ok()
     }
 }
 
@@ -108,9 +121,19 @@ async fn serve(
     if prepare(&stream, idle).is_err() {
         return;
     }
-    let service = service_fn(move |request| {
-        let answer = route::answer(server.clone(), request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    let streams = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let streams = streams.clone();
+        move |request| {
+            let (answer, streams) = (route::answer(server.clone(), request), streams.clone());
+            async move {
+                let answer = answer.await;
+                if matches!(answer.body(), Reply::Stream(_)) {
+                    streams.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -124,7 +147,10 @@ async fn serve(
         ended = connection.as_mut() => ended,
         _ = stopped => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match streams.load(Ordering::Relaxed) {
+                false => connection.await,
+                true => timeout(FAREWELL, connection).await.unwrap_or(Ok(())),
+            }
         }
     };
     if let Err(error) = ended {
@@ -159,7 +185,7 @@ async fn refuse(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
         stream.write_all(&refusal).await?;
         stream.shutdown().await
     };
-    if let Ok(Err(error)) = tokio::time::timeout(REFUSAL_WAIT, exchange).await {
+    if let Ok(Err(error)) = timeout(REFUSAL_WAIT, exchange).await {
         tracing::trace!(%error, "a refused connection ended early");
     }
     drop(permit);

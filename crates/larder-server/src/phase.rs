@@ -2,22 +2,27 @@
 //!
 //! **Invariant**: it only moves forward.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Serving until told to stop.
 #[derive(Debug, Default)]
 pub struct Phase {
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 impl Phase {
     /// From now on the server is about to stop, and says so to load balancers.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.send_replace(true);
     }
 
     /// Whether it is about to stop.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        *self.stopping.borrow()
+    }
+
+    /// For whoever has to end when the server is about to stop.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 }

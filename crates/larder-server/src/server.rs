@@ -13,6 +13,7 @@ use std::{
 
 use http::StatusCode;
 use larder::{Cache, Clock, Moment};
+use tokio::sync::Semaphore;
 
 use crate::{
     auth::Auth,
@@ -47,6 +48,8 @@ pub struct Server {
     pub answers: Answers,
     /// What clients told.
     pub told: Told,
+    /// Places for those who listen to events.
+    pub places: Arc<Semaphore>,
     /// The configuration, for its limits and for whoever asks.
     pub config: Config,
     /// The time.
@@ -129,6 +132,7 @@ impl Server {
             phase: Phase::default(),
             answers: Answers::default(),
             told: Told::default(),
+            places: Arc::new(Semaphore::new(config.server.subscribers)),
             started: clock.now(),
             clock,
             config,

@@ -16,6 +16,10 @@ pub struct Told {
     pub refused: Count,
     /// Changes of rows.
     pub changes: Count,
+    /// Events that were sent to subscribers.
+    pub events: Count,
+    /// Events that subscribers were too slow for.
+    pub lost: Count,
 }
 
 /// A number that grows.

@@ -41,6 +41,10 @@ pub struct Server {
     pub hosts: Option<Vec<String>>,
     /// Connections that may be open at a time.
     pub connections: Option<u32>,
+    /// Clients that may listen to events at a time; each holds a connection.
+    pub subscribers: Option<u32>,
+    /// How long an event stream may be silent: proxies end what is silent for longer.
+    pub heartbeat: Option<Span>,
     /// The largest request head.
     pub header_size: Option<Size>,
     /// The largest request body.

@@ -57,6 +57,8 @@ pub struct Server {
     pub listen: SocketAddr,
     pub hosts: Vec<String>,
     pub connections: usize,
+    pub subscribers: usize,
+    pub heartbeat: Duration,
     pub header_bytes: usize,
     pub body_bytes: usize,
     pub parameter_bytes: usize,

@@ -124,6 +124,8 @@ impl Taker {
         let listen = self.take("server.listen", written.listen, loopback);
         self.show("server.hosts", format!("[{}]", hosts.join(", ")));
         let connections = self.take("server.connections", written.connections, 1024);
+        let subscribers = self.take("server.subscribers", written.subscribers, 64);
+        let heartbeat = self.take("server.heartbeat", written.heartbeat, Span::seconds(15));
         let header = self.take("server.header_size", written.header_size, Size::kib(16));
         let body = self.take("server.body_size", written.body_size, Size::kib(64));
         let parameter = self.take("server.parameter_size", written.parameter_size, Size::kib(1));
@@ -138,6 +140,8 @@ impl Taker {
         within("server.body_size", body, Size::kib(1), Size::mib(16))?;
         within("server.parameter_size", parameter, Size(16), Size::kib(64))?;
         within("server.connections", connections, 1, 1_000_000)?;
+        within("server.subscribers", subscribers, 0, 100_000)?;
+        within("server.heartbeat", heartbeat, MOMENT, DAY)?;
         within("server.threads", threads, 1, 1024)?;
         within("server.request_timeout", request, MOMENT, DAY)?;
         within("server.idle_timeout", idle, MOMENT, DAY)?;
@@ -154,6 +158,8 @@ impl Taker {
             listen,
             hosts,
             connections: connections as usize,
+            subscribers: subscribers as usize,
+            heartbeat: heartbeat.0,
             header_bytes: header.bytes(),
             body_bytes: body.bytes(),
             parameter_bytes: parameter.bytes(),

@@ -179,6 +179,13 @@ impl Page {
         one("larder_told_refused_total", "counter", help, server.told.refused.get());
         let help = "Changes of rows told by clients.";
         one("larder_told_changes_total", "counter", help, server.told.changes.get());
+        let permits = server.places.available_permits();
+        let listening = server.config.server.subscribers.saturating_sub(permits) as u64;
+        one("larder_subscribers", "gauge", "Clients that listen to events.", listening);
+        let help = "Events sent to subscribers.";
+        one("larder_events_sent_total", "counter", help, server.told.events.get());
+        let help = "Events that subscribers were too slow for.";
+        one("larder_events_lost_total", "counter", help, server.told.lost.get());
         one("larder_changes_total", "counter", "Changes from origins.", stats.changes);
         one("larder_restarts_total", "counter", "New epochs of timelines.", stats.restarts);
     }

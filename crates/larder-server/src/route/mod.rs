@@ -33,6 +33,8 @@ pub mod changes;
 
 pub mod dependents;
 
+pub mod events;
+
 pub mod metrics;
 
 pub mod health;
@@ -55,7 +57,7 @@ pub async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Response
     response
 }
 
-async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> Answer {
+async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) -> Answer {
     let path = head.uri.path();
     if path.starts_with("/health/") {
         return health::answer(server, head);
@@ -83,6 +85,12 @@ async fn route(server: &Server, number: u64, head: &Parts, body: Incoming) -> An
             server.auth.check(&head.headers, Scope::Invalidate)?;
             only_get(head)?;
             dependents::answer(server, head).await
+        }
+        "/v1/events" => {
+            server.auth.check(&head.headers, Scope::Invalidate)?;
+            only(&Method::GET, "GET", head)?;
+            guard::check_site(authority, &head.headers)?;
+            events::answer(server, head)
         }
         "/metrics" | "/v1/status" | "/" | "/page.js" | "/page.css" => {
             server.auth.check(&head.headers, Scope::Admin)?;

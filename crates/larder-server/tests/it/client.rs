@@ -142,6 +142,34 @@ impl Client {
         count != 0
     }
 
+    /// Begins to listen to events; the head of the answer.
+    pub(crate) async fn listen(&mut self, headers: &[(&str, &str)]) -> Answer {
+        self.get_with("/v1/events", headers).await
+    }
+
+    /// The next part of a stream: lines up to an empty one; `None` when it has ended.
+    pub(crate) async fn event(&mut self) -> Option<String> {
+        tokio::time::timeout(PATIENCE, self.chunk()).await.expect("an event in time")
+    }
+
+    async fn chunk(&mut self) -> Option<String> {
+        loop {
+            let end = self.unread.windows(2).position(|two| two == b"\r\n");
+            if let Some(end) = end {
+                let size = std::str::from_utf8(&self.unread[..end]).unwrap();
+                let size = usize::from_str_radix(size, 16).unwrap();
+                if end + 2 + size + 2 <= self.unread.len() {
+                    let chunk: Vec<u8> = self.unread.drain(..end + 2 + size + 2).collect();
+                    let text = String::from_utf8(chunk[end + 2..end + 2 + size].to_vec()).unwrap();
+                    return (size != 0).then_some(text);
+                }
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
     /// Takes some bytes off the connection; how many there were.
     pub(crate) async fn take(&mut self, bytes_max: usize) -> usize {
         let mut bytes = vec![0; bytes_max];

@@ -6,6 +6,7 @@
 //! - `freshness`: another program changes a row, and the next answer is right.
 //! - `answers`: statuses, headers and bodies of `/v1/resources`.
 //! - `explaining`, `invalidating`, `naming`, `changing`: what an entry is, what makes it fall.
+//! - `listening`: events, as they are told.
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
 //! - `limits`: every bullet of what keeps one client from taking everything.
@@ -29,6 +30,7 @@ mod freshness;
 mod hostile;
 mod invalidating;
 mod limits;
+mod listening;
 mod naming;
 mod operating;
 mod printed;
