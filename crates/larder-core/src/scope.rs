@@ -39,13 +39,16 @@ pub struct Scope {
     lists: Vec<(Arc<str>, Vec<Value>)>,
     span: Option<(Arc<str>, Span)>,
     watching: Option<Vec<Arc<str>>>,
+    /// Every column that decides what is in the list and where, also those that will be left out.
+    decided_by: Vec<Arc<str>>,
 }
 
 impl Scope {
     /// Every row of `table`.
     pub fn of(timeline: impl Into<Name>, table: impl Into<Arc<str>>) -> Self {
         let (timeline, table) = (timeline.into(), table.into());
-        Self { timeline, table, lists: Vec::new(), span: None, watching: None }
+        let (lists, decided_by) = (Vec::new(), Vec::new());
+        Self { timeline, table, lists, span: None, watching: None, decided_by }
     }
 
     /// Only rows whose `column` meets `condition`.
@@ -54,6 +57,7 @@ impl Scope {
     /// is kept, and of two lists for one column, which is wider than both.
     pub fn with(mut self, column: impl Into<Arc<str>>, condition: Condition) -> Self {
         let column = column.into();
+        self.decided_by.push(column.clone());
         match condition {
             Condition::AnyOf(mut values) => {
                 if self.lists.iter().all(|(own, _)| *own != column) {
@@ -86,13 +90,15 @@ impl Scope {
     /// value in the last of them: a full page depends on the rows up to it, ties included; a short
     /// page on the whole scope, and so does one that ends with a row without a value.
     pub fn page(
-        self,
+        mut self,
         column: impl Into<Arc<str>>,
         order: Order,
         limit: usize,
         found: usize,
         last: Option<Value>,
     ) -> Self {
+        let column = column.into();
+        self.decided_by.push(column.clone());
         let bound = match last {
             // Rows without a value stand at one end of the list: which one differs by database.
             Some(last) if limit <= found && last != Value::Null => Bound::Included(last),
@@ -121,13 +127,25 @@ impl Scope {
 
 impl DependsOn for Scope {
     fn each(self, add: &mut dyn FnMut(Dependency)) -> Result<(), Error> {
-        let Self { timeline, table, lists, span, watching } = self;
+        let Self { timeline, table, lists, span, watching, decided_by } = self;
         if let Some((column, _)) = lists.iter().find(|(_, list)| list.is_empty()) {
             return Err(Error::new(ErrorKind::Config, "depend on a scope")
                 .subject(format!("`{table}.{column}`"))
                 .detail("it asks for any of no values, which no row ever has; leave it out"));
         }
         let lists = Self::kept(lists);
+        // What is left out still decides: a row may enter or leave by it, or change its place.
+        let watching = watching.map(|mut columns| {
+            let is_said = |column: &Arc<str>| {
+                lists
+                    .iter()
+                    .map(|(own, _)| own)
+                    .chain(span.iter().map(|(own, _)| own))
+                    .any(|own| own == column)
+            };
+            columns.extend(decided_by.into_iter().filter(|column| !is_said(column)));
+            columns
+        });
         let mut combinations = vec![Vec::new()];
         for (column, list) in &lists {
             combinations = combinations

@@ -54,7 +54,9 @@ impl Scheme {
         match &self.watch {
             Watch::Row => true,
             Watch::Columns(columns) => {
-                columns.iter().chain(&self.columns).chain(&self.span).any(differs)
+                // With another key it is another row: one left, and one entered.
+                row.key.iter().any(|&place| old.get(place) != new.get(place))
+                    || columns.iter().chain(&self.columns).chain(&self.span).any(differs)
             }
         }
     }

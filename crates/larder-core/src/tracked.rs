@@ -276,15 +276,17 @@ impl TrackedChange {
     /// scopes that choose by one of them may have lost it. Known rows need no names.
     ///
     /// Columns are named as their table does, or by the constants of the row type. A name that the
-    /// row type does not have may be a slip, so then any column may have changed. No name at all
-    /// means that only what scopes never ask for was changed.
+    /// row type does not have may be a slip, so then any column may have changed, the key included,
+    /// which is every row of the table. No name at all means that only what scopes never ask for
+    /// was changed.
     #[must_use]
     pub fn modified<C: Into<Arc<str>>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         if let Change::After(after) = &mut self.change {
             let (own, rest) = (&after.row.columns, &self.rest);
             let is_known = |column: &Arc<str>| own.contains(column) || rest.contains(column);
             let named: Vec<Arc<str>> = columns.into_iter().map(Into::into).collect();
-            after.modified = named.iter().all(is_known).then_some(named);
+            let is_certain = named.iter().all(is_known);
+            after.modified = Some(if is_certain { named } else { own.to_vec() });
         }
         self
     }
@@ -317,7 +319,8 @@ impl Change {
     }
 
     /// Something became `new`, and nobody knows any more how it was: every scope that the row may
-    /// have left falls too. Say [`TrackedChange::modified`] where it is known.
+    /// have left falls too. Its key is taken to be the same, unless it is named as modified. Say
+    /// [`TrackedChange::modified`] where it is known.
     pub fn updated_to<T: Tracked>(new: &T) -> TrackedChange {
         let after = After { row: row::<T>(None, Some(new)), modified: None };
         TrackedChange::new::<T>(Self::After(after))

@@ -38,6 +38,13 @@ pub(super) const SOAKS: &[Soak] = &[
         target: "differential",
         taking: Taking::Environment,
     },
+    // Random rows, scopes and changes: a list that changed was touched.
+    Soak {
+        name: "changes",
+        package: "larder-testkit",
+        target: "changes",
+        taking: Taking::Environment,
+    },
     // The server killed under load: it comes back, and the origin is intact.
     Soak { name: "kill", package: "larder-server", target: "kill", taking: Taking::Environment },
 ];

@@ -197,8 +197,10 @@ fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
                 (Some(old), Some(new), Watch::Columns(columns)) => {
                     let own = terms.iter().map(|(column, _)| column);
                     let own = own.chain(span.as_ref().map(|(column, _)| column));
+                    let has_other_key = old[row.key[0]] != new[row.key[0]];
                     own.chain(columns.iter())
                         .any(|column| place(column).is_none_or(|index| old[index] != new[index]))
+                        || has_other_key
                 }
                 _ => true,
             };

@@ -170,6 +170,19 @@ fn a_page_of_a_range_is_their_intersection() {
     assert_eq!(dependencies(scope), ["shop/Scope(Book, price in 3..=9)"]);
 }
 
+/// What is left out of the dependency still decides which rows are in the list, and where.
+#[test]
+fn what_is_left_out_is_watched() {
+    let ranges = books().with("a", is::<i64>(1..5)).with("b", is::<i64>(3..)).membership();
+    assert_eq!(dependencies(ranges), ["shop/Scope(Book, a in 1..5, watching b)"]);
+    let long = books().with("a", is::<i64>(any_of(0..1025))).watching(["c"]);
+    assert_eq!(dependencies(long), ["shop/Scope(Book, watching a and c)"]);
+    let short = books().page("price", Order::Ascending, 10, 3, Some(5.into())).membership();
+    assert_eq!(dependencies(short), ["shop/Scope(Book, watching price)"]);
+    let full = books().membership().page("price", Order::Ascending, 3, 3, Some(5.into()));
+    assert_eq!(dependencies(full), ["shop/Scope(Book, price in ..=5 or null, watching )"]);
+}
+
 /// MD10: neither separators nor types mix.
 #[test]
 fn conditions_that_look_alike_are_different() {

@@ -175,6 +175,16 @@ fn modified_columns_narrow_what_a_row_may_have_left() {
 fn an_unknown_modified_column_widens() {
     let change = Change::updated_to(&book(7, "fantasy", 5)).modified(["titel"]);
     assert!(falls(in_category("sci-fi"), &change));
+    assert!(falls(Dependency::id("shop", "Book", [8]), &change), "it may be the key");
+}
+
+/// A row that gets another key is another row, for whoever counts or lists keys too.
+#[test]
+fn another_key_is_another_row() {
+    let change = Change::updated(&book(7, "a", 1), &book(8, "a", 1));
+    assert!(falls(in_category("a").membership(), &change));
+    assert!(falls(Dependency::id("shop", "Book", [7]), &change));
+    assert!(falls(Dependency::id("shop", "Book", [8]), &change));
 }
 
 #[test]
