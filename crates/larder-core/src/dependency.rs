@@ -365,9 +365,13 @@ impl fmt::Debug for Digest {
 ///
 /// Apart from its own digest every dependency on a table adds the table's `within` link, and every
 /// dependency at all adds that of everything on its timeline; a scope adds that of all scopes of
-/// its table.
+/// its table. Clones share the lists until one of them is added to: a set goes from the load to the
+/// entry and to everybody who waits for it, and hardly ever grows on the way.
 #[derive(Clone, Debug, Default)]
-pub struct DependencySet {
+pub struct DependencySet(Option<Arc<Lists>>);
+
+#[derive(Clone, Debug, Default)]
+struct Lists {
     items: Vec<Dependency>,
     digests: Vec<Digest>,
     widened: bool,
@@ -378,6 +382,9 @@ pub struct DependencySet {
 pub type Hold = Arc<dyn Any + Send + Sync>;
 
 impl DependencySet {
+    /// Bytes that clones share, besides the contents of the lists; for the weight of an entry.
+    pub const SHARED_BYTES: usize = size_of::<Lists>() + 2 * size_of::<usize>();
+
     /// The empty set.
     pub fn new() -> Self {
         Self::default()
@@ -386,11 +393,93 @@ impl DependencySet {
     /// Adds a dependency; one that is there already changes nothing.
     ///
     /// # Cost
-    /// One or two hashes and a search among the digests.
+    /// A hash and a search among the digests, and two more hashes for the first of a table. A copy
+    /// of the lists when a clone shares them.
     pub fn add(&mut self, dependency: Dependency) {
+        self.lists_mut().add(dependency);
+    }
+
+    /// Keeps `hold` for as long as this set or a copy of it is there.
+    pub fn keep(&mut self, hold: Hold) {
+        if !self.holds().iter().any(|own| Arc::ptr_eq(own, &hold)) {
+            self.lists_mut().holds.push(hold);
+        }
+    }
+
+    /// What is kept, for a set that takes these dependencies over.
+    pub fn holds(&self) -> &[Hold] {
+        self.0.as_ref().map_or(&[], |lists| &lists.holds)
+    }
+
+    /// Whether it was larger than its limit once, and is now wider than what was read.
+    pub fn is_widened(&self) -> bool {
+        self.0.as_ref().is_some_and(|lists| lists.widened)
+    }
+
+    /// Says that it is wider than what was read.
+    pub fn mark_widened(&mut self) {
+        self.lists_mut().widened = true;
+    }
+
+    fn lists_mut(&mut self) -> &mut Lists {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
+    fn items(&self) -> &[Dependency] {
+        self.0.as_ref().map_or(&[], |lists| &lists.items)
+    }
+
+    /// The dependencies, in the order they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Dependency> {
+        self.items().iter()
+    }
+
+    /// The digests under which an entry with these dependencies is linked, sorted, each once.
+    pub fn digests(&self) -> &[Digest] {
+        self.0.as_ref().map_or(&[], |lists| &lists.digests)
+    }
+
+    /// Number of dependencies, without the links that follow from them.
+    pub fn len(&self) -> usize {
+        self.items().len()
+    }
+
+    /// Whether there is no dependency.
+    pub fn is_empty(&self) -> bool {
+        self.items().is_empty()
+    }
+
+    /// Whether any dependency lives on `timeline`.
+    pub fn reads(&self, timeline: &str) -> bool {
+        self.iter().any(|dependency| &**dependency.timeline() == timeline)
+    }
+
+    /// Sixty-four bits, of which each digest sets one: two sets without a common bit have no
+    /// common digest.
+    pub fn signature(&self) -> u64 {
+        signature(self.digests())
+    }
+}
+
+/// How many of the last dependencies are looked at for one whose links a new one would add too.
+/// The rows of a page come from a few tables in turns; ten times more would cost as much as the
+/// hashes that it saves.
+const NEIGHBOURS: usize = 4;
+
+impl Lists {
+    fn add(&mut self, dependency: Dependency) {
         if !self.add_digest(dependency.digest()) {
             return;
         }
+        let last = self.items.iter().rev().take(NEIGHBOURS);
+        if !last.into_iter().any(|other| dependency.is_linked_with(other)) {
+            self.add_links(&dependency);
+        }
+        self.items.push(dependency);
+    }
+
+    /// Adds the links that the dependency has besides its own.
+    fn add_links(&mut self, dependency: &Dependency) {
         if let Some(table) = dependency.about_table() {
             self.add_digest(Digest::within(&dependency.timeline, table));
         }
@@ -398,19 +487,6 @@ impl DependencySet {
             self.add_digest(Digest::scopes(&dependency.timeline, table));
         }
         self.add_digest(Digest::everything(&dependency.timeline));
-        self.items.push(dependency);
-    }
-
-    /// Keeps `hold` for as long as this set or a copy of it is there.
-    pub fn keep(&mut self, hold: Hold) {
-        if !self.holds.iter().any(|own| Arc::ptr_eq(own, &hold)) {
-            self.holds.push(hold);
-        }
-    }
-
-    /// What is kept, for a set that takes these dependencies over.
-    pub fn holds(&self) -> &[Hold] {
-        &self.holds
     }
 
     /// Whether the digest is new.
@@ -423,46 +499,15 @@ impl DependencySet {
             }
         }
     }
+}
 
-    /// The dependencies, in the order they were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Dependency> {
-        self.items.iter()
-    }
-
-    /// The digests under which an entry with these dependencies is linked, sorted, each once.
-    pub fn digests(&self) -> &[Digest] {
-        &self.digests
-    }
-
-    /// Number of dependencies, without the links that follow from them.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Whether there is no dependency.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Whether it was larger than its limit once, and is now wider than what was read.
-    pub fn is_widened(&self) -> bool {
-        self.widened
-    }
-
-    /// Says that it is wider than what was read.
-    pub fn mark_widened(&mut self) {
-        self.widened = true;
-    }
-
-    /// Whether any dependency lives on `timeline`.
-    pub fn reads(&self, timeline: &str) -> bool {
-        self.items.iter().any(|dependency| &**dependency.timeline() == timeline)
-    }
-
-    /// Sixty-four bits, of which each digest sets one: two sets without a common bit have no
-    /// common digest.
-    pub fn signature(&self) -> u64 {
-        signature(&self.digests)
+impl Dependency {
+    /// Whether `other` brings every link that this one has besides its own.
+    fn is_linked_with(&self, other: &Self) -> bool {
+        let is_scope = |dependency: &Self| matches!(dependency.atom, Atom::Scope { .. });
+        (!is_scope(self) || is_scope(other))
+            && self.timeline == other.timeline
+            && (self.about_table().is_none() || self.about_table() == other.about_table())
     }
 }
 

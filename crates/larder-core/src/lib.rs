@@ -42,6 +42,8 @@ pub mod history;
 
 mod shape;
 
+mod by_digest;
+
 pub mod invalidation;
 
 pub mod freshness;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    by_digest::DigestMap,
     change::{After, RowChange},
     dependency::{Atom, Dependency, Digest, Watch},
     span::{Span, index::SpanIndex},
@@ -44,6 +45,15 @@ impl Scheme {
             .any(|column| self.columns.contains(column) || self.span.as_ref() == Some(column))
     }
 
+    /// Whether both images of a row belong to the same scopes of this scheme: most updates leave
+    /// the columns alone that a scheme chooses by, and need to be looked for once.
+    fn chooses_alike(&self, row: &RowChange, old: &[Value], new: &[Value]) -> bool {
+        self.columns
+            .iter()
+            .chain(&self.span)
+            .all(|column| row.place(column).is_some_and(|place| old.get(place) == new.get(place)))
+    }
+
     /// Whether a row that stays where it was is a change for a scope of this scheme.
     fn sees(&self, row: &RowChange, old: &[Value], new: &[Value]) -> bool {
         let differs = |column: &Arc<str>| match row.place(column) {
@@ -68,7 +78,7 @@ struct Shape {
     scheme: Scheme,
     since: Position,
     /// The spans in use, under the digest of the equalities beside them.
-    spans: HashMap<Digest, SpanIndex>,
+    spans: DigestMap<SpanIndex>,
 }
 
 /// All shapes that one history knows, by timeline and table. That of `app` knows those of every
@@ -85,7 +95,7 @@ impl Shapes {
         let shapes = tables.entry(table.clone()).or_default();
         let place = shapes.iter().position(|shape| shape.scheme == scheme);
         let place = place.unwrap_or_else(|| {
-            shapes.push(Shape { scheme, since, spans: HashMap::new() });
+            shapes.push(Shape { scheme, since, spans: DigestMap::default() });
             shapes.len() - 1
         });
         if let (Some(span), Some(shape)) = (span, shapes.get_mut(place)) {
@@ -158,10 +168,14 @@ impl Shapes {
             touch(row.id(timeline, image));
         }
         for shape in self.of(timeline, &row.table) {
-            if let (Some(old), Some(new)) = (&row.old, &row.new)
-                && !shape.scheme.sees(row, old, new)
-            {
-                continue;
+            let mut images = images;
+            if let (Some(old), Some(new)) = (&row.old, &row.new) {
+                if !shape.scheme.sees(row, old, new) {
+                    continue;
+                }
+                if shape.scheme.chooses_alike(row, old, new) {
+                    images = [&None, &row.new];
+                }
             }
             for image in images.into_iter().flatten() {
                 if shape.touched(timeline, row, image, touch).is_none() {

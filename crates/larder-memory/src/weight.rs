@@ -54,6 +54,7 @@ fn dependencies(set: &DependencySet) -> usize {
     // Lists that grew by doubling.
     let room = |count: usize| count.next_power_of_two().max(4);
     allocation(size_of::<DependencySet>())
+        + allocation(DependencySet::SHARED_BYTES)
         + allocation(room(set.len()) * size_of::<Dependency>())
         + allocation(room(set.digests().len()) * size_of::<u64>())
         + set.digests().len() * NODE

@@ -5,13 +5,10 @@
 //! *Introduction to Algorithms*, "Interval trees"; Seidel and Aragon, *Randomized search trees*,
 //! 1996). **Invariant**: a span is there exactly while somebody holds it, whatever came and went.
 
-use std::{
-    cmp::Ordering,
-    collections::{HashMap, HashSet},
-};
+use std::{cmp::Ordering, collections::HashSet};
 
 use super::{Nulls, Span, begins_by, ends_after, order_of_highs, order_of_lows};
-use crate::{dependency::Digest, timeline::Position, value::Value};
+use crate::{by_digest::DigestMap, dependency::Digest, timeline::Position, value::Value};
 
 /// No node.
 const NONE: u32 = u32::MAX;
@@ -22,7 +19,7 @@ pub(crate) struct SpanIndex {
     nodes: Vec<Option<Node>>,
     free: Vec<u32>,
     root: Root,
-    by_digest: HashMap<Digest, u32>,
+    by_digest: DigestMap<u32>,
     /// Those that hold rows without a value; a page of a sorted list, so they are few.
     with_nulls: HashSet<Digest>,
 }
