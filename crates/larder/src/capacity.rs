@@ -284,3 +284,6 @@ fn overloaded(detail: String) -> Error {
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "begin a load").detail("the cache was closed")
 }
+
+#[cfg(test)]
+mod tests;

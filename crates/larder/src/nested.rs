@@ -13,10 +13,11 @@
 //! 1. The parent's read notes what is applied: position 7.
 //! 2. It takes the child with the stamps and dependencies of the same fill: as of 3.
 //! 3. The history is asked whether anything of that was touched after 3. If not, the child counts
-//!    as of 7. A change at 8 between 1 and 3 is either found here, and the child is loaded; or it
-//!    comes later, and then the parent, as of 7, is found to miss it when it is stored.
+//!    as of 7. A change at 8 is either found here, and the child is loaded; or it comes later, and
+//!    then the parent, as of 7, is found to miss it when it is stored.
 //!
-//! Were the position noted after step 2, a change between them would be below it and in neither.
+//! Were the position noted after step 3, a change between them would be in neither: too late for
+//! the question, and below the position.
 
 use std::{sync::Arc, time::Duration};
 

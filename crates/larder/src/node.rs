@@ -193,8 +193,8 @@ impl Node {
     /// nothing it depends on was touched up to there; and whether that is so on every timeline.
     ///
     /// # Callers must
-    /// note the arrival before they look for the value: what is applied in between is then either
-    /// beyond the arrival or has ended the entry.
+    /// have noted the arrival before: what is applied between it and the question is answered for
+    /// by the question, and what is applied after both lies beyond the stamps.
     pub(crate) fn validated(
         &self,
         stamps: &Stamps,
@@ -515,3 +515,6 @@ fn random_epoch() -> Epoch {
 
 /// So that sharing a node reads the same everywhere.
 pub(crate) type SharedNode = Arc<Node>;
+
+#[cfg(test)]
+mod tests;

@@ -272,7 +272,8 @@ async fn a_child_served_stale_on_error_makes_a_stale_parent_that_still_falls() {
     cache.invalidate([row_dependency()]).await.unwrap();
     let error = parent.get_or_load(&1).await.unwrap_err();
     let LoadError::Load(error) = error else { panic!("{error:?}") };
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "the child's own error, and it may pass");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.operation(), "reach the origin", "the child's own error");
 }
 
 #[tokio::test]

@@ -388,3 +388,36 @@ async fn a_read_that_is_given_up_leaves_no_turn_behind() {
     let after = builder.loader(move |_: u32, load| open.clone().load(load)).build().unwrap();
     assert_eq!(*after.get_or_load(&1).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_load_that_wants_its_turn_back_comes_before_those_that_never_had_one() {
+    let cache = Cache::builder().max_loads(1, 1000).build().unwrap();
+    let gate = Gate::closed();
+    let child = gate.region(&cache).ttl(MINUTE).build().unwrap();
+    let parent =
+        cache.region::<u32, i64>("parent").ttl(MINUTE).loader(move |id: u32, load: Load| {
+            let child = child.clone();
+            async move { Ok::<_, Error>(*load.get_or_load(&child, id).await?) }
+        });
+    let parent = parent.build().unwrap();
+    let busy = Busy::default();
+    let leaf = busy.leaf(&cache);
+    let first = spawn_read(&parent);
+    gate.begun().await;
+    let others: Vec<_> = (0..100)
+        .map(|key| {
+            let leaf = leaf.clone();
+            tokio::spawn(async move { leaf.get_or_load(&key).await.unwrap() })
+        })
+        .collect();
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    assert_eq!(leaf.stats().loads, 0, "the child has the only turn");
+    gate.let_one_end();
+    assert_eq!(*first.await.unwrap().unwrap(), 1);
+    assert!(leaf.stats().loads <= 2, "{} came first", leaf.stats().loads);
+    for other in others {
+        other.await.unwrap();
+    }
+}

@@ -1,0 +1,76 @@
+//! Of which position a value counts that is read now.
+
+use larder_memory::MemoryLimit;
+
+use super::*;
+
+const SHOP: &str = "shop";
+const LIFE: Epoch = Epoch(7);
+
+fn row(id: i64) -> Dependency {
+    Dependency::id(SHOP, "Row", [id])
+}
+
+/// A node that has heard of changes to other rows up to position 5.
+fn node(capacity: usize) -> Node {
+    let clock = Clock::manual();
+    let tier = MemoryTier::new(MemoryLimit::default(), clock.clone());
+    let node = Node::new(tier, clock, [SHOP.into()], capacity);
+    node.restarted(SHOP, LIFE, Position::START, Doubt::Started);
+    (1..=5).for_each(|position| touch(&node, position, 100));
+    node
+}
+
+fn touch(node: &Node, position: u64, id: i64) {
+    node.received(SHOP, Position(position), &[Change::Touch(row(id))]);
+}
+
+/// What a value as of `as_of` that depends on row 1 counts as.
+fn validated(node: &Node, epoch: Epoch, as_of: u64, arrival: &Arrival) -> (u64, Validity) {
+    let stamp = Stamp { timeline: SHOP.into(), epoch, as_of: Position(as_of) };
+    let dependencies = [row(1)].into_iter().collect();
+    let (stamps, validity) = node.validated(&[stamp].into_iter().collect(), &dependencies, arrival);
+    (stamps.get(SHOP).map_or(0, |stamp| stamp.as_of.0), validity)
+}
+
+#[test]
+fn an_untouched_value_counts_as_of_what_was_known() {
+    let node = node(100);
+    let arrival = node.arrival();
+    assert_eq!(validated(&node, LIFE, 2, &arrival), (5, Validity::Shown));
+    // What comes after the arrival is not answered for, and a later stamp is not lowered.
+    touch(&node, 6, 100);
+    touch(&node, 7, 100);
+    assert_eq!(validated(&node, LIFE, 2, &arrival), (5, Validity::Shown));
+    assert_eq!(validated(&node, LIFE, 6, &arrival), (6, Validity::Shown));
+}
+
+#[test]
+fn a_touched_value_keeps_its_own_stamp() {
+    let node = node(100);
+    touch(&node, 6, 1);
+    assert_eq!(validated(&node, LIFE, 2, &node.arrival()), (2, Validity::NotShown));
+    assert_eq!(validated(&node, LIFE, 6, &node.arrival()), (6, Validity::Shown));
+}
+
+#[test]
+fn a_value_touched_after_the_position_was_noted_is_not_shown() {
+    // 1. The position is noted. 2. The row changes. 3. The history is asked.
+    let node = node(100);
+    let arrival = node.arrival();
+    touch(&node, 6, 1);
+    assert_eq!(validated(&node, LIFE, 2, &arrival), (2, Validity::NotShown));
+}
+
+#[test]
+fn what_is_forgotten_of_another_life_or_beyond_is_not_shown() {
+    let forgetful = node(3);
+    assert_eq!(validated(&forgetful, LIFE, 1, &forgetful.arrival()), (1, Validity::NotShown));
+    let node = node(100);
+    assert_eq!(validated(&node, Epoch(8), 2, &node.arrival()), (2, Validity::NotShown));
+    assert_eq!(validated(&node, LIFE, 9, &node.arrival()), (9, Validity::NotShown));
+    // The life changed after the position was noted.
+    let arrival = node.arrival();
+    node.restarted(SHOP, Epoch(8), Position(5), Doubt::Replaced);
+    assert_eq!(validated(&node, Epoch(8), 5, &arrival), (5, Validity::NotShown));
+}
