@@ -4,7 +4,7 @@
 //! asked; whatever is wrong with its statement was refused when the catalog was built.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,11 +13,12 @@ use std::{
 };
 
 use http::HeaderValue;
-use larder::{Cache, Clock, Error, MemoryLimit, Region};
+use larder::{Cache, Clock, Error, MemoryLimit, Region, RegionBuilder};
 
 use crate::{
     body::Body,
     config::{Config, ConfigError, Lifetime, Resource as Settings},
+    declared::Declared,
     empties::Empties,
     histogram::Histogram,
     origin::{Origin, Question},
@@ -82,6 +83,11 @@ impl Catalog {
             origins.push(Origin::open(name, settings, clock).map_err(at)?);
         }
         let questions = questions(config, &origins)?;
+        let read = questions.iter().flat_map(|(_, settings, question)| {
+            let of = |table| (settings.origin.clone(), table);
+            question.reads().into_iter().map(of)
+        });
+        let read = read.collect();
         let mut builder = Cache::builder()
             .memory(MemoryLimit::bytes(config.cache.memory_bytes as u64))
             .clock(clock.clone())
@@ -92,7 +98,9 @@ impl Catalog {
         let cache = builder.build().map_err(|error| failed("cache", &error))?;
         let mut catalog = Self { origins, resources: Vec::new(), by_name: HashMap::new() };
         for (place, (name, settings, question)) in questions.into_iter().enumerate() {
-            let resource = resource(&cache, place, name, settings, question, empties)
+            let declared = Declared::of(name, settings, &catalog.origins, &read)?;
+            let asked = (question, declared);
+            let resource = resource(&cache, place, name, settings, asked, empties)
                 .map_err(|error| failed(&format!("resource.{name}"), &error))?;
             catalog.by_name.insert(name.to_owned(), place);
             catalog.resources.push(resource);
@@ -133,7 +141,7 @@ fn resource(
     place: usize,
     name: &str,
     settings: &Settings,
-    question: Question,
+    (question, declared): (Question, Declared),
     empties: &Arc<Empties>,
 ) -> Result<Resource, Error> {
     let params = question.params().clone();
@@ -144,7 +152,9 @@ fn resource(
         Lifetime::For(span) => builder.ttl(span.0),
         Lifetime::Never => builder.never_expires(),
     };
-    let builder = if is_tracked { builder.reads(&*settings.origin) } else { builder };
+    let own = is_tracked.then_some(&*settings.origin);
+    let reads_from: BTreeSet<&str> = declared.origins().into_iter().chain(own).collect();
+    let builder = reads_from.into_iter().fold(builder, RegionBuilder::reads);
     let builder = builder
         .stale_while_revalidate(settings.stale_while_revalidate)
         .stale_if_error(settings.stale_if_error)
@@ -152,10 +162,12 @@ fn resource(
         .load_timeout(settings.load_timeout)
         .sample(settings.sample.into(), |a: &Body, b: &Body| a.etag == b.etag)
         .loader({
-            let (question, empties) = (question.clone(), empties.clone());
+            let shared = Arc::new((question.clone(), declared, empties.clone()));
             move |key: Key, load| {
-                let (question, empties) = (question.clone(), empties.clone());
+                let shared = shared.clone();
                 async move {
+                    let (question, declared, empties) = &*shared;
+                    load.depends_on_all(declared.dependencies(&key));
                     let body = question.ask(&key, &load).await?;
                     // Here, because whoever asked may have left.
                     if body.rows == 0 {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     catalog::Catalog,
     literal,
+    origin::Origin,
     problem::{Code, Problem},
     tables::Tables,
 };
@@ -162,6 +163,11 @@ impl Meaning {
 }
 
 impl Names {
+    /// No origin at all: for items of which each is on `app`.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Looks the tables of `wanted` up, as far as they are origins.
     pub async fn read(catalog: &Arc<Catalog>, wanted: BTreeSet<String>) -> Result<Self, Problem> {
         let catalog = catalog.clone();
@@ -171,11 +177,11 @@ impl Names {
     }
 
     /// As [`Names::read`], for whoever may block.
-    pub fn look_up(
-        origins: &[crate::origin::Origin],
+    pub fn look_up<'a>(
+        origins: impl IntoIterator<Item = &'a Origin>,
         wanted: &BTreeSet<String>,
     ) -> Result<Self, Error> {
-        let each = origins.iter().filter(|origin| wanted.contains(&origin.name));
+        let each = origins.into_iter().filter(|origin| wanted.contains(&origin.name));
         each.map(|origin| Ok((origin.name.clone(), origin.tables()?)))
             .collect::<Result<_, _>>()
             .map(Self)

@@ -13,8 +13,8 @@
 //! 4. [`route`]: which request goes where; `route/resource.rs` is the hot path.
 //! 5. [`guard`], [`auth`], [`position`], [`empties`]: what keeps others out.
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
-//! 7. [`literal`], [`items`], [`spoken`], [`rows`], [`tables`]: from what clients say to
-//!    dependencies and changes.
+//! 7. [`literal`], [`items`], [`spoken`], [`declared`], [`rows`], [`tables`]: from what
+//!    clients and settings say to dependencies and changes.
 //! 8. [`demo`]: the music shop.
 
 pub mod cli;
@@ -66,6 +66,8 @@ pub mod literal;
 pub mod items;
 
 pub mod spoken;
+
+pub mod declared;
 
 pub mod rows;
 

@@ -185,6 +185,11 @@ impl Problem {
         self
     }
 
+    /// What to do about it, in words.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The stable name.
     pub fn code(&self) -> Code {
         self.code

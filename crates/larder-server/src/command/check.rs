@@ -3,6 +3,8 @@
 //! **Invariant**: it finds all that is wrong, not only the first, and changes nothing; what it
 //! prints for people and for programs is the same.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use larder::Clock;
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use crate::{
     catalog::failed,
     cli::CheckConfig,
     config::{Config, Origin as Settings, Setting},
+    declared::Declared,
     exit::Exit,
     origin::{Notice, Origin},
     say,
@@ -23,6 +26,9 @@ use super::serve::settings_table;
 struct Found<'a> {
     name: &'a str,
     settings: &'a Settings,
+    origin: Origin,
+    /// The tables that their statements read.
+    read: Vec<String>,
     /// The resources over it, each with what its answers depend on.
     resources: Vec<(&'a str, Vec<String>)>,
     notices: Vec<Notice>,
@@ -38,6 +44,7 @@ pub(super) fn run(arguments: &CheckConfig) -> Result<Exit> {
     for (name, settings) in &config.origins {
         found.extend(check_origin(&config, name, settings, &mut faults));
     }
+    declared(&config, &mut found, &mut faults);
     match arguments.json {
         true => say!("{:#}", as_json(&config, &found, &faults)),
         false => print(&config, &found, &faults),
@@ -58,22 +65,46 @@ fn check_origin<'a>(
             return None;
         }
     };
-    let mut resources = Vec::new();
+    let (mut resources, mut read) = (Vec::new(), Vec::new());
     for (resource, settings) in config.resources.iter().filter(|(_, r)| r.origin == name) {
         match origin.prepare(settings) {
-            Ok(question) => resources.push((&**resource, question.described())),
+            Ok(question) => {
+                read.extend(question.reads());
+                resources.push((&**resource, question.described()));
+            }
             Err(error) => {
                 faults.push(failed(&format!("resource.{resource}.sql"), &error).to_string());
             }
         }
     }
     // After the statements: whether tracking is complete depends on what they read.
-    Some(Found { name, settings, resources, notices: origin.notices() })
+    let notices = origin.notices();
+    Some(Found { name, settings, origin, read, resources, notices })
+}
+
+/// Adds what resources declare. It may name any origin, so all of them are open by now.
+fn declared(config: &Config, found: &mut [Found<'_>], faults: &mut Vec<String>) {
+    let read = found.iter().flat_map(|Found { name, read, .. }| {
+        read.iter().map(|table| ((*name).to_owned(), table.clone()))
+    });
+    let read = read.collect();
+    let mut lines = HashMap::new();
+    for (name, settings) in &config.resources {
+        match Declared::of(name, settings, found.iter().map(|found| &found.origin), &read) {
+            Ok(declared) => {
+                lines.insert(name.as_str(), declared.described());
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    for (name, own) in found.iter_mut().flat_map(|found| &mut found.resources) {
+        own.extend(lines.remove(name).unwrap_or_default());
+    }
 }
 
 fn print(config: &Config, found: &[Found<'_>], faults: &[String]) {
     say!("{}\n", settings_table(&config.settings));
-    for Found { name, settings, resources, notices } in found {
+    for Found { name, settings, resources, notices, .. } in found {
         say!("origin {name}: {}", settings.path.display());
         for (resource, lines) in resources {
             say!("  resource {resource} depends on");
@@ -96,7 +127,7 @@ fn print(config: &Config, found: &[Found<'_>], faults: &[String]) {
 
 fn as_json(config: &Config, found: &[Found<'_>], faults: &[String]) -> Value {
     let settings: Vec<Value> = config.settings.iter().map(Setting::as_json).collect();
-    let origin = |Found { name, settings, resources, notices }: &Found<'_>| {
+    let origin = |Found { name, settings, resources, notices, .. }: &Found<'_>| {
         let resource =
             |(name, lines): &(&str, Vec<String>)| json!({ "name": name, "depends_on": lines });
         let notice = |notice: &Notice| json!({ "matters": notice.matters, "text": notice.text });

@@ -144,6 +144,12 @@ pub struct Resource {
     pub sql: Option<String>,
     /// The parameters of the statement, each with its type, in the order of the key.
     pub params: Parameters,
+    /// Labels of its answers: `["artist:{artist}", "front"]`.
+    pub tags: Option<Vec<String>>,
+    /// Rows of the application's kinds: `[["app.Banner", { artist = "{artist}" }]]`.
+    pub scopes: Option<Vec<(String, serde_json::Map<String, serde_json::Value>)>>,
+    /// Tables and kinds that it depends on besides those of the statement.
+    pub tables: Option<Vec<String>>,
     /// How long a value may be served without looking again.
     pub ttl: Option<Lifetime>,
     /// How long after its TTL a value may be served while it is loaded anew.

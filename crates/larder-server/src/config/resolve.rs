@@ -254,6 +254,11 @@ impl Taker {
         for (param, kind) in &written.params.0 {
             self.show(at(&format!("params.{param}")), kind.name().to_owned());
         }
+        let (tags, tables) = (written.tags.unwrap_or_default(), written.tables.unwrap_or_default());
+        let scopes = written.scopes.unwrap_or_default();
+        self.show(at("tags"), format!("[{}]", tags.join(", ")));
+        self.show(at("scopes"), serde_json::json!(scopes).to_string());
+        self.show(at("tables"), format!("[{}]", tables.join(", ")));
         let advice = "Write how long a value may live, such as \"1h\", or \"never\" (it expires)";
         let ttl: Lifetime = self.require(at("ttl"), written.ttl, advice)?;
         let revalidate =
@@ -282,6 +287,9 @@ impl Taker {
             origin,
             sql,
             params: written.params.0,
+            tags,
+            scopes,
+            tables,
             ttl,
             stale_while_revalidate: revalidate.0,
             stale_if_error: if_error.0,

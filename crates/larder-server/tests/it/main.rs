@@ -5,7 +5,8 @@
 //! - `client`, `shop`: a small HTTP client, and the database and server that the tests use.
 //! - `freshness`: another program changes a row, and the next answer is right.
 //! - `answers`: statuses, headers and bodies of `/v1/resources`.
-//! - `explaining`, `invalidating`, `naming`, `changing`: what an entry is, what makes it fall.
+//! - `explaining`, `invalidating`, `naming`, `changing`, `declaring`: what an entry is, and what
+//!   makes it fall.
 //! - `listening`: events, as they are told.
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
@@ -25,6 +26,7 @@ mod shop;
 
 mod answers;
 mod changing;
+mod declaring;
 mod explaining;
 mod freshness;
 mod hostile;

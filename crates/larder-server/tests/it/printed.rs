@@ -71,7 +71,7 @@ fn normal(line: &str) -> String {
     if is_threads { line.split_whitespace().collect::<Vec<_>>().join(" ") } else { line }
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&out(output)).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 

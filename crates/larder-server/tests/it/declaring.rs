@@ -1,0 +1,102 @@
+//! What resources declare that their answers depend on.
+
+use serde_json::json;
+
+use crate::{
+    client::Client,
+    printed::json as printed,
+    program::{err, larder},
+    shop::{ALBUMS, PATH, Shop},
+};
+
+const OTHER: &str = "/v1/resources/artist-albums?artist=1";
+
+const DECLARED: &str = r#"tags = ["artist:{artist}", "front"]
+scopes = [["app.Banner", { artist = "{artist}", place = ["top", "left"] }]]
+tables = ["app.Shop", "shop.Artist"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_falls_with_what_its_resource_declares_and_with_no_others() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{DECLARED}")).await;
+    for (body, reached) in [
+        (json!({ "tags": ["artist:90"] }), 1),
+        (json!({ "tags": ["artist:9"] }), 0),
+        (json!({ "tags": ["front"] }), 2),
+        (json!({ "scopes": [["app.Banner", { "artist": 90, "place": "left" }]] }), 1),
+        (json!({ "scopes": [["app.Banner", { "artist": "90", "place": "left" }]] }), 0),
+        (json!({ "tables": ["app.Banner"] }), 2),
+        (json!({ "tables": ["app.Shop"] }), 2),
+    ] {
+        for path in [PATH, OTHER] {
+            client.get(path).await;
+            assert!(client.get(path).await.is_hit());
+        }
+        let done = client.post("/v1/invalidate", &body.to_string()).await;
+        assert_eq!(done.json()["entries"], reached, "{body}: {done:?}");
+    }
+    client.get(PATH).await;
+    let banner = json!({ "artist": 90, "place": "top", "id": 1 });
+    let change = json!({ "table": "app.Banner", "old": null, "new": banner, "key": ["id"] });
+    let told = client.post("/v1/changes", &json!({ "changes": [change] }).to_string()).await;
+    assert_eq!(told.json()["entries"], 1, "{told:?}");
+    client.get(PATH).await;
+    let explained = client.get("/v1/resources/artist-albums/explain?artist=90").await.json();
+    let dependencies = explained["dependencies"].to_string();
+    for one in ["app/Tag(artist:90)", "app/Tag(front)", "app/Table(Shop)", "shop/Table(Artist)"] {
+        assert!(dependencies.contains(one), "{one}: {dependencies}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_an_origin_that_nobody_watches_fall_by_what_is_declared() {
+    let shop = Shop::new("wal");
+    let text = ALBUMS.replace("\"rows\" ", "\"none\" ");
+    let running = shop.serve(&format!("{text}tags = [\"artist:{{artist}}\"]\n")).await;
+    let mut client = Client::connect(running.address).await;
+    client.get(PATH).await;
+    assert!(client.get(PATH).await.is_hit());
+    let done = client.post("/v1/invalidate", r#"{"tags": ["artist:90"]}"#).await.json();
+    assert_eq!(done["entries"], 1, "{done}");
+    assert!(client.get(PATH).await.is_miss());
+    running.stop().await;
+}
+
+#[test]
+fn check_config_shows_what_is_declared_and_refuses_what_cannot_be_filled_in() {
+    let shop = Shop::new("wal");
+    shop.change("CREATE TABLE Stock (id INTEGER PRIMARY KEY)");
+    let check = |declared: &str| {
+        let mut command = larder(&shop, &["check-config", "--json"]);
+        std::fs::write(shop.dir().join("larder.toml"), format!("{ALBUMS}{declared}")).unwrap();
+        command.output().unwrap()
+    };
+    let good = check(DECLARED);
+    assert_eq!(good.status.code(), Some(0), "{}", err(&good));
+    let shown = printed(&good)["origins"][0]["resources"][0]["depends_on"].to_string();
+    for line in [
+        "tag artist:{artist}",
+        "rows of app.Banner where artist = {artist}",
+        "every row of app.Shop: it is declared",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    for (declared, place, complaint) in [
+        ("tags = [\"artist:{artst}\"]\n", "tags", "`artst`"),
+        ("tags = [\"artist:{artist\"]\n", "tags", "brace"),
+        ("tags = [\"\"]\n", "tags", "at least one character"),
+        ("scopes = [[\"app.Banner\", { x = \"{y}\" }]]\n", "scopes", "`y`"),
+        ("scopes = [[\"app.Banner\", { x = [] }]]\n", "scopes", "empty list"),
+        ("scopes = [[\"shop.Album\", { AlbumId = 1 }]]\n", "scopes", "`tables`"),
+        ("tables = [\"shop.Nothing\"]\n", "tables", "`shop.Nothing`"),
+        ("tables = [\"shop.Stock\"]\n", "tables", "no statement reads shop.Stock"),
+    ] {
+        let bad = check(declared);
+        assert_eq!(bad.status.code(), Some(3), "{declared}");
+        let fault = printed(&bad)["faults"][0].as_str().unwrap().to_owned();
+        let start = format!("resource.artist-albums.{place}: ");
+        assert!(fault.starts_with(&start) && fault.contains(complaint), "{declared}: {fault}");
+    }
+}
