@@ -1,6 +1,6 @@
 //! The derive of larder. Users get it through the crate `larder`, feature `derive`.
 //!
-//! Reading order: [`row`] and `attributes` (what is written on a struct, and what is refused),
+//! Reading order: `row` and `attributes` (what is written on a struct, and what is refused),
 //! `expand` (what becomes of it). **Invariant**: whatever is written and cannot be meant is refused
 //! at the place where it is written; what is made names the crate `larder` by an absolute path, so
 //! that nothing in the user's module can get in its way.
