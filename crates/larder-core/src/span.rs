@@ -1,7 +1,7 @@
 //! Spans: a stretch of one column's values, as `price < 10` or "up to the last row of this page".
 //!
 //! They stand apart from the equalities of a scope because a change cannot be met by a digest of
-//! its values: every span that holds a value must be found (see [`index`]). **Invariant**: where a
+//! its values: every span that holds a value must be found (see `index`). **Invariant**: where a
 //! comparison of the application and ours could differ, a span holds more values, never fewer.
 
 use std::{cmp::Ordering, fmt, ops::Bound};
