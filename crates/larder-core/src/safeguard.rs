@@ -27,11 +27,19 @@ pub enum Safeguard {
     PendingConsulted,
     /// What changed between the stamps and the fill is checked before the entry is served.
     FillChecked,
+    /// Hits consult the pending invalidations before the mark, not after it.
+    PendingBeforeMark,
+    /// Every mark that a pending invalidation stands for ends before it is retired.
+    MarksEndedBeforeRetire,
+    /// A filler looks at the mark once more after its entry can be found.
+    MarkCheckedAfterFill,
+    /// What is known of an entry is left to its filler until it is linked everywhere.
+    RecordLeftToFiller,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -42,6 +50,10 @@ impl Safeguard {
         Self::DependenciesKeptOnRefill,
         Self::PendingConsulted,
         Self::FillChecked,
+        Self::PendingBeforeMark,
+        Self::MarksEndedBeforeRetire,
+        Self::MarkCheckedAfterFill,
+        Self::RecordLeftToFiller,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -6,9 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use larder_core::KeyBytes;
-use parking_lot::Mutex;
 
-use crate::{engine::EngineKey, entry::Invalidation};
+use crate::{engine::EngineKey, entry::Invalidation, sync::Mutex};
 
 /// Keys remembered. Each takes about 150 bytes, so ten times more would be megabytes for comfort.
 pub(crate) const KEPT: usize = 4096;

@@ -6,11 +6,13 @@
 
 use std::sync::OnceLock;
 
+use crate::sync::sized;
+
 /// Items in the first chunk; chunk `k` has `FIRST << k`. A tenth would lengthen the chain of
 /// chunks, ten times more would cost every small cache a page for nothing.
-const FIRST: u64 = 1024;
+const FIRST: u64 = sized(1024, 2) as u64;
 /// Chunks needed for every `u32` index.
-const CHUNKS: usize = 23;
+const CHUNKS: usize = (u32::BITS - FIRST.ilog2() + 1) as usize;
 
 /// A growable table of `T`, indexed by `u32`.
 #[derive(Debug)]

@@ -6,14 +6,15 @@
 //! proof among the gate's timelines (`app` counts as always proven: whoever invalidates on it has
 //! told this node).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use larder_core::{Moment, Name, timeline::APP};
-use parking_lot::{Mutex, RwLock};
 
 use crate::{
     chunks::Chunks,
     entry::{Cause, Invalidation},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// A gate and its life at one moment. An entry filled under it is valid only while that life lasts.

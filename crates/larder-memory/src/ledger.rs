@@ -5,20 +5,22 @@
 //! before its entry is linked everywhere, and an index is given out again only after its last entry
 //! was unlinked everywhere.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use larder_core::{DependencySet, Digest, Stamps, freshness::Deadlines};
-use parking_lot::Mutex;
+use larder_core::{DependencySet, Digest, Stamps, freshness::Deadlines, safeguard::Safeguard};
 
 use crate::{
     engine::EngineKey,
     gates::Pass,
     marks::{Mark, Marks},
     pending::Ticket,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        sized,
+    },
 };
 
 /// Locks over the records; a power of two.
-pub(crate) const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = sized(64, 2);
 
 /// One entry's cold side.
 #[derive(Debug)]
@@ -121,7 +123,9 @@ impl Ledger {
     /// Takes the record of `mark` out: who gets it unlinks the entry and then releases the index.
     /// `None` also while it is being linked: then the filler, who finds the mark ended, does it.
     pub(crate) fn take(&self, mark: Mark) -> Option<Box<Record>> {
-        self.take_if(mark, |record| record.stage == Stage::Linked)
+        self.take_if(mark, |record| {
+            record.stage == Stage::Linked || Safeguard::RecordLeftToFiller.is_off()
+        })
     }
 
     /// Takes out a record that its filler could not link everywhere.

@@ -20,7 +20,8 @@
 //! Reading order: `tier.rs` (the public type), `shared.rs` (fill, hit, invalidate, with the
 //! numbered interleavings), `soft.rs` (the same for what ends freshness only), `whole.rs` (a hit
 //! for another entry), then the parts: `chunks.rs`, `marks.rs`, `gates.rs`, `links.rs`,
-//! `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`, `reach.rs`, `causes.rs`, `weight.rs`.
+//! `pending.rs`, `ledger.rs`, `engine.rs`, `sweeper.rs`, `reach.rs`, `causes.rs`, `weight.rs`, and
+//! what they all meet at, `sync.rs`. `schedules.rs` runs them under chosen schedules.
 //!
 //! **Invariant**: once [`MemoryTier::invalidate`] or [`MemoryTier::shut`] has returned, no
 //! [`MemoryTier::get`] that starts later hits an entry it touched.
@@ -56,6 +57,12 @@ mod reach;
 mod causes;
 
 mod weight;
+
+mod sync;
+
+#[cfg(shuttle)]
+#[cfg(test)]
+mod schedules;
 
 pub use entry::{
     Cause, Found, Inserted, Inspection, Invalidation, Knowledge, Lookup, MemoryLimit, MemoryStats,

@@ -12,16 +12,16 @@ use std::{
 };
 
 use larder_core::Digest;
-use parking_lot::Mutex;
 
 use crate::{
     marks::{Mark, Marks},
     pending::Ticket,
+    sync::{Mutex, sized},
 };
 
 /// Locks over the nodes. Fills of different digests rarely meet at 64; ten times more would only
 /// cost a small cache memory.
-const SHARDS: usize = 64;
+const SHARDS: usize = sized(64, 2);
 
 /// Digests are hashes already.
 #[derive(Default)]

@@ -8,9 +8,10 @@
 //! never used again; so no two entries ever have the same mark, and what was softened is never firm
 //! again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use crate::chunks::Chunks;
+use crate::{
+    chunks::Chunks,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// The identity of one fill of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

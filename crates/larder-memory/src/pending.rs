@@ -5,16 +5,20 @@
 //! is announced until every mark it stands for is ended, every hit finds either the item or the
 //! ended mark.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use larder_core::{Digest, Mode, Moment, dependency::signature};
-use parking_lot::RwLock;
 
-use crate::entry::Invalidation;
+use crate::{
+    entry::Invalidation,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+        sized,
+    },
+};
 
 /// Items waiting at once; whoever finds the list full carries his invalidation out himself. A hit
 /// whose signature meets that of the list walks it, so ten times more would slow those hits down.
-const ITEMS_MAX: usize = 128;
+const ITEMS_MAX: usize = sized(128, 2);
 
 /// A moment in the order of invalidations: later tickets are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -62,10 +62,7 @@
 //! then the list of pending items. No other two are held together, and none while a value is
 //! dropped.
 
-use std::{
-    any::Any,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::any::Any;
 
 use larder_core::{
     Clock, Digest, KeyRef, Mode, Moment, dependency::signature, freshness::State,
@@ -85,13 +82,17 @@ use crate::{
     marks::{Mark, Marks},
     pending::Pending,
     sweeper::{Jobs, Sweep},
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        sized,
+    },
     weight,
 };
 
 /// Dependents that are ended on the caller's path, a few nanoseconds each. Ten times fewer would
 /// wake the sweeper for lists that are cheaper to do; ten times more would show in the caller's
 /// tail.
-pub(crate) const INLINE_DEPENDENTS: usize = 64;
+pub(crate) const INLINE_DEPENDENTS: usize = sized(64, 2);
 
 /// Everything the tier's handles and its sweeper share.
 #[derive(Debug)]
@@ -219,7 +220,7 @@ impl Shared {
             }
             self.bury(slot.mark);
         }
-        if !self.marks.is_alive(mark) {
+        if !Safeguard::MarkCheckedAfterFill.is_off() && !self.marks.is_alive(mark) {
             self.engine.remove_marked(key.borrowed(), mark);
         }
         Inserted::Stored
@@ -288,13 +289,16 @@ impl Shared {
     /// sweeper" above.
     #[inline(always)]
     fn validity(&self, signature: u64, mark: Mark, pass: Pass) -> Option<Moment> {
+        if Safeguard::PendingBeforeMark.is_off() && !self.marks.is_firm(mark) {
+            return None;
+        }
         if self.pending.may_mean(signature)
             && !Safeguard::PendingConsulted.is_off()
             && self.is_pending(mark)
         {
             return None;
         }
-        if !self.marks.is_firm(mark) {
+        if !Safeguard::PendingBeforeMark.is_off() && !self.marks.is_firm(mark) {
             return None;
         }
         self.gates.proven_since(pass)

@@ -8,12 +8,10 @@ use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
-use larder_core::Digest;
-use parking_lot::{Condvar, Mutex};
+use larder_core::{Digest, safeguard::Safeguard};
 
 use crate::{
     entry::Invalidation,
@@ -21,6 +19,7 @@ use crate::{
     marks::Mark,
     pending::Ticket,
     shared::{Counts, Shared},
+    sync::{Condvar, Mutex, sized, thread},
 };
 
 /// Something to clear away.
@@ -60,7 +59,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Entries cleared away together. A tenth would bring less into the cache at once and pause more
 /// often than a thread can be put to sleep; ten times more would no longer fit the cache, and keep
 /// as many dead values a little longer.
-const BATCH: usize = 512;
+const BATCH: usize = sized(512, 2);
 /// The longest pause between two batches, however long the machine took over one.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 
@@ -182,6 +181,9 @@ impl Shared {
             Sweep::Detached { ticket, mut list, invalidation } => {
                 // Ends every mark before anything slow, so that the item is soon retired and hits
                 // need not look at it.
+                if Safeguard::MarksEndedBeforeRetire.is_off() {
+                    self.pending.retire(ticket);
+                }
                 list.retain(|mark| self.marks.kill(*mark));
                 self.pending.retire(ticket);
                 self.note(&list, &invalidation);

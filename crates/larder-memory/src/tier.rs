@@ -3,10 +3,9 @@
 //! It only forwards to `shared.rs` and owns the sweeper's life. **Invariant**: the sweeper runs
 //! while a handle is there and ends when the last one is gone.
 
-use std::{any::Any, sync::Arc, thread};
+use std::{any::Any, sync::Arc};
 
 use larder_core::{Clock, Digest, KeyRef, Moment};
-use parking_lot::Mutex;
 
 use crate::{
     entry::{
@@ -17,6 +16,7 @@ use crate::{
     reach::{Cursor, Dependent, Reach, Tally},
     shared::Shared,
     sweeper,
+    sync::{Mutex, thread},
 };
 
 /// The entries of one cache in this process. Clones share everything.
