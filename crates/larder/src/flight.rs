@@ -10,18 +10,19 @@ use std::{
     future::poll_fn,
     hash::{BuildHasher, RandomState},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::Poll,
 };
 
 use larder_core::{KeyBytes, flight::Arrival};
-use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
-use crate::{landing::Landed, pause::Pauses, waits::Run};
+use crate::{
+    landing::Landed,
+    pause::Pauses,
+    sync::{AtomicUsize, Mutex, MutexGuard},
+    waits::Run,
+};
 
 /// Parts of the map of flights: readers of different keys seldom wait for one another.
 pub(crate) const SHARDS: usize = 16;
@@ -182,3 +183,7 @@ impl Takers {
         answer
     }
 }
+
+#[cfg(shuttle)]
+#[cfg(test)]
+mod schedules;

@@ -104,6 +104,8 @@ mod stats;
 
 mod error;
 
+mod sync;
+
 pub use begin::Begun;
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Status, TimelineStatus};
