@@ -6,6 +6,7 @@
 
 use std::{
     collections::hash_map::RandomState,
+    env,
     hash::{BuildHasher, Hasher},
     process::{Command, ExitCode},
 };
@@ -113,9 +114,21 @@ fn command_of(soak: &Soak, seed: u64, budget: Budget) -> Command {
             cargo.args(["--test", soak.target, "--", "--nocapture"]);
             cargo
         }
+        Taking::Schedules => schedules(),
     };
     // Binaries get them too: one way to ask for the budget inside a shared module.
     cargo.env("LARDER_SOAK_SEED", &seed).env("LARDER_SOAK_BUDGET", budget.name());
+    cargo
+}
+
+/// Another build of everything: the flag reaches the dependencies, too. For `dev`, because it is
+/// small and each schedule is mostly shuttle's own work; without SQLite, which no schedule needs.
+fn schedules() -> Command {
+    let mut cargo = command::cargo(&["test", "--locked", "--lib", "--no-default-features"]);
+    cargo.args(["--package", "larder-memory", "--features", "larder-memory/mutants"]);
+    cargo.args(["--package", "larder", "schedules"]);
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    cargo.env("RUSTFLAGS", format!("{flags} --cfg shuttle -D warnings").trim_start());
     cargo
 }
 
@@ -123,6 +136,7 @@ fn kind(soak: &Soak) -> &'static str {
     match soak.taking {
         Taking::Arguments => "bin",
         Taking::Environment => "test",
+        Taking::Schedules => "lib",
     }
 }
 

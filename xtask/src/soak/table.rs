@@ -20,6 +20,9 @@ pub(super) enum Taking {
     Arguments,
     /// A test: `LARDER_SOAK_SEED` and `LARDER_SOAK_BUDGET`.
     Environment,
+    /// The tests named `schedules` inside the libraries, told as `Environment` and built with
+    /// `--cfg shuttle`.
+    Schedules,
 }
 
 /// All soaks, in the order in which they run.
@@ -47,4 +50,11 @@ pub(super) const SOAKS: &[Soak] = &[
     },
     // The server killed under load: it comes back, and the origin is intact.
     Soak { name: "kill", package: "larder-server", target: "kill", taking: Taking::Environment },
+    // The memory tier, and the flights above it, under schedules that shuttle chooses.
+    Soak {
+        name: "schedules",
+        package: "larder-memory",
+        target: "larder_memory",
+        taking: Taking::Schedules,
+    },
 ];
