@@ -22,20 +22,54 @@ use crate::{
 };
 
 /// The columns by which some entry chooses rows of a table, and those it watches in them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scheme {
+#[derive(Debug)]
+struct Scheme {
     /// Sorted.
     columns: Box<[Arc<str>]>,
     span: Option<Arc<str>>,
     watch: Watch,
 }
 
-impl Scheme {
-    fn of(dependency: &Dependency) -> Option<(&Arc<str>, Self, Option<&Span>)> {
+/// A scope taken apart: what is looked up in the shapes, without a copy of it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    table: &'a Arc<str>,
+    terms: &'a [(Arc<str>, Value)],
+    span: Option<&'a (Arc<str>, Span)>,
+    watch: &'a Watch,
+}
+
+impl<'a> Asked<'a> {
+    fn of(dependency: &'a Dependency) -> Option<Self> {
         let Atom::Scope { table, terms, span, watch } = dependency.atom() else { return None };
-        let columns = terms.iter().map(|(column, _)| column.clone()).collect();
-        let (column, span) = span.as_ref().map(|(column, span)| (column.clone(), span)).unzip();
-        Some((table, Self { columns, span: column, watch: watch.clone() }, span))
+        Some(Self { table, terms, span: span.as_ref(), watch })
+    }
+
+    fn column(self) -> Option<&'a Arc<str>> {
+        self.span.map(|(column, _)| column)
+    }
+
+    fn columns(self) -> impl Iterator<Item = &'a Arc<str>> {
+        self.terms.iter().map(|(column, _)| column)
+    }
+
+    /// The digest of the equalities beside a span.
+    fn group(self, timeline: &str) -> Digest {
+        let terms = self.terms.iter().map(|(column, value)| (&**column, value));
+        Digest::scope(timeline, self.table, terms, None, &Watch::Row)
+    }
+}
+
+impl Scheme {
+    fn of(asked: Asked<'_>) -> Self {
+        let (columns, span) = (asked.columns().cloned().collect(), asked.column().cloned());
+        Self { columns, span, watch: asked.watch.clone() }
+    }
+
+    fn is_of(&self, asked: Asked<'_>) -> bool {
+        self.columns.iter().eq(asked.columns())
+            && self.span.as_ref() == asked.column()
+            && self.watch == *asked.watch
     }
 
     /// Whether one of `columns` decides which rows belong to a scope of this scheme.
@@ -90,43 +124,47 @@ impl Shapes {
     /// Notices changes to `dependency` from `since` on. One with a span is noticed until it is
     /// released as often as it was registered; equalities are few and kept.
     pub(crate) fn register(&mut self, dependency: &Dependency, since: Position) {
-        let Some((table, scheme, span)) = Scheme::of(dependency) else { return };
-        let tables = self.0.entry(dependency.timeline().clone()).or_default();
-        let shapes = tables.entry(table.clone()).or_default();
-        let place = shapes.iter().position(|shape| shape.scheme == scheme);
+        let Some(asked) = Asked::of(dependency) else { return };
+        let timeline = dependency.timeline();
+        let tables = self.0.entry(timeline.clone()).or_default();
+        let shapes = tables.entry(asked.table.clone()).or_default();
+        let place = shapes.iter().position(|shape| shape.scheme.is_of(asked));
         let place = place.unwrap_or_else(|| {
+            let scheme = Scheme::of(asked);
             shapes.push(Shape { scheme, since, spans: DigestMap::default() });
             shapes.len() - 1
         });
-        if let (Some(span), Some(shape)) = (span, shapes.get_mut(place)) {
-            let group = shape.spans.entry(group(dependency)).or_default();
+        if let (Some((_, span)), Some(shape)) = (asked.span, shapes.get_mut(place)) {
+            let group = shape.spans.entry(asked.group(timeline)).or_default();
             group.hold(span, dependency.digest(), since);
         }
     }
 
     /// Gives back one registration of a dependency with a span.
     pub(crate) fn release(&mut self, dependency: &Dependency) {
-        let Some((table, scheme, Some(_))) = Scheme::of(dependency) else { return };
-        let tables = self.0.get_mut(dependency.timeline());
-        let shapes = tables.and_then(|tables| tables.get_mut(table)).into_iter().flatten();
-        for shape in shapes.filter(|shape| shape.scheme == scheme) {
-            if let Entry::Occupied(mut spans) = shape.spans.entry(group(dependency)) {
-                spans.get_mut().release(dependency.digest());
-                if spans.get().is_empty() {
-                    spans.remove();
-                }
+        let Some(asked) = Asked::of(dependency).filter(|asked| asked.span.is_some()) else {
+            return;
+        };
+        let timeline = dependency.timeline();
+        let shapes = self.0.get_mut(timeline).and_then(|tables| tables.get_mut(asked.table));
+        let mut shapes = shapes.into_iter().flatten();
+        let Some(shape) = shapes.find(|shape| shape.scheme.is_of(asked)) else { return };
+        if let Entry::Occupied(mut spans) = shape.spans.entry(asked.group(timeline)) {
+            spans.get_mut().release(dependency.digest());
+            if spans.get().is_empty() {
+                spans.remove();
             }
         }
     }
 
     /// Since when changes to `dependency`, a scope, are noticed; `None` when they are not.
     pub(crate) fn since(&self, dependency: &Dependency) -> Option<Position> {
-        let (table, scheme, span) = Scheme::of(dependency)?;
-        let mut shapes = self.of(dependency.timeline(), table);
-        let shape = shapes.find(|shape| shape.scheme == scheme)?;
-        match span {
+        let asked = Asked::of(dependency)?;
+        let timeline = dependency.timeline();
+        let shape = self.of(timeline, asked.table).find(|shape| shape.scheme.is_of(asked))?;
+        match asked.span {
             None => Some(shape.since),
-            Some(_) => shape.spans.get(&group(dependency))?.since(dependency.digest()),
+            Some(_) => shape.spans.get(&asked.group(timeline))?.since(dependency.digest()),
         }
     }
 
@@ -238,11 +276,4 @@ impl Shape {
         }
         Some(())
     }
-}
-
-/// The digest of the equalities beside a span.
-fn group(dependency: &Dependency) -> Digest {
-    let Atom::Scope { table, terms, .. } = dependency.atom() else { return dependency.digest() };
-    let terms = terms.iter().map(|(column, value)| (&**column, value));
-    Digest::scope(dependency.timeline(), table, terms, None, &Watch::Row)
 }
