@@ -89,6 +89,35 @@ impl<'a> Reader<'a> {
     }
 }
 
+const CHECKSUM_BYTES: usize = 16;
+
+/// Ends bytes that outlive the process, which began with four that name their version: with a
+/// checksum of all of it.
+pub(crate) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = blake3::hash(&bytes);
+    bytes.extend(checksum.as_bytes().iter().take(CHECKSUM_BYTES));
+    bytes
+}
+
+/// A reader of what was written between `magic` and the checksum of [`seal`]; `what` it is, for the
+/// error.
+pub(crate) fn unseal<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 4],
+    what: &'static str,
+) -> Result<Reader<'a>, Error> {
+    let body = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or_else(|| corrupt("too short"))?;
+    let (body, checksum) = bytes.split_at(body);
+    if !blake3::hash(body).as_bytes().starts_with(checksum) {
+        return Err(corrupt(format!("the checksum of the {what} is wrong")));
+    }
+    let mut reader = Reader::new(body);
+    if reader.take(magic.len())? != magic {
+        return Err(corrupt(format!("this is no {what} of a known version")));
+    }
+    Ok(reader)
+}
+
 pub(crate) fn corrupt(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Corrupt, "decode").detail(detail)
 }

@@ -7,13 +7,12 @@
 
 use crate::{
     dependency::Dependency,
-    encoding::{Reader, corrupt, put_varint},
+    encoding::{corrupt, put_varint, seal, unseal},
     error::Error,
     record::{put_dependency, take_dependency},
 };
 
 const MAGIC: &[u8; 4] = b"LRI1";
-const CHECKSUM_BYTES: usize = 16;
 
 /// What becomes of the entries that an invalidation reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -67,9 +66,7 @@ impl Invalidation {
         });
         put_varint(&mut out, self.dependencies.len() as u64);
         self.dependencies.iter().for_each(|dependency| put_dependency(&mut out, dependency));
-        let checksum = blake3::hash(&out);
-        out.extend(checksum.as_bytes().iter().take(CHECKSUM_BYTES));
-        out
+        seal(out)
     }
 
     /// Reads what [`Invalidation::encode`] wrote.
@@ -77,15 +74,7 @@ impl Invalidation {
     /// # Errors
     /// `Corrupt` for anything else, also for a later version of the format.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let body = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or_else(|| corrupt("too short"))?;
-        let (body, checksum) = bytes.split_at(body);
-        if !blake3::hash(body).as_bytes().starts_with(checksum) {
-            return Err(corrupt("the checksum of the invalidation is wrong"));
-        }
-        let mut reader = Reader::new(body);
-        if reader.take(MAGIC.len())? != MAGIC {
-            return Err(corrupt("this is no invalidation of a known version"));
-        }
+        let mut reader = unseal(bytes, MAGIC, "invalidation")?;
         let mode = match reader.byte()? {
             HARD => Mode::Hard,
             SOFT => Mode::Soft,

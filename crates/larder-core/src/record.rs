@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     dependency::{Atom, Dependency, DependencySet, Narrowing, Watch, put_narrowing},
-    encoding::{Reader, corrupt, put_bytes, put_varint},
+    encoding::{Reader, corrupt, put_bytes, put_varint, seal, unseal},
     error::Error,
     span::Span,
     timeline::{Epoch, Position, Stamp, Stamps},
@@ -16,7 +16,6 @@ use crate::{
 };
 
 const MAGIC: &[u8; 4] = b"LRD1";
-const CHECKSUM_BYTES: usize = 16;
 
 /// Wall-clock milliseconds since 1970: what survives a restart, unlike a `Moment`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,9 +56,7 @@ impl Record {
         put_varint(&mut out, self.stored.0);
         put_varint(&mut out, self.fresh_until.0);
         put_bytes(&mut out, &self.value);
-        let checksum = blake3::hash(&out);
-        out.extend(checksum.as_bytes().iter().take(CHECKSUM_BYTES));
-        out
+        seal(out)
     }
 
     /// Reads what [`Record::encode`] wrote.
@@ -67,15 +64,7 @@ impl Record {
     /// # Errors
     /// `Corrupt` for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let body = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or_else(|| corrupt("too short"))?;
-        let (body, checksum) = bytes.split_at(body);
-        if !blake3::hash(body).as_bytes().starts_with(checksum) {
-            return Err(corrupt("the checksum of the record is wrong"));
-        }
-        let mut reader = Reader::new(body);
-        if reader.take(MAGIC.len())? != MAGIC {
-            return Err(corrupt("this is no record of a known version"));
-        }
+        let mut reader = unseal(bytes, MAGIC, "record")?;
         let key = reader.bytes()?.to_vec();
         let mut stamps = Stamps::new();
         for _ in 0..reader.varint()? {
