@@ -110,6 +110,23 @@ impl<'a> From<&'a [u8]> for KeyRef<'a> {
     }
 }
 
+/// One allocation.
+impl From<KeyRef<'_>> for KeyBytes {
+    fn from(key: KeyRef<'_>) -> Self {
+        match key {
+            KeyRef::Long(bytes) => Self::from(bytes),
+            KeyRef::Short { words, len } => {
+                let mut bytes = [0; SHORT];
+                let (slots, _) = bytes.as_chunks_mut::<WORD>();
+                for (slot, word) in slots.iter_mut().zip(words) {
+                    *slot = word.to_le_bytes();
+                }
+                Self::from(bytes.get(..len).unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// Up to eight bytes as a word, filled up with zeros.
 #[inline(always)]
 fn little_endian(bytes: &[u8]) -> u64 {
@@ -214,13 +231,7 @@ impl KeyEncoder {
 
     /// The finished key: one allocation.
     pub fn finish(&self) -> KeyBytes {
-        match KeyRef::from(self) {
-            KeyRef::Long(bytes) => KeyBytes::from(bytes),
-            KeyRef::Short { words, len } => {
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                KeyBytes::from(bytes.get(..len).unwrap_or_default())
-            }
-        }
+        KeyRef::from(self).into()
     }
 }
 
@@ -324,7 +335,7 @@ impl Key for char {
 
     fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
         from.tag(CHAR)?;
-        char::from_u32(u32::from_le_bytes(from.fixed()?))
+        char::from_u32(u32::from_le_bytes(from.word()?))
     }
 }
 

@@ -38,10 +38,7 @@ impl EngineKey {
     pub(crate) fn to_bytes(&self) -> KeyBytes {
         match self {
             Self::Long(key) => key.clone(),
-            Self::Short { words, len } => {
-                let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-                KeyBytes::from(bytes.get(..usize::from(*len)).unwrap_or_default())
-            }
+            Self::Short { .. } => self.borrowed().into(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! written by the encoding of the type asked for give nothing, and never a panic; and what is not
 //! understood is shown as bytes, never left out.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::{BLOB, BOOL, CHAR, INTEGER, KeyBytes, LIST, NONE, SCALAR, SOME, TEXT, UNIT, WIDE};
 use crate::{encoding::Reader, value::Value};
@@ -39,7 +39,7 @@ impl<'a> KeyDecoder<'a> {
         self.rest.is_empty()
     }
 
-    fn word<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn word<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
@@ -60,10 +60,6 @@ impl<'a> KeyDecoder<'a> {
 
     pub(super) fn count(&mut self) -> Option<usize> {
         usize::try_from(self.word().map(u64::from_le_bytes)?).ok()
-    }
-
-    pub(super) fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.word()
     }
 
     /// The bytes of a part that carries its length.
@@ -124,14 +120,9 @@ impl<'a> KeyDecoder<'a> {
     }
 }
 
+/// As a value of bytes is printed: `x'00ff'`.
 fn hex(bytes: &[u8]) -> String {
-    let mut words = String::from("x'");
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(words, "{byte:02x}");
-    }
-    words.push('\'');
-    words
+    Value::from(bytes).to_string()
 }
 
 /// A key for people: `90`, `"abc"`, `(90, "abc")`, `[1, 2]`, `none`.
