@@ -91,7 +91,8 @@ impl MemoryTier {
     }
 
     /// The valid entry under `key` with what it was built from, all of the same fill: what another
-    /// entry that is built from it inherits. `None` as for [`MemoryTier::get`].
+    /// entry that is built from it inherits. `None` as for [`MemoryTier::get`], and for an entry
+    /// that was softened: what is built anew is not built on it.
     ///
     /// # Cost
     /// A hit, one lock, and a copy of its dependencies.

@@ -34,10 +34,7 @@ impl Shared {
         if state == State::Expired {
             return None;
         }
-        let proven = match knowledge {
-            Knowledge::Within(age) => now < proven_since.plus(age),
-            Knowledge::Since(moment) => moment <= proven_since,
-        };
+        let proven = self.is_proven(proven_since, knowledge, now);
         let value = slot.value.downcast::<V>().ok()?;
         let (stored, fresh_until) = (deadlines.stored, deadlines.fresh_until);
         let found = Found { value, state, proven, stored, fresh_until };
