@@ -1,6 +1,6 @@
 //! Maps by digest: hashed in two instructions, because a digest is a hash already.
 //!
-//! They stand apart from [`crate::dependency`] because nobody outside a node sees them. A digest is
+//! They stand apart from [`crate::dependency`] because they are about a node, not about what it says. A digest is
 //! the same in every process, so that whoever can name rows could look for many that meet in one
 //! bucket; therefore each map folds a random number of its own in. **Invariant**: what a map
 //! answers does not depend on that number.
@@ -13,11 +13,11 @@ use std::{
 use crate::dependency::Digest;
 
 /// A map whose keys are digests.
-pub(crate) type DigestMap<V> = HashMap<Digest, V, Folding>;
+pub type DigestMap<V> = HashMap<Digest, V, Folding>;
 
 /// The hashing of one map.
 #[derive(Clone, Debug)]
-pub(crate) struct Folding(u64);
+pub struct Folding(u64);
 
 impl Default for Folding {
     fn default() -> Self {
@@ -36,7 +36,7 @@ impl BuildHasher for Folding {
 
 /// The hash of one digest.
 #[derive(Debug)]
-pub(crate) struct Folded {
+pub struct Folded {
     factor: u64,
     folded: u64,
 }

@@ -42,7 +42,7 @@ pub mod history;
 
 mod shape;
 
-mod by_digest;
+pub mod by_digest;
 
 pub mod invalidation;
 

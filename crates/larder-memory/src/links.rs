@@ -5,13 +5,9 @@
 //! exists exactly while some entry that was linked to it has not been unlinked, so when the last
 //! entry is gone no link is left (MD6).
 
-use std::{
-    collections::{HashMap, hash_map},
-    hash::{BuildHasherDefault, Hasher},
-    mem,
-};
+use std::{collections::hash_map, mem};
 
-use larder_core::Digest;
+use larder_core::{Digest, by_digest::DigestMap};
 
 use crate::{
     marks::{Mark, Marks},
@@ -23,27 +19,7 @@ use crate::{
 /// cost a small cache memory.
 const SHARDS: usize = sized(64, 2);
 
-/// Digests are hashes already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-}
-
-type Nodes = HashMap<Digest, Node, BuildHasherDefault<Identity>>;
+type Nodes = DigestMap<Node>;
 
 /// One digest's dependents.
 #[derive(Debug)]
@@ -126,7 +102,7 @@ impl Links {
     }
 
     fn shard(&self, digest: Digest) -> &Mutex<Shard> {
-        // Not the lowest bits, which choose the bucket, nor the highest, which are its tag.
+        // Any bits will do: the map of a shard folds the digest again.
         let place = (digest.0 >> 40) as usize % SHARDS;
         self.shards.get(place).expect("the place is a remainder of their number")
     }

@@ -5,12 +5,9 @@
 //! that is there from the beginning of a walk to its end is met; what comes or goes meanwhile may
 //! be.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
-use larder_core::{Digest, KeyBytes};
+use larder_core::{Digest, KeyBytes, by_digest::DigestMap};
 
 use crate::{
     ledger::{Record, Stage},
@@ -25,7 +22,7 @@ pub struct Reach {
     /// Each digest once, in the order in which it was first named.
     digests: Vec<Digest>,
     /// For each digest its index above, and the dependencies that touch it.
-    of: HashMap<Digest, (usize, Vec<usize>)>,
+    of: DigestMap<(usize, Vec<usize>)>,
     dependencies: usize,
 }
 
