@@ -102,6 +102,10 @@ impl Node {
         self.timelines.iter().find(|timeline| &*timeline.name == name)
     }
 
+    fn app(&self) -> &Timeline {
+        self.timeline(APP).expect("every node has the timeline `app`")
+    }
+
     /// Fails, naming what exists, when there is no timeline `name`.
     pub(crate) fn expect_timeline(&self, name: &str) -> Result<(), Error> {
         if self.timeline(name).is_some() {
@@ -155,8 +159,7 @@ impl Node {
     /// Ranges that are noticed now.
     pub(crate) fn held(&self) -> usize {
         self.release();
-        let app = self.timeline(APP).expect("every node has the timeline `app`");
-        app.knowledge.lock().history.held()
+        self.app().knowledge.lock().history.held()
     }
 
     /// What is known at this moment, for a reader that arrives.
@@ -256,7 +259,7 @@ impl Node {
         limit: Limit,
     ) -> Option<(Token, Vec<usize>)> {
         let (dependencies, mode) = (invalidation.dependencies(), invalidation.mode());
-        let app = self.timeline(APP).expect("every node has the timeline `app`");
+        let app = self.app();
         let mut knowledge = app.knowledge.lock();
         if let Limit::AtMost(entries) = limit
             && self.tier.exceeds(&preview::reach(dependencies), entries)
@@ -300,7 +303,7 @@ impl Node {
         let changes: Vec<Change> = told.iter().map(|change| change.change().clone()).collect();
         let words: Arc<str> = in_words(&changes).into();
         self.release();
-        let app = self.timeline(APP).expect("every node has the timeline `app`");
+        let app = self.app();
         let mut knowledge = app.knowledge.lock();
         let history = &mut knowledge.history;
         let position = history.applied().next();
