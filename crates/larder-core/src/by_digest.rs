@@ -1,9 +1,9 @@
 //! Maps by digest: hashed in two instructions, because a digest is a hash already.
 //!
-//! They stand apart from [`crate::dependency`] because they are about a node, not about what it says. A digest is
-//! the same in every process, so that whoever can name rows could look for many that meet in one
-//! bucket; therefore each map folds a random number of its own in. **Invariant**: what a map
-//! answers does not depend on that number.
+//! They stand apart from [`crate::dependency`] because they are about a node, not about what it
+//! says. A digest is the same in every process, so that whoever can name rows could look for many
+//! that meet in one bucket; therefore each map folds a random number of its own in. **Invariant**:
+//! what a map answers does not depend on that number.
 
 use std::{
     collections::HashMap,
