@@ -25,14 +25,17 @@ pub fn header(
             HeaderValue::from_static("larder; fwd=miss; collapsed; detail=second-flight")
         }
         (Source::StaleWhileRevalidate, _) => {
-            let past = past_ttl.as_secs();
-            stale(format!("larder; hit; ttl=-{past}; detail=stale-while-revalidate"))
+            let ttl = over(past_ttl);
+            stale(format!("larder; hit; ttl={ttl}; detail=stale-while-revalidate"))
         }
         (Source::StaleOnError, _) => {
-            let past = past_ttl.as_secs();
-            stale(format!("larder; fwd=stale; ttl=-{past}; detail=stale-if-error"))
+            let ttl = over(past_ttl);
+            stale(format!("larder; fwd=stale; ttl={ttl}; detail=stale-if-error"))
         }
         (Source::Unproven, _) => HeaderValue::from_static("larder; fwd=miss; detail=unproven"),
+        (Source::BuiltOnStale, _) => {
+            HeaderValue::from_static("larder; fwd=miss; detail=built-on-stale")
+        }
         _ => HeaderValue::from_static("larder; fwd=miss"),
     }
 }
@@ -57,6 +60,11 @@ fn hit(seconds: u64) -> HeaderValue {
     text.extend_from_slice(digits.get(first..).unwrap_or_default());
     HeaderValue::from_maybe_shared(hyper::body::Bytes::from(text))
         .unwrap_or_else(|_| HeaderValue::from_static("larder; hit"))
+}
+
+/// The seconds that are left, which are none: `0`, or as many below as it is past its TTL.
+fn over(past_ttl: Duration) -> i128 {
+    -i128::from(past_ttl.as_secs())
 }
 
 fn stale(text: String) -> HeaderValue {
@@ -85,6 +93,10 @@ mod tests {
         assert_eq!(text(Source::Joined, None), "larder; fwd=miss; collapsed");
         let dropped = header(Source::Loaded, Kept::Not, None, Duration::ZERO);
         assert_eq!(dropped, "larder; fwd=miss");
+        let built = "larder; fwd=miss; detail=built-on-stale";
+        assert_eq!(text(Source::BuiltOnStale, Some(1)), built);
+        let just = header(Source::StaleWhileRevalidate, Kept::InMemory, None, Duration::ZERO);
+        assert_eq!(just, "larder; hit; ttl=0; detail=stale-while-revalidate");
         let on_error = "larder; fwd=stale; ttl=-7; detail=stale-if-error";
         assert_eq!(text(Source::StaleOnError, None), on_error);
     }

@@ -16,12 +16,17 @@ pub struct Fetched<V> {
     pub age: Duration,
     /// How long it stays fresh if nothing changes; `None` for one that never expires.
     pub ttl_left: Option<Duration>,
+    /// How long its freshness has been over, by time or by a soft invalidation; zero while it is
+    /// fresh.
+    pub past_ttl: Duration,
 }
 
 impl<V> Clone for Fetched<V> {
     fn clone(&self) -> Self {
-        let Self { value, source, kept, age, ttl_left } = self;
-        Self { value: value.clone(), source: *source, kept: *kept, age: *age, ttl_left: *ttl_left }
+        let Self { value, source, kept, age, ttl_left, past_ttl } = self;
+        let (source, kept, age) = (*source, *kept, *age);
+        let (ttl_left, past_ttl) = (*ttl_left, *past_ttl);
+        Self { value: value.clone(), source, kept, age, ttl_left, past_ttl }
     }
 }
 

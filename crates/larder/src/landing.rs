@@ -65,7 +65,8 @@ impl<V, E> Landed<V, E> {
             (!never).then(|| deadlines.fresh_until.since(deadlines.stored))
         });
         let source = if self.is_stale { Source::BuiltOnStale } else { source };
-        Fetched { value, source, kept: self.kept, age: Duration::ZERO, ttl_left }
+        let (age, past_ttl) = (Duration::ZERO, Duration::ZERO);
+        Fetched { value, source, kept: self.kept, age, ttl_left, past_ttl }
     }
 
     /// Whether the value was built from something on one of `timelines`.

@@ -380,7 +380,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     ) -> Fetched<V> {
         let now = self.cache.node.clock.coarse();
         let ttl_left = (fresh_until != Moment::NEVER).then(|| fresh_until.since(now));
-        Fetched { value, source, kept: Kept::InMemory, age: now.since(stored), ttl_left }
+        let (age, past_ttl) = (now.since(stored), now.since(fresh_until));
+        Fetched { value, source, kept: Kept::InMemory, age, ttl_left, past_ttl }
     }
 
     pub(crate) fn fetched_slowly(&self, found: Found<V>, source: Source) -> Fetched<V> {
@@ -579,8 +580,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         match source {
             Source::Hit => drop(self.counters.hits.add()),
             Source::StaleWhileRevalidate | Source::StaleOnError => self.counters.stale_hits.add(1),
-            Source::Loaded | Source::Unproven | Source::BuiltOnStale => {
+            Source::Loaded | Source::Unproven => self.counters.misses.add(1),
+            Source::BuiltOnStale => {
                 self.counters.misses.add(1);
+                self.counters.built_on_stale.add(1);
             }
             Source::Joined => {
                 self.counters.misses.add(1);

@@ -134,6 +134,8 @@ counters! {
     too_large: Counter,
     /// Loads that depended on more than the limit, so that their entries fall with whole tables.
     widened: Counter,
+    /// Misses answered with a value that was built from another entry past its TTL.
+    built_on_stale: Counter,
     /// Loads that read another entry, and had to wait for themselves: an error of the loaders.
     cycles: Counter,
     /// Loads refused because too many ran or waited.

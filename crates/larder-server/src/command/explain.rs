@@ -30,7 +30,10 @@ pub(super) fn run(arguments: &Explain) -> Result<Exit> {
         let left = seconds("ttl_left_seconds").map_or("-".to_owned(), |left| format!("{left:.0}s"));
         let bytes = of("bytes").and_then(Value::as_u64).unwrap_or_default();
         say!("age {age:.0}s  ttl_left {left}  bytes {bytes}");
-        say!("depends on");
+        match of("widened").and_then(Value::as_bool) {
+            Some(true) => say!("depends on more than fits, so on all of these"),
+            _ => say!("depends on"),
+        }
     }
     for dependency in of("dependencies").and_then(Value::as_array).into_iter().flatten() {
         say!("  {}", dependency.as_str().unwrap_or_default());

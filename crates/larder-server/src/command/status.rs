@@ -19,7 +19,26 @@ pub(super) fn run(arguments: &Status) -> Result<Exit> {
     print_rows(&status, "origins", &["name", "track", "state"]);
     let columns = ["name", "hits", "stale_hits", "misses", "errors", "hit_mean_micros"];
     print_rows(&status, "resources", &columns);
+    print_warnings(&status);
     Ok(Exit::Done)
+}
+
+/// What should be nothing, and a word on what it means where it is not.
+fn print_warnings(status: &Value) {
+    const WARNINGS: [(&str, &str); 3] = [
+        ("forgotten", "loads took longer than changes are remembered, and were not stored"),
+        ("widened", "loads depended on more than fits, so their answers fall with whole tables"),
+        ("built_on_stale", "answers were built from others that were past their TTL"),
+    ];
+    for resource in status.get("resources").and_then(Value::as_array).into_iter().flatten() {
+        let name = resource.get("name").and_then(Value::as_str).unwrap_or_default();
+        for (counter, meaning) in WARNINGS {
+            match resource.get(counter).and_then(Value::as_u64) {
+                None | Some(0) => {}
+                Some(count) => say!("  {name}  {counter} {count}: {meaning}"),
+            }
+        }
+    }
 }
 
 fn print_rows(status: &Value, section: &str, columns: &[&str]) {

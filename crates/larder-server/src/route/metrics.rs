@@ -27,7 +27,7 @@ struct Family {
     read: fn(&Stats) -> u64,
 }
 
-const FAMILIES: [Family; 14] = [
+const FAMILIES: [Family; 18] = [
     Family { name: "hits", help: "Reads answered from memory, fresh.", read: |s| s.hits },
     Family { name: "stale_hits", help: "Reads answered stale.", read: |s| s.stale_hits },
     Family { name: "misses", help: "Reads answered by a load.", read: |s| s.misses },
@@ -50,6 +50,26 @@ const FAMILIES: [Family; 14] = [
         help: "Loads not stored because they exceed an entry's limit.",
         read: |s| s.too_large,
     },
+    Family {
+        name: "forgotten",
+        help: "Loads not stored because their position is below what is remembered (the floor).",
+        read: |s| s.forgotten,
+    },
+    Family {
+        name: "widened",
+        help: "Loads that depended on more than the limit, so that they fall with whole tables.",
+        read: |s| s.widened,
+    },
+    Family {
+        name: "built_on_stale",
+        help: "Misses answered with a value built from another that was past its TTL.",
+        read: |s| s.built_on_stale,
+    },
+    Family {
+        name: "cycles",
+        help: "Loads that had to wait for themselves, an error of the loaders.",
+        read: |s| s.cycles,
+    },
     Family { name: "overloaded", help: "Loads refused for lack of room.", read: |s| s.overloaded },
     Family {
         name: "revalidations",
@@ -67,20 +87,8 @@ const FAMILIES: [Family; 14] = [
 fn text(server: &Server) -> String {
     let mut out = Page(String::with_capacity(8 * 1024));
     let resources = &server.catalog.resources;
-    let stats: Vec<Stats> = resources.iter().map(|resource| resource.region.stats()).collect();
-    for Family { name, help, read } in FAMILIES {
-        let name = format!("larder_{name}_total");
-        out.family(&name, "counter", help);
-        for (resource, stats) in resources.iter().zip(&stats) {
-            out.sample(&name, &[("resource", &resource.name)], read(stats));
-        }
-    }
-    let name = "larder_load_seconds_total";
-    out.family(name, "counter", "Time spent in loads.");
-    for (resource, stats) in resources.iter().zip(&stats) {
-        let labels = [("resource", &*resource.name)];
-        out.sample(name, &labels, Seconds(stats.load_micros));
-    }
+    let stats = resources.iter().map(|resource| (&*resource.name, resource.region.stats()));
+    out.regions(&stats.collect::<Vec<_>>());
     out.latency(resources);
     out.cache(server);
     let name = "larder_told_invalidations_total";
@@ -125,6 +133,22 @@ impl Page {
             self.0.push('}');
         }
         writeln!(self.0, " {value}").expect("writing to a string cannot fail");
+    }
+
+    /// What happened to the answers of each resource.
+    fn regions(&mut self, resources: &[(&str, Stats)]) {
+        for Family { name, help, read } in FAMILIES {
+            let name = format!("larder_{name}_total");
+            self.family(&name, "counter", help);
+            for (resource, stats) in resources {
+                self.sample(&name, &[("resource", resource)], read(stats));
+            }
+        }
+        let name = "larder_load_seconds_total";
+        self.family(name, "counter", "Time spent in loads.");
+        for (resource, stats) in resources {
+            self.sample(name, &[("resource", resource)], Seconds(stats.load_micros));
+        }
     }
 
     fn latency(&mut self, resources: &[Resource]) {
@@ -203,6 +227,30 @@ impl Page {
                 let labels = [("timeline", &*timeline.name)];
                 self.sample("larder_timeline_age_seconds", &labels, age.as_secs_f64());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_of_a_region_shows_under_its_own_name() {
+        let mut stats = Stats::default();
+        (stats.hits, stats.misses, stats.overtaken) = (1, 2, 3);
+        (stats.forgotten, stats.widened, stats.built_on_stale, stats.cycles) = (4, 5, 6, 7);
+        let mut page = Page(String::new());
+        page.regions(&[("albums", stats)]);
+        let counted =
+            ["hits", "misses", "overtaken", "forgotten", "widened", "built_on_stale", "cycles"];
+        for (value, name) in (1..).zip(counted) {
+            let line = format!("larder_{name}_total{{resource=\"albums\"}} {value}\n");
+            assert!(page.0.contains(&line), "{line}{}", page.0);
+        }
+        for Family { name, .. } in FAMILIES {
+            let head = format!("# TYPE larder_{name}_total counter\n");
+            assert_eq!(page.0.matches(&head).count(), 1, "{name}");
         }
     }
 }

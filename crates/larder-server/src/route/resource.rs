@@ -4,7 +4,7 @@
 //! slow part of a miss is bounded in time. **Invariant**: every answer says in `Cache-Status` how
 //! it came about and in `Larder-Position` what it reflects at least.
 
-use std::{pin::pin, task::Poll, time::Duration};
+use std::{pin::pin, task::Poll};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -121,9 +121,8 @@ fn respond(
     position: HeaderValue,
     request: &HeaderMap,
 ) -> Response<Reply> {
-    let Fetched { value: body, source, kept, age, ttl_left } = fetched;
+    let Fetched { value: body, source, kept, age, ttl_left, past_ttl } = fetched;
     let not_modified = condition::has_current(request, &body.etag);
-    let past_ttl = resource.ttl.map_or(Duration::ZERO, |ttl| age.saturating_sub(ttl));
     let reply = if not_modified { Reply::default() } else { Reply::new(body.json.clone()) };
     let mut response = Response::new(reply);
     let headers = response.headers_mut();
@@ -132,7 +131,7 @@ fn respond(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
-    headers.insert(CACHE_STATUS, cache_status::header(*source, *kept, *ttl_left, past_ttl));
+    headers.insert(CACHE_STATUS, cache_status::header(*source, *kept, *ttl_left, *past_ttl));
     headers.insert(AGE, seconds(age.as_secs()));
     headers.insert(ETAG, body.etag.clone());
     headers.insert(CACHE_CONTROL, resource.cache_control.clone());

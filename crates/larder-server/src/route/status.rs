@@ -50,6 +50,9 @@ fn resource(resource: &Resource) -> Value {
         "stale_hits": stats.stale_hits,
         "misses": stats.misses,
         "errors": stats.errors,
+        "forgotten": stats.forgotten,
+        "widened": stats.widened,
+        "built_on_stale": stats.built_on_stale,
         "hit_mean_micros": micros(resource.hit_seconds.snapshot().mean()),
         "miss_mean_micros": micros(resource.miss_seconds.snapshot().mean()),
     })

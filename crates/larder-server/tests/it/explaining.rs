@@ -46,6 +46,28 @@ async fn explaining_counts_as_no_read_and_checks_its_parameters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_depends_on_more_than_fits_says_so_and_is_counted() {
+    let shop = Shop::new("wal");
+    // Eleven times a thousand, and ten thousand are the limit.
+    let scope = |n: u32| {
+        let list = |count: u32| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        format!("[\"app.Kind{n}\", {{ a = [{}], b = [{}] }}]", list(25), list(40))
+    };
+    let scopes: Vec<String> = (0..11).map(scope).collect();
+    let (running, mut client) =
+        shop.open(&format!("{ALBUMS}scopes = [{}]\n", scopes.join(","))).await;
+    client.get(PATH).await;
+    let explained = client.get(EXPLAIN).await.json();
+    assert_eq!((&explained["state"], &explained["widened"]), (&"fresh".into(), &true.into()));
+    assert!(explained["dependencies"].to_string().contains("app/Table(Kind3)"));
+    let metrics = client.get("/metrics").await.body;
+    assert!(metrics.contains("larder_widened_total{resource=\"artist-albums\"} 1\n"), "{metrics}");
+    let status = client.get("/v1/status").await.json();
+    assert_eq!(status["resources"][0]["widened"], 1, "{status}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dependents_come_in_pages_that_together_show_each_entry_once() {
     let shop = Shop::new("wal");
     let (running, mut client) = shop.open(ALBUMS).await;

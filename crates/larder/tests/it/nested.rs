@@ -228,6 +228,7 @@ async fn what_is_built_on_a_stale_child_is_never_fresh() {
     assert_eq!((*second.value, second.source), (101, Source::BuiltOnStale));
     assert!(second.source.is_stale() && second.ttl_left == Some(Duration::ZERO));
     assert_eq!(second.kept, Kept::InMemory);
+    assert_eq!((plain.stats().built_on_stale, patient.stats().built_on_stale), (1, 1));
     assert_eq!(patient.explain(&1).state, EntryState::Stale);
     assert!(patient.get(&1).await.unwrap().is_none());
     gate.let_one_end();

@@ -18,7 +18,7 @@ async fn read(region: &Region<u32, i64>) -> (i64, Source) {
 
 #[tokio::test]
 async fn a_softened_value_is_served_as_stale_while_one_load_runs_behind() {
-    let (cache, _) = cache();
+    let (cache, clock) = cache();
     let gate = Gate::closed();
     let builder = gate.region(&cache).never_expires().stale_while_revalidate(MINUTE);
     let region = builder.build().unwrap();
@@ -38,6 +38,9 @@ async fn a_softened_value_is_served_as_stale_while_one_load_runs_behind() {
     for _ in 0..3 {
         assert_eq!(read(&region).await, (1, Source::StaleWhileRevalidate));
     }
+    clock.advance(Duration::from_secs(7));
+    let late = region.fetch(&1).await.unwrap();
+    assert_eq!((late.source, late.past_ttl.as_secs()), (Source::StaleWhileRevalidate, 7));
     gate.begun().await;
     gate.let_one_end();
     while region.get(&1).await.unwrap().is_none() {
