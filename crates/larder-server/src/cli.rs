@@ -198,8 +198,9 @@ pub struct Status {
 /// `larder invalidate`
 #[derive(Args, Debug)]
 pub struct Invalidate {
-    /// What changed: tag:NAME, ORIGIN.TABLE, ORIGIN.TABLE/KEY, ORIGIN.TABLE:COLUMN=VALUE (also with
-    /// <, <=, >, >=, and several with commas), everything:ORIGIN, or an item as JSON
+    /// What changed: tag:NAME, tag/NAMESPACE:NAME, ORIGIN.TABLE, ORIGIN.TABLE/KEY,
+    /// ORIGIN.TABLE:COLUMN=VALUE (also with <, <=, >, >=, and several with commas),
+    /// everything:ORIGIN, or an item as JSON
     #[arg(required = true, value_name = "DEPENDENCY")]
     pub what: Vec<Spoken>,
     /// Only show what would fall.

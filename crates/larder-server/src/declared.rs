@@ -18,6 +18,7 @@ use crate::{
     items::{APP, Items, Names},
     literal,
     origin::Origin,
+    tag::Tag,
 };
 
 /// What the names of the application's kinds begin with.
@@ -30,7 +31,7 @@ pub type Read = HashSet<(String, String)>;
 #[derive(Clone, Debug)]
 pub struct Declared {
     names: Arc<[String]>,
-    tags: Vec<String>,
+    tags: Vec<Tag>,
     scopes: Vec<(String, Map<String, Json>)>,
     /// Those that are the same for each answer.
     fixed: Vec<Dependency>,
@@ -84,12 +85,7 @@ impl Declared {
         // Any value of the right type shows whether the templates can be filled in.
         let sample: Vec<Value> = settings.params.iter().map(|(_, kind)| sample(*kind)).collect();
         for tag in &declared.tags {
-            let problem = match declared.text(tag, &sample) {
-                Ok(tag) if tag.is_empty() => "a tag has at least one character".to_owned(),
-                Ok(_) => continue,
-                Err(problem) => problem,
-            };
-            return Err(ConfigError::new(at("tags"), problem));
+            declared.tag(tag, &sample).map_err(|problem| ConfigError::new(at("tags"), problem))?;
         }
         for (kind, terms) in &declared.scopes {
             let filled = declared.scope(kind, terms, &sample);
@@ -102,9 +98,8 @@ impl Declared {
     /// that ends before it begins), that is every row of its kind.
     pub fn dependencies(&self, values: &[Value]) -> Vec<Dependency> {
         let mut all = self.fixed.clone();
-        let tags = self.tags.iter().filter_map(|tag| self.text(tag, values).ok());
         // An empty one can be given by nobody who invalidates, so it is none.
-        all.extend(tags.filter(|tag| !tag.is_empty()).map(Dependency::tag));
+        all.extend(self.tags.iter().filter_map(|tag| self.tag(tag, values).ok()));
         for (kind, terms) in &self.scopes {
             let whole = |_| vec![Dependency::table(APP, kind.strip_prefix(KIND).unwrap_or(kind))];
             all.extend(self.scope(kind, terms, values).unwrap_or_else(whole));
@@ -120,7 +115,10 @@ impl Declared {
 
     /// For people, in the words of the configuration.
     pub fn described(&self) -> Vec<String> {
-        let tags = self.tags.iter().map(|tag| format!("tag {tag}"));
+        let tags = self.tags.iter().map(|tag| match tag {
+            Tag::Plain(name) => format!("tag {name}"),
+            Tag::In(space, name) => format!("tag {name} in {space}"),
+        });
         let scopes = self.scopes.iter().map(|(kind, terms)| {
             let terms = terms.iter().map(|(column, json)| match json {
                 Json::String(text) => format!("{column} = {text}"),
@@ -133,6 +131,15 @@ impl Declared {
             Some(format!("every row of {}.{table}: it is declared", dependency.timeline()))
         });
         tags.chain(scopes).chain(tables).collect()
+    }
+
+    /// The label with the values in its name; its namespace is the same for all answers.
+    fn tag(&self, tag: &Tag, values: &[Value]) -> Result<Dependency, String> {
+        let (space, name) = tag.parts();
+        if space.contains(['{', '}']) {
+            return Err(format!("\"{space}\" is a namespace, which takes no parameter"));
+        }
+        tag.with_name(self.text(name, values)?).dependency()
     }
 
     fn scope(

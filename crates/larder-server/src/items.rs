@@ -19,6 +19,7 @@ use crate::{
     origin::Origin,
     problem::{Code, Problem},
     tables::Tables,
+    tag::Tag,
 };
 
 /// The most items of one request, and what their lists may multiply to: their application is one
@@ -41,8 +42,8 @@ pub struct Items {
     pub scopes: Vec<(String, Map<String, Json>)>,
     /// `"shop.Album"`: every row.
     pub tables: Vec<String>,
-    /// `"front-page"`: a label of the application.
-    pub tags: Vec<String>,
+    /// `"front-page"`, or `["artist", "90"]` in a namespace: a label of the application.
+    pub tags: Vec<Tag>,
     /// `"shop"`: all that was built from this origin, or, for `"app"`, from what none owns.
     pub everything: Vec<String>,
 }
@@ -111,10 +112,7 @@ impl Items {
                 Place::App(kind) => Dependency::table(APP, kind),
             }])
         })?;
-        meaning.add("tags", &self.tags, |tag| match tag.is_empty() {
-            true => Err(unknown("a tag has at least one character".to_owned())),
-            false => Ok(vec![Dependency::tag(tag.as_str())]),
-        })?;
+        meaning.add("tags", &self.tags, |tag| Ok(vec![tag.dependency().map_err(unknown)?]))?;
         meaning.add("everything", &self.everything, |name| {
             names.timeline(name).map(|name| vec![Dependency::everything(name)])
         })?;

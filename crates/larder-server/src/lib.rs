@@ -63,9 +63,13 @@ pub mod parameters;
 
 pub mod literal;
 
+pub mod tag;
+
 pub mod items;
 
 pub mod spoken;
+
+pub mod word;
 
 pub mod declared;
 

@@ -2,15 +2,16 @@
 //!
 //! Apart from `items.rs`, whose JSON can say everything; this says the common things without
 //! quotes. **Invariant**: whatever is read here is an item that could have been written as JSON,
-//! and nothing is guessed: a word that fits no form is an error that shows the forms.
+//! and nothing is guessed: a word that fits no form is an error that shows the forms. The way
+//! back is `word.rs`.
 
 use serde_json::{Map, Value as Json};
 
-use crate::items::Items;
+use crate::{items::Items, tag::Tag};
 
 /// The forms, for help and for errors.
-pub const FORMS: &str = "tag:NAME, ORIGIN.TABLE, ORIGIN.TABLE/KEY, ORIGIN.TABLE:COLUMN=VALUE, \
-                         everything:ORIGIN";
+pub const FORMS: &str = "tag:NAME, tag/NAMESPACE:NAME, ORIGIN.TABLE, ORIGIN.TABLE/KEY, \
+                         ORIGIN.TABLE:COLUMN=VALUE, everything:ORIGIN";
 
 const COMPARISONS: [(&str, &str); 5] =
     [("<=", "lte"), (">=", "gte"), ("<", "lt"), (">", "gt"), ("=", "")];
@@ -19,7 +20,12 @@ const COMPARISONS: [(&str, &str); 5] =
 pub fn parse(word: &str) -> Result<Items, String> {
     let mut items = Items::default();
     if let Some(name) = word.strip_prefix("tag:") {
-        items.tags.push(name.to_owned());
+        items.tags.push(Tag::Plain(name.to_owned()));
+        return Ok(items);
+    }
+    if let Some(rest) = word.strip_prefix("tag/") {
+        let parts = rest.split_once(':').ok_or("write tag/NAMESPACE:NAME, or tag:NAME")?;
+        items.tags.push(Tag::In(parts.0.to_owned(), parts.1.to_owned()));
         return Ok(items);
     }
     if let Some(name) = word.strip_prefix("everything:") {
@@ -46,7 +52,9 @@ pub fn parse(word: &str) -> Result<Items, String> {
     }
     match (rest.strip_prefix('/'), rest.strip_prefix(':')) {
         (Some(key), _) => {
-            items.ids.push([table.into()].into_iter().chain(key.split('/').map(literal)).collect());
+            items
+                .ids
+                .push([table.into()].into_iter().chain(key.split('/').map(unquoted)).collect());
         }
         (_, Some(conditions)) => items.scopes.push((table.to_owned(), terms(conditions)?)),
         (None, None) => items.tables.push(table.to_owned()),
@@ -60,7 +68,7 @@ fn terms(conditions: &str) -> Result<Map<String, Json>, String> {
     for condition in conditions.split(',') {
         let found = COMPARISONS.iter().filter_map(|(sign, name)| {
             let (column, value) = condition.split_once(sign)?;
-            Some((column, *name, literal(value)))
+            Some((column, *name, unquoted(value)))
         });
         // Where several signs occur, the one that comes first and, of those, the longest.
         let found = found.min_by_key(|(column, ..)| column.len());
@@ -85,7 +93,7 @@ fn terms(conditions: &str) -> Result<Map<String, Json>, String> {
 }
 
 /// A number, null, or a text in quotes as JSON has it; anything else is text as it stands.
-fn literal(text: &str) -> Json {
+pub(crate) fn unquoted(text: &str) -> Json {
     match text.parse::<Json>() {
         Ok(json @ (Json::Number(_) | Json::String(_) | Json::Null)) => json,
         _ => text.into(),
@@ -110,6 +118,7 @@ mod tests {
         for (word, meant) in [
             ("tag:front", json!(["tags", "front"])),
             ("tag:a.b/c:d", json!(["tags", "a.b/c:d"])),
+            ("tag/artist:9/0:1", json!(["tags", ["artist", "9/0:1"]])),
             ("everything:shop", json!(["everything", "shop"])),
             ("shop.Album", json!(["tables", "shop.Album"])),
             ("shop.Artist/90", json!(["ids", ["shop.Artist", 90]])),
@@ -131,7 +140,7 @@ mod tests {
     #[test]
     fn what_fits_no_form_is_an_error_that_shows_the_forms() {
         assert!(parse("shop").unwrap_err().contains("everything:ORIGIN"));
-        for word in ["", "Album/1", "[1", "[]", "shop.A:", "shop.A:b", "shop.A:=1"] {
+        for word in ["", "Album/1", "tag/artist", "[1", "[]", "shop.A:", "shop.A:b", "shop.A:=1"] {
             assert!(parse(word).is_err(), "{word}");
         }
         for word in ["shop.A:b=1,b<2", "shop.A:b<1,b<2"] {

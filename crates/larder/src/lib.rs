@@ -119,6 +119,7 @@ pub use larder_core::{
     Description, Epoch, Error, ErrorKind, Exact, Invalidation, Key, KeyDecoder, KeyEncoder, Mode,
     Moment, Name, Nulls, Order, Position, Related, RowChange, Scope, Span, Stamp, Stamps, Tracked,
     TrackedChange, Value, ValueOf, Watch, Weigh, any_of,
+    dependency::Atom,
     feed::{Doubt, Feed, FeedSink},
     null,
     origin::{Answer, Origin},

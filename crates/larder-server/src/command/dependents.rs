@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{cli::Dependents, exit::Exit, say};
 
-use super::client::encoded;
+use super::{client::encoded, explain::print_dependencies};
 
 pub(super) fn run(arguments: &Dependents) -> Result<Exit> {
     let mut path =
@@ -21,9 +21,9 @@ pub(super) fn run(arguments: &Dependents) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let answer: Value = serde_json::from_str(&text).context("the answer is not larder's")?;
-    for dependency in answer.get("of").and_then(Value::as_array).into_iter().flatten() {
-        say!("{}", dependency.as_str().unwrap_or_default());
-    }
+    say!("what depends on");
+    print_dependencies(&answer, "of");
+    say!("entries");
     print_entries(&answer);
     if let Some(next) = answer.get("next").and_then(Value::as_str) {
         say!("more with --after {next}");

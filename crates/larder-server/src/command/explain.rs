@@ -35,13 +35,25 @@ pub(super) fn run(arguments: &Explain) -> Result<Exit> {
             _ => say!("depends on"),
         }
     }
-    for dependency in of("dependencies").and_then(Value::as_array).into_iter().flatten() {
-        say!("  {}", dependency.as_str().unwrap_or_default());
-    }
+    print_dependencies(&answer, "dependencies");
     if let Some(last) = of("last_invalidation") {
         let part = |name: &str| last.get(name).and_then(Value::as_str).unwrap_or_default();
         let ago = last.get("seconds_ago").and_then(Value::as_f64).unwrap_or_default();
         say!("fell last {ago:.0}s ago, over {} on {}", part("what"), part("timeline"));
     }
     Ok(Exit::Done)
+}
+
+/// The dependencies under `name`, each with the word that other commands take for it.
+pub(super) fn print_dependencies(answer: &Value, name: &str) {
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    let all: Vec<&str> = list(name).filter_map(Value::as_str).collect();
+    let words: Vec<Option<&str>> = list("words").map(Value::as_str).collect();
+    let width = all.iter().map(|dependency| dependency.chars().count()).max().unwrap_or(0);
+    for (place, dependency) in all.iter().enumerate() {
+        match words.get(place).copied().flatten() {
+            Some(word) => say!("  {dependency:width$}  {word}"),
+            None => say!("  {dependency}"),
+        }
+    }
 }

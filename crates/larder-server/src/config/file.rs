@@ -144,8 +144,8 @@ pub struct Resource {
     pub sql: Option<String>,
     /// The parameters of the statement, each with its type, in the order of the key.
     pub params: Parameters,
-    /// Labels of its answers: `["artist:{artist}", "front"]`.
-    pub tags: Option<Vec<String>>,
+    /// Labels of its answers: `["front", ["artist", "{artist}"]]`, the second in a namespace.
+    pub tags: Option<Vec<crate::tag::Tag>>,
     /// Rows of the application's kinds: `[["app.Banner", { artist = "{artist}" }]]`.
     pub scopes: Option<Vec<(String, serde_json::Map<String, serde_json::Value>)>>,
     /// Tables and kinds that it depends on besides those of the statement.

@@ -111,7 +111,7 @@ pub struct Resource {
     pub origin: String,
     pub sql: String,
     pub params: Vec<(String, Kind)>,
-    pub tags: Vec<String>,
+    pub tags: Vec<crate::tag::Tag>,
     pub scopes: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
     pub tables: Vec<String>,
     pub ttl: Lifetime,

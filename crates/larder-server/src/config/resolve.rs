@@ -256,7 +256,7 @@ impl Taker {
         }
         let (tags, tables) = (written.tags.unwrap_or_default(), written.tables.unwrap_or_default());
         let scopes = written.scopes.unwrap_or_default();
-        self.show(at("tags"), format!("[{}]", tags.join(", ")));
+        self.show(at("tags"), serde_json::json!(tags).to_string());
         self.show(at("scopes"), serde_json::json!(scopes).to_string());
         self.show(at("tables"), format!("[{}]", tables.join(", ")));
         let advice = "Write how long a value may live, such as \"1h\", or \"never\" (it expires)";

@@ -14,7 +14,7 @@ use crate::{
     parameters::{self, Key},
     problem::{Code, Problem},
     server::Server,
-    spoken,
+    spoken, word,
 };
 
 /// Entries on a page when nobody says.
@@ -30,6 +30,7 @@ pub(super) async fn answer(server: &Server, head: &Parts) -> Result<Response<Rep
     let names = Names::read(&server.catalog, items.origins()).await?;
     let dependencies = items.meaning(&names)?.dependencies;
     let of: Vec<String> = dependencies.iter().map(ToString::to_string).collect();
+    let words: Vec<Option<String>> = dependencies.iter().map(word::of).collect();
     let failed = |error| {
         tracing::error!(?error, "dependents could not be listed");
         Problem::new(Code::LoadFailed, "they could not be listed; see the log")
@@ -45,6 +46,7 @@ pub(super) async fn answer(server: &Server, head: &Parts) -> Result<Response<Rep
     let mut shown = shown(server, &found);
     if let Json::Object(members) = &mut shown {
         members.insert("of".to_owned(), json!(of));
+        members.insert("words".to_owned(), json!(words));
     }
     Ok(super::json(StatusCode::OK, &shown))
 }

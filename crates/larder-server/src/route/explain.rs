@@ -6,7 +6,7 @@ use http::{Response, StatusCode, request::Parts};
 use larder::{EntryState, Explanation};
 use serde_json::{Value, json};
 
-use crate::{body::Reply, parameters, problem::Problem, server::Server};
+use crate::{body::Reply, parameters, problem::Problem, server::Server, word};
 
 use super::resource::find;
 
@@ -62,6 +62,7 @@ fn shown(name: &str, explanation: &Explanation) -> Value {
         "bytes": explanation.bytes,
         "stamps": stamps,
         "dependencies": dependencies,
+        "words": explanation.dependencies.iter().map(word::of).collect::<Vec<_>>(),
         "widened": explanation.widened,
         "last_invalidation": last,
     })

@@ -15,6 +15,7 @@ use crate::{
     position,
     problem::{Code, Problem},
     server::Server,
+    tag::Tag,
 };
 
 use super::{dependents, read};
@@ -27,7 +28,7 @@ struct Request {
     ids: Vec<Vec<Json>>,
     scopes: Vec<(String, Map<String, Json>)>,
     tables: Vec<String>,
-    tags: Vec<String>,
+    tags: Vec<Tag>,
     everything: Vec<String>,
     /// What becomes of the entries.
     mode: Mode,

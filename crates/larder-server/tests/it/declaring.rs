@@ -11,7 +11,7 @@ use crate::{
 
 const OTHER: &str = "/v1/resources/artist-albums?artist=1";
 
-const DECLARED: &str = r#"tags = ["artist:{artist}", "front"]
+const DECLARED: &str = r#"tags = ["artist:{artist}", "front", ["artist", "{artist}"]]
 scopes = [["app.Banner", { artist = "{artist}", place = ["top", "left"] }]]
 tables = ["app.Shop", "shop.Artist"]
 "#;
@@ -24,6 +24,9 @@ async fn an_answer_falls_with_what_its_resource_declares_and_with_no_others() {
         (json!({ "tags": ["artist:90"] }), 1),
         (json!({ "tags": ["artist:9"] }), 0),
         (json!({ "tags": ["front"] }), 2),
+        (json!({ "tags": [["artist", "90"]] }), 1),
+        (json!({ "tags": [["band", "90"]] }), 0),
+        (json!({ "tags": ["artist"] }), 0),
         (json!({ "scopes": [["app.Banner", { "artist": 90, "place": "left" }]] }), 1),
         (json!({ "scopes": [["app.Banner", { "artist": "90", "place": "left" }]] }), 0),
         (json!({ "tables": ["app.Banner"] }), 2),
@@ -46,6 +49,16 @@ async fn an_answer_falls_with_what_its_resource_declares_and_with_no_others() {
     let dependencies = explained["dependencies"].to_string();
     for one in ["app/Tag(artist:90)", "app/Tag(front)", "app/Table(Shop)", "shop/Table(Artist)"] {
         assert!(dependencies.contains(one), "{one}: {dependencies}");
+    }
+    // Each word that is shown reaches the answer that it is shown for.
+    let words = explained["words"].as_array().unwrap();
+    assert!(words.contains(&"tag/artist:90".into()), "{explained}");
+    for word in words {
+        let of = word.as_str().unwrap().replace('/', "%2F").replace('=', "%3D");
+        let page = client.get(&format!("/v1/dependents?of={of}")).await.json();
+        let entries = page["entries"].as_array().unwrap();
+        let own = |entry: &serde_json::Value| entry["parameters"]["artist"] == 90;
+        assert!(entries.iter().any(own), "{word}: {page}");
     }
     running.stop().await;
 }
@@ -87,6 +100,8 @@ fn check_config_shows_what_is_declared_and_refuses_what_cannot_be_filled_in() {
         ("tags = [\"artist:{artst}\"]\n", "tags", "`artst`"),
         ("tags = [\"artist:{artist\"]\n", "tags", "brace"),
         ("tags = [\"\"]\n", "tags", "at least one character"),
+        ("tags = [[\"{artist}\", \"a\"]]\n", "tags", "takes no parameter"),
+        ("tags = [[\"a:b\", \"a\"]]\n", "tags", "no namespace of tags"),
         ("scopes = [[\"app.Banner\", { x = \"{y}\" }]]\n", "scopes", "`y`"),
         ("scopes = [[\"app.Banner\", { x = [] }]]\n", "scopes", "empty list"),
         ("scopes = [[\"shop.Album\", { AlbumId = 1 }]]\n", "scopes", "`tables`"),
