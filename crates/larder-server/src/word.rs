@@ -74,7 +74,7 @@ fn conditions(terms: &[(Arc<str>, Value)], span: Option<&(Arc<str>, Span)>) -> O
 fn quoted(value: &Value, end: char) -> Option<String> {
     let text = match value {
         Value::Blob(_) => return None,
-        Value::Text(text) if unquoted(text) == Json::from(&**text) => text.to_string(),
+        Value::Text(text) if unquoted(text) == **text => text.to_string(),
         other => literal::shown(other).to_string(),
     };
     (!text.contains(end)).then_some(text)
@@ -121,7 +121,7 @@ mod tests {
         let mut said = 0;
         for dependency in &all {
             let Some(word) = of(dependency) else { continue };
-            assert_eq!(read(&word), [dependency.clone()], "{word}");
+            assert_eq!(read(&word), std::slice::from_ref(dependency), "{word}");
             said += 1;
         }
         // All but a scope with a blob and one whose text ends a condition.
