@@ -212,6 +212,12 @@ pub struct Invalidate {
     /// Let the entries be stale at once, and served as such while they are loaded again.
     #[arg(long)]
     pub soft: bool,
+    /// Load so many of the entries again, the most read ones first, and wait for it up to 5s.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "dry_run")]
+    pub rewarm: Option<u64>,
+    /// How many of them at once, at most half of cache.loads.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, requires = "rewarm")]
+    pub rewarm_concurrency: u64,
     /// Which server.
     #[command(flatten)]
     pub server: AtServer,

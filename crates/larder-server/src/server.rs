@@ -24,6 +24,7 @@ use crate::{
     origin::Notice,
     phase::Phase,
     position::Positions,
+    route::rewarm,
     told::Told,
 };
 
@@ -48,6 +49,8 @@ pub struct Server {
     pub answers: Answers,
     /// What clients told.
     pub told: Told,
+    /// Places for loads of rewarmings.
+    pub rewarming: Arc<Semaphore>,
     /// Places for those who listen to events.
     pub places: Arc<Semaphore>,
     /// The configuration, for its limits and for whoever asks.
@@ -132,6 +135,7 @@ impl Server {
             phase: Phase::default(),
             answers: Answers::default(),
             told: Told::default(),
+            rewarming: Arc::new(Semaphore::new(rewarm::loads_max(config.cache.loads))),
             places: Arc::new(Semaphore::new(config.server.subscribers)),
             started: clock.now(),
             clock,

@@ -16,10 +16,25 @@ pub struct Told {
     pub refused: Count,
     /// Changes of rows.
     pub changes: Count,
+    /// Entries that were to be loaded again.
+    pub rewarm: Rewarmed,
     /// Events that were sent to subscribers.
     pub events: Count,
     /// Events that subscribers were too slow for.
     pub lost: Count,
+}
+
+/// What became of entries that were to be loaded again, counted when a request's last has ended.
+#[derive(Debug, Default)]
+pub struct Rewarmed {
+    /// Entries loaded again.
+    pub loaded: Count,
+    /// Entries whose load failed.
+    pub failed: Count,
+    /// Entries that nothing can load.
+    pub skipped: Count,
+    /// Requests for which there was no room.
+    pub refused: Count,
 }
 
 /// A number that grows.

@@ -48,6 +48,8 @@ pub struct Rewarmed {
     /// Not loaded, because their region has no loader any more or never had one, or because the
     /// type of its keys cannot be read back.
     pub skipped: u64,
+    /// Chosen, and neither of these yet.
+    pub left: u64,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ struct Counts {
     loaded: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
+    left: AtomicU64,
 }
 
 /// A region, seen from the bytes of its keys.
@@ -119,6 +122,7 @@ pub(crate) fn choose(cache: &CacheInner, dependencies: &[Dependency], at_most: u
 pub(crate) fn start(cache: &Arc<CacheInner>, chosen: Chosen, concurrency: usize) -> Rewarming {
     let counts = Arc::new(Counts::default());
     counts.skipped.store(chosen.skipped, Ordering::Relaxed);
+    counts.left.store(chosen.keys.len() as u64, Ordering::Relaxed);
     let (sender, ended) = watch::channel(());
     let workers = concurrency.min(chosen.keys.len());
     let keys = Arc::new(Mutex::new(chosen.keys.into_iter()));
@@ -136,6 +140,8 @@ pub(crate) fn start(cache: &Arc<CacheInner>, chosen: Chosen, concurrency: usize)
                     },
                 };
                 count.fetch_add(1, Ordering::Relaxed);
+                // The last of the two: once nothing is left, all is counted.
+                counts.left.fetch_sub(1, Ordering::Release);
             }
             // The last worker's sender ends the watch.
             drop(sender);
@@ -167,8 +173,9 @@ impl Rewarming {
     /// What became of it up to now.
     pub fn so_far(&self) -> Rewarmed {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { loaded, failed, skipped } = &*self.counts;
-        Rewarmed { loaded: read(loaded), failed: read(failed), skipped: read(skipped) }
+        let Counts { loaded, failed, skipped, left } = &*self.counts;
+        let left = left.load(Ordering::Acquire);
+        Rewarmed { loaded: read(loaded), failed: read(failed), skipped: read(skipped), left }
     }
 }
 

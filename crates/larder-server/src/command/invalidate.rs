@@ -15,6 +15,10 @@ use crate::{
 
 use super::dependents;
 
+/// How long the server is asked to wait for loads. Half of what this client waits for an answer:
+/// at more, a server that is slow besides would look as if it had gone.
+const REWARM_WAIT_MS: u64 = 5000;
+
 pub(super) fn run(arguments: &Invalidate) -> Result<Exit> {
     let mut items = Items::default();
     arguments.what.iter().for_each(|word| items.extend(word.items.clone()));
@@ -24,6 +28,12 @@ pub(super) fn run(arguments: &Invalidate) -> Result<Exit> {
         members.insert("mode".to_owned(), mode.into());
         members.insert("at_most".to_owned(), arguments.at_most.into());
         members.insert("dry_run".to_owned(), arguments.dry_run.into());
+        if let Some(at_most) = arguments.rewarm {
+            let (concurrency, wait_ms) = (arguments.rewarm_concurrency, REWARM_WAIT_MS);
+            let rewarm =
+                json!({ "at_most": at_most, "concurrency": concurrency, "wait_ms": wait_ms });
+            members.insert("rewarm".to_owned(), rewarm);
+        }
     }
     let text = arguments.server.post("/v1/invalidate", &request)?;
     if arguments.json {
@@ -40,6 +50,9 @@ pub(super) fn run(arguments: &Invalidate) -> Result<Exit> {
     print_words(&arguments.what, &answer);
     if arguments.dry_run {
         print_preview(&answer);
+    }
+    if let Some(rewarm) = answer.get("rewarm") {
+        print_rewarm(rewarm);
     }
     Ok(Exit::Done)
 }
@@ -73,6 +86,15 @@ fn kind(items: &Items) -> &'static str {
         Items { tags, .. } if !tags.is_empty() => "tags",
         _ => "everything",
     }
+}
+
+fn print_rewarm(rewarm: &Value) {
+    if let Some(why) = rewarm.get("why").and_then(Value::as_str) {
+        return say!("not loaded again: {why}");
+    }
+    let of = |name| rewarm.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let (failed, skipped, left) = (of("failed"), of("skipped"), of("left"));
+    say!("loaded again {}  failed {failed}  skipped {skipped}  under way {left}", of("loaded"));
 }
 
 fn print_preview(answer: &Value) {

@@ -3,6 +3,8 @@
 //! **Invariant**: an error anywhere in the request invalidates nothing, and so do a dry run and a
 //! limit that is too low for what is named.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use larder::{ErrorKind, Invalidating, Page};
@@ -18,7 +20,7 @@ use crate::{
     tag::Tag,
 };
 
-use super::{dependents, read};
+use super::{dependents, read, rewarm};
 
 /// The body of a request.
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +38,8 @@ struct Request {
     at_most: Option<u64>,
     /// Only show what would fall.
     dry_run: bool,
+    /// Load the most read of the entries again.
+    rewarm: Option<rewarm::Written>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -51,9 +55,12 @@ enum Mode {
 /// Entries that a dry run shows; `GET /v1/dependents` has pages of any.
 const SHOWN: usize = 100;
 
-pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<Reply>, Problem> {
+pub(super) async fn answer(
+    server: &Arc<Server>,
+    body: Incoming,
+) -> Result<Response<Reply>, Problem> {
     let request: Request = read::json(server, body).await?;
-    let Request { ids, scopes, tables, tags, everything, mode, at_most, dry_run } = request;
+    let Request { ids, scopes, tables, tags, everything, mode, at_most, dry_run, rewarm } = request;
     let items = Items { ids, scopes, tables, tags, everything };
     items.check_count()?;
     let names = Names::read(&server.catalog, items.origins()).await?;
@@ -65,14 +72,18 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
             Mode::Soft => invalidation.soft(),
         }
     };
+    let planned = rewarm.map(|rewarm| rewarm.plan(server)).transpose()?;
     if dry_run {
         return preview(server, &meaning, &begin(), at_most);
     }
-    let limited = match at_most {
-        Some(entries) => begin().at_most(entries),
-        None => begin(),
-    };
-    let done = match limited.commit().await {
+    let mut invalidation = begin();
+    if let Some(entries) = at_most {
+        invalidation = invalidation.at_most(entries);
+    }
+    if let Some(rewarm) = planned.as_ref().and_then(rewarm::Planned::rewarm) {
+        invalidation = invalidation.rewarm(rewarm);
+    }
+    let done = match invalidation.commit().await {
         Ok(done) => done,
         Err(error) if error.kind() == ErrorKind::Limit => {
             server.told.refused.add(1);
@@ -87,14 +98,18 @@ pub(super) async fn answer(server: &Server, body: Incoming) -> Result<Response<R
     let position = server.positions.header(&done.token);
     let each = done.touched.iter().map(|count| *count as u64);
     let total = each.clone().sum();
-    let mut response = super::json(
-        StatusCode::OK,
-        &json!({
-            "position": position.to_str().unwrap_or_default(),
-            "entries": total,
-            "touched": meaning.by_item(each, total),
-        }),
-    );
+    let mut shown = json!({
+        "position": position.to_str().unwrap_or_default(),
+        "entries": total,
+        "touched": meaning.by_item(each, total),
+    });
+    if let Some(planned) = planned
+        && let Json::Object(members) = &mut shown
+    {
+        let rewarm = planned.follow(server, done.rewarming).await;
+        members.insert("rewarm".to_owned(), rewarm);
+    }
+    let mut response = super::json(StatusCode::OK, &shown);
     response.headers_mut().insert(position::POSITION, position);
     Ok(response)
 }

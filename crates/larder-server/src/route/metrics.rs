@@ -95,6 +95,12 @@ fn text(server: &Server) -> String {
     out.family(name, "counter", "Requests to invalidate, by mode.");
     out.sample(name, &[("mode", "hard")], server.told.hard.get());
     out.sample(name, &[("mode", "soft")], server.told.soft.get());
+    let name = "larder_told_rewarmed_total";
+    out.family(name, "counter", "Entries that clients had loaded again, by what became of them.");
+    let rewarmed = &server.told.rewarm;
+    out.sample(name, &[("outcome", "loaded")], rewarmed.loaded.get());
+    out.sample(name, &[("outcome", "failed")], rewarmed.failed.get());
+    out.sample(name, &[("outcome", "skipped")], rewarmed.skipped.get());
     out.timelines(server);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");
@@ -201,6 +207,8 @@ impl Page {
         one("larder_invalidations_total", "counter", help, stats.invalidations);
         let help = "Requests refused because more entries would have fallen than they allowed.";
         one("larder_told_refused_total", "counter", help, server.told.refused.get());
+        let help = "Rewarmings that were not begun because as many as may were under way.";
+        one("larder_told_rewarm_refused_total", "counter", help, server.told.rewarm.refused.get());
         let help = "Changes of rows told by clients.";
         one("larder_told_changes_total", "counter", help, server.told.changes.get());
         let permits = server.places.available_permits();

@@ -29,6 +29,8 @@ mod read;
 
 pub mod invalidate;
 
+pub mod rewarm;
+
 pub mod changes;
 
 pub mod dependents;

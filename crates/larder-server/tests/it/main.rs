@@ -5,8 +5,8 @@
 //! - `client`, `shop`: a small HTTP client, and the database and server that the tests use.
 //! - `freshness`: another program changes a row, and the next answer is right.
 //! - `answers`: statuses, headers and bodies of `/v1/resources`.
-//! - `explaining`, `invalidating`, `naming`, `changing`, `declaring`: what an entry is, and what
-//!   makes it fall.
+//! - `explaining`, `invalidating`, `naming`, `changing`, `declaring`, `rewarming`: what an entry
+//!   is, what makes it fall, and what brings it back.
 //! - `listening`: events, as they are told.
 //! - `operating`: metrics, health, the page, shutdown.
 //! - `security`: every bullet of what keeps others out.
@@ -37,4 +37,5 @@ mod naming;
 mod operating;
 mod printed;
 mod program;
+mod rewarming;
 mod security;

@@ -199,8 +199,15 @@ async fn invalidate_dependents_and_explain_print_what_the_server_says() {
     expect("explain-again.txt", &shop, &at(&explain));
     let done = json(&at(&["invalidate", "shop.Artist/90", "--soft", "--json"]));
     assert_eq!(done["touched"]["ids"][0], 1, "{done}");
+    client.get(PATH).await;
+    let rewarmed = at(&["invalidate", "shop.Artist/90", "--rewarm", "10"]);
+    expect("invalidate-rewarm.txt", &shop, &rewarmed);
+    assert!(client.get(PATH).await.is_hit());
     for (arguments, code, complaint) in [
-        (&["invalidate"][..], 2, "DEPENDENCY"),
+        (&["invalidate", "tag:x", "--rewarm", "0"][..], 1, "rewarm.at_most is 0"),
+        (&["invalidate", "tag:x", "--rewarm", "1", "--dry-run"], 2, "cannot be used with"),
+        (&["invalidate", "tag:x", "--rewarm-concurrency", "1"], 2, "--rewarm"),
+        (&["invalidate"], 2, "DEPENDENCY"),
         (&["invalidate", "shop"], 2, "everything:ORIGIN"),
         (&["explain", "artist-albums", "artist"], 2, "NAME=VALUE"),
         (&["invalidate", "shop.Artst/90"], 1, "`shop.Artst` is no table here"),

@@ -48,7 +48,8 @@ fn rewarm(at_most: usize, concurrency: usize) -> Rewarm {
 }
 
 async fn counts(done: larder::Invalidated) -> (u64, u64, u64) {
-    let Rewarmed { loaded, failed, skipped, .. } = done.rewarming.unwrap().ended().await;
+    let Rewarmed { loaded, failed, skipped, left, .. } = done.rewarming.unwrap().ended().await;
+    assert_eq!(left, 0);
     (loaded, failed, skipped)
 }
 
@@ -97,6 +98,7 @@ async fn no_more_than_the_budget_are_loaded_at_once() {
     }
     let invalidation = cache.invalidation().drop_all_of([all()]).rewarm(rewarm(100, 3));
     let done = invalidation.commit().await.unwrap();
+    assert_eq!(done.rewarming.as_ref().unwrap().so_far().left, 9);
     let mut most = 0;
     for _ in 0..9 {
         begun.acquire().await.unwrap().forget();
