@@ -64,6 +64,24 @@ impl Moment {
     }
 }
 
+/// Wall-clock milliseconds since 1970: what survives a restart, unlike a [`Moment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallMillis(pub u64);
+
+impl WallMillis {
+    /// This time moved later by `duration`, rounded up to whole milliseconds.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = duration.as_nanos().div_ceil(1_000_000);
+        Self(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
+    /// The time from `earlier` to this time; zero when `earlier` is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// Where the time comes from. Cloning shares the clock.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
@@ -77,6 +95,12 @@ enum Source {
 
 /// So that [`Moment::EARLIEST`] lies before every reading, even right after the machine started.
 const HEAD_START: u64 = 1_000_000;
+
+/// What a manual clock shows as wall time when it is made: the first of January 2026.
+const MANUAL_START: u64 = 1_767_225_600_000;
+
+/// The latest wall time that this process has shown to anybody.
+static LATEST: AtomicU64 = AtomicU64::new(0);
 
 impl Clock {
     /// The machine's monotonic clock.
@@ -104,6 +128,23 @@ impl Clock {
             #[cfg(target_os = "linux")]
             Source::System => Moment(read(rustix::time::ClockId::MonotonicCoarse)),
             _ => self.now(),
+        }
+    }
+
+    /// The wall time, for what other processes and later lives compare. Within this process it
+    /// never goes back: while the machine's clock is set back, it stands still (ruling J7).
+    pub fn wall(&self) -> WallMillis {
+        match &self.0 {
+            Source::System => {
+                let since = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+                let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
+                let millis = seconds * 1000 + u64::try_from(since.tv_nsec).unwrap_or(0) / 1_000_000;
+                WallMillis(LATEST.fetch_max(millis, Ordering::Relaxed).max(millis))
+            }
+            Source::Manual(micros) => {
+                let since = micros.load(Ordering::SeqCst).saturating_sub(HEAD_START);
+                WallMillis(MANUAL_START.saturating_add(since / 1000))
+            }
         }
     }
 

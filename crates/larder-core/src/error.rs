@@ -35,6 +35,10 @@ pub enum ErrorKind {
     Corrupt,
     /// A limit on size or number was reached; the message names it.
     Limit,
+    /// There is no room left where the data is kept.
+    Full,
+    /// What should be written may only be read.
+    ReadOnly,
     /// The backend or the statement cannot do what was asked.
     Unsupported,
     /// The cache was closed.

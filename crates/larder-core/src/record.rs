@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
+    clock::WallMillis,
     dependency::{Atom, Dependency, DependencySet, Narrowing, Watch, put_narrowing},
     encoding::{Reader, corrupt, put_bytes, put_varint, seal, unseal},
     error::Error,
@@ -16,10 +17,6 @@ use crate::{
 };
 
 const MAGIC: &[u8; 4] = b"LRD1";
-
-/// Wall-clock milliseconds since 1970: what survives a restart, unlike a `Moment`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WallMillis(pub u64);
 
 /// One stored value with its stamps, dependencies and deadlines.
 #[derive(Clone, Debug)]

@@ -59,6 +59,8 @@ fn of_code(code: ErrorCode) -> ErrorKind {
         | ErrorCode::CannotOpen => ErrorKind::Unavailable,
         ErrorCode::OperationInterrupted => ErrorKind::Timeout,
         ErrorCode::TooBig | ErrorCode::OutOfMemory => ErrorKind::Limit,
+        ErrorCode::DiskFull => ErrorKind::Full,
+        ErrorCode::ReadOnly => ErrorKind::ReadOnly,
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => ErrorKind::Corrupt,
         _ => ErrorKind::Origin,
     }
@@ -66,6 +68,8 @@ fn of_code(code: ErrorCode) -> ErrorKind {
 
 fn hint_of(code: ErrorCode) -> &'static str {
     match code {
+        ErrorCode::DiskFull => "give it room; nothing that was acknowledged is lost",
+        ErrorCode::ReadOnly => "the file, its directory and its file system must be writable",
         ErrorCode::CannotOpen => {
             "the file must exist and be readable; in WAL mode its directory must be writable too, \
              or the -wal and -shm files must be there"
@@ -93,6 +97,8 @@ mod tests {
             (ffi::SQLITE_READONLY_ROLLBACK, ErrorKind::Unavailable, true),
             (ffi::SQLITE_INTERRUPT, ErrorKind::Timeout, true),
             (ffi::SQLITE_TOOBIG, ErrorKind::Limit, false),
+            (ffi::SQLITE_FULL, ErrorKind::Full, false),
+            (ffi::SQLITE_READONLY, ErrorKind::ReadOnly, false),
             (ffi::SQLITE_CORRUPT, ErrorKind::Corrupt, false),
             (ffi::SQLITE_NOTADB, ErrorKind::Corrupt, false),
             (ffi::SQLITE_ERROR, ErrorKind::Origin, false),

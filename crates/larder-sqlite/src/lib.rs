@@ -1,4 +1,5 @@
-//! SQLite as an origin and as a feed: read-only loads, and word of every change.
+//! SQLite as an origin, as a feed and as a store: read-only loads, word of every change, and
+//! entries in a file of their own.
 //!
 //! Reading order:
 //!
@@ -9,6 +10,8 @@
 //! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them
 //!    complete.
 //! 5. [`analysis`]: what a statement depends on, derived from its text.
+//!
+//! 6. [`store`]: what outlives the process. It shares nothing with the rest but errors.
 //!
 //! **Invariant**: nothing here writes to the origin's database, except [`track`] when it is told
 //! to.
@@ -36,6 +39,8 @@ mod log;
 pub mod track;
 
 pub mod analysis;
+
+pub mod store;
 
 mod connection;
 

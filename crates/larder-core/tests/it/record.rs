@@ -1,8 +1,8 @@
 //! Records: what was written, or an error.
 
 use larder_core::{
-    Dependency, DependencySet, Epoch, ErrorKind, Position, Stamp, Stamps, Value,
-    record::{Record, WallMillis},
+    Dependency, DependencySet, Epoch, ErrorKind, Position, Stamp, Stamps, Value, clock::WallMillis,
+    record::Record,
 };
 use proptest::prelude::*;
 

@@ -1,0 +1,442 @@
+//! The entries of one region: what a caller asks of a store.
+//!
+//! Each method is one transaction or one snapshot. **Invariant**: a miss, a value that is empty and
+//! an error are three different answers (SD12, SD18); what has expired is a miss everywhere.
+
+use std::{fmt, sync::Arc};
+
+use larder_core::{Error, ErrorKind};
+use rusqlite::Connection;
+
+use super::{
+    counters::Counters,
+    entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
+    find::{self, Looked},
+    handle::Inner,
+    listing, number,
+    options::Durability,
+    put::{self, IfPresent},
+    remove,
+    select::Select,
+    writer::{Queue, Writing},
+};
+use crate::connection::in_snapshot;
+
+/// Values up to this size are read where the caller stands: SQLite takes some microseconds for
+/// them. Larger ones take long enough that a thread of ours is cheaper than a runtime that waits.
+const INLINE_BYTES: i64 = 32 << 10;
+
+/// Keys are kept in indexes, where a long one is dear.
+const KEY_BYTES_MAX: usize = 4096;
+
+/// The entries of one region. Cloning is cheap.
+#[derive(Clone)]
+pub struct Entries {
+    inner: Arc<Inner>,
+    region: Arc<str>,
+    durability: Durability,
+}
+
+impl Entries {
+    pub(crate) fn new(inner: Arc<Inner>, region: Arc<str>) -> Self {
+        Self { inner, region, durability: Durability::Relaxed }
+    }
+
+    /// The same entries, written durably: each write is acknowledged after it reached the disk.
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.durability = Durability::Durable;
+        self
+    }
+
+    /// The name of the region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The value under `key`; `None` is a miss.
+    ///
+    /// # Errors
+    /// `Corrupt` when the value is not what was written; those of the store.
+    ///
+    /// # Cost
+    /// A lookup of some microseconds on the caller's thread where a connection is free and the
+    /// value is at most 32 KiB; else one on a thread of the store. Writes nothing.
+    pub async fn get(&self, key: &str) -> Result<Option<Stored>, Error> {
+        let looked = self.look(key).await;
+        let counter = match &looked {
+            Ok(Some(_)) => &self.inner.counters.hits,
+            Ok(None) => &self.inner.counters.misses,
+            Err(_) => &self.inner.counters.errors,
+        };
+        Counters::add(counter, 1);
+        looked
+    }
+
+    async fn look(&self, key: &str) -> Result<Option<Stored>, Error> {
+        let now = self.inner.options.clock.wall();
+        let here = |connection: &Connection| {
+            self.in_region(connection, Looked::Absent, |region| {
+                find::value(connection, region, key, now, INLINE_BYTES)
+            })
+        };
+        let looked = match self.inner.pool.borrow(here)? {
+            Some(looked @ (Looked::Absent | Looked::Found(..))) => looked,
+            Some(Looked::Larger) | None => {
+                let (own, key) = (self.clone(), key.to_owned());
+                self.inner
+                    .pool
+                    .read(move |connection| {
+                        own.in_region(connection, Looked::Absent, |region| {
+                            find::value(connection, region, &key, now, i64::MAX)
+                        })
+                    })
+                    .await?
+            }
+        };
+        Ok(match looked {
+            Looked::Found(id, stored) => {
+                self.inner.access.note(id, now);
+                Some(stored)
+            }
+            Looked::Absent | Looked::Larger => None,
+        })
+    }
+
+    /// The values under `keys`, in their order, from one snapshot. Any number of keys (SD19).
+    ///
+    /// # Errors
+    /// As [`Entries::get`]; one error is the answer to all.
+    pub async fn get_many<K: Into<String>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Stored>>, Error> {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        let (own, now) = (self.clone(), self.inner.options.clock.wall());
+        let (counted, nothing) = (keys.len() as u64, vec![None; keys.len()]);
+        let read = self.read(nothing, move |connection, region| {
+            let one = |key: &String| find::value(connection, region, key, now, i64::MAX);
+            let note = |looked| match looked {
+                Looked::Found(id, stored) => {
+                    own.inner.access.note(id, now);
+                    Some(stored)
+                }
+                Looked::Absent | Looked::Larger => None,
+            };
+            keys.iter().map(|key| one(key).map(note)).collect()
+        });
+        let values = read.await.inspect_err(|_| {
+            Counters::add(&self.inner.counters.errors, counted);
+        })?;
+        let hits = values.iter().flatten().count() as u64;
+        Counters::add(&self.inner.counters.hits, hits);
+        Counters::add(&self.inner.counters.misses, counted - hits);
+        Ok(values)
+    }
+
+    /// The whole entry under `key`, with what is known of it. Not counted as a read.
+    ///
+    /// # Errors
+    /// As [`Entries::get`].
+    pub async fn entry(&self, key: &str) -> Result<Option<Entry>, Error> {
+        let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
+        let found = self
+            .read(None, move |connection, region| find::entry(connection, region, &key, now))
+            .await?;
+        Ok(found.map(|(_, entry)| entry))
+    }
+
+    /// Whether there is an entry under `key`. Not counted as a read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn contains(&self, key: &str) -> Result<bool, Error> {
+        let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
+        self.read(false, move |connection, region| find::contains(connection, region, &key, now))
+            .await
+    }
+
+    /// Writes `entry` under `key`, in place of what was there.
+    ///
+    /// # Errors
+    /// `Limit` for a key or a value that is too long, `Full` when there is no room and nothing may
+    /// go, `Config` for a lifetime of zero; those of the store. What was there is then untouched.
+    pub async fn insert(&self, key: impl Into<String>, entry: NewEntry) -> Result<Placed, Error> {
+        self.put(key.into(), entry, IfPresent::Replace).await
+    }
+
+    /// Writes `entry` under `key` if there is nothing; [`Placed::Present`] if there is.
+    ///
+    /// # Errors
+    /// As [`Entries::insert`].
+    pub async fn add(&self, key: impl Into<String>, entry: NewEntry) -> Result<Placed, Error> {
+        self.put(key.into(), entry, IfPresent::Leave).await
+    }
+
+    async fn put(
+        &self,
+        key: String,
+        entry: NewEntry,
+        if_present: IfPresent,
+    ) -> Result<Placed, Error> {
+        check_key(&key)?;
+        let placed = self
+            .write(move |writing, region| put::put(writing, region, &key, &entry, if_present))
+            .await?;
+        if placed != Placed::Present {
+            Counters::add(&self.inner.counters.written, 1);
+        }
+        Ok(placed)
+    }
+
+    /// Writes all of `entries`, or none of them; what each found, in their order (SD16).
+    ///
+    /// # Errors
+    /// As [`Entries::insert`], for the first that fails.
+    ///
+    /// # Cost
+    /// One commit. Other writes wait until it is done: some microseconds for each entry.
+    pub async fn insert_many<K: Into<String>>(
+        &self,
+        entries: impl IntoIterator<Item = (K, NewEntry)>,
+    ) -> Result<Vec<Placed>, Error> {
+        let entries: Vec<(String, NewEntry)> =
+            entries.into_iter().map(|(key, entry)| (key.into(), entry)).collect();
+        entries.iter().try_for_each(|(key, _)| check_key(key))?;
+        let count = entries.len() as u64;
+        let placed = self
+            .write(move |writing, region| {
+                let put = |(key, entry): &(String, NewEntry)| {
+                    put::put(writing, region, key, entry, IfPresent::Replace)
+                };
+                entries.iter().map(put).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        Counters::add(&self.inner.counters.written, count);
+        Ok(placed)
+    }
+
+    /// Removes the entry under `key`; whether there was one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove(&self, key: &str) -> Result<bool, Error> {
+        let key = key.to_owned();
+        let was_there =
+            self.change(false, move |writing, region| remove::remove(writing, region, &key));
+        let was_there = was_there.await?;
+        Counters::add(&self.inner.counters.removed, was_there.into());
+        Ok(was_there)
+    }
+
+    /// Removes the entries under `keys`, all in one step; whether there was one, in their order.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove_many<K: Into<String>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<bool>, Error> {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        let nothing = vec![false; keys.len()];
+        let removed: Vec<bool> = self
+            .change(nothing, move |writing, region| {
+                keys.iter().map(|key| remove::remove(writing, region, key)).collect()
+            })
+            .await?;
+        let count = removed.iter().filter(|was_there| **was_there).count() as u64;
+        Counters::add(&self.inner.counters.removed, count);
+        Ok(removed)
+    }
+
+    /// Removes the entry under `key` and gives it back.
+    ///
+    /// # Errors
+    /// As [`Entries::get`] and [`Entries::remove`].
+    pub async fn pop(&self, key: &str) -> Result<Option<Entry>, Error> {
+        let key = key.to_owned();
+        let popped =
+            self.change(None, move |writing, region| remove::pop(writing, region, &key)).await?;
+        Counters::add(&self.inner.counters.removed, popped.is_some().into());
+        Ok(popped)
+    }
+
+    /// Lets the entry under `key` live so long from now; whether there is one. Nothing else
+    /// prolongs a life (X3).
+    ///
+    /// # Errors
+    /// `Config` for a lifetime of zero; those of the store.
+    pub async fn touch(&self, key: &str, lifetime: Lifetime) -> Result<bool, Error> {
+        let key = key.to_owned();
+        lifetime.deadline(self.inner.options.clock.wall())?;
+        self.change(false, move |writing, region| {
+            let expires = lifetime.deadline(writing.now)?;
+            remove::touch(writing, region, &key, expires)
+        })
+        .await
+    }
+
+    /// Adds `by` to the whole number under `key` and gives the sum, in one step. Where there is
+    /// nothing it begins at zero and lives as `lifetime` says; else the lifetime stays.
+    ///
+    /// # Errors
+    /// `Conflict` when what is there is not a whole number, `Limit` when the sum has more than 64
+    /// bits; nothing is changed then. Those of [`Entries::insert`].
+    pub async fn incr(
+        &self,
+        key: impl Into<String>,
+        by: i64,
+        lifetime: Lifetime,
+    ) -> Result<i64, Error> {
+        let key = key.into();
+        check_key(&key)?;
+        self.write(move |writing, region| number::incr(writing, region, &key, by, lifetime)).await
+    }
+
+    /// At most `limit` of the entries that `select` names, sorted by key, those after the key
+    /// `after`. The last key of a page asks for the next one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn page(
+        &self,
+        select: &Select,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Meta)>, Error> {
+        let (select, after) = (select.clone(), after.map(str::to_owned));
+        let now = self.inner.options.clock.wall();
+        self.read(Vec::new(), move |connection, region| {
+            listing::page(connection, region, &select, now, after.as_deref(), limit)
+        })
+        .await
+    }
+
+    /// How many entries `select` names: what [`Entries::remove_matching`] would remove now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn count(&self, select: &Select) -> Result<u64, Error> {
+        let (select, now) = (select.clone(), self.inner.options.clock.wall());
+        self.read(0, move |connection, region| listing::count(connection, region, &select, now))
+            .await
+    }
+
+    /// Removes the entries that `select` names; how many. When it returns no read finds them; their
+    /// rows are removed behind.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove_matching(&self, select: &Select) -> Result<u64, Error> {
+        let select = select.clone();
+        let count =
+            self.change(0, move |writing, region| remove::bury(writing, region, &select)).await?;
+        Counters::add(&self.inner.counters.removed, count);
+        Ok(count)
+    }
+
+    /// At most `limit` tags with how many entries have each, sorted, those after the tag `after`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn tags(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, u64)>, Error> {
+        let (after, now) = (after.map(str::to_owned), self.inner.options.clock.wall());
+        self.read(Vec::new(), move |connection, region| {
+            listing::tags(connection, region, now, after.as_deref(), limit)
+        })
+        .await
+    }
+
+    /// Reads in one snapshot on a thread; `absent` where the region was never written.
+    async fn read<T: Send + 'static>(
+        &self,
+        absent: T,
+        read: impl FnOnce(&Connection, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let own = self.clone();
+        self.inner
+            .pool
+            .read(move |connection| {
+                let read = |connection: &Connection| {
+                    Ok(own.in_region(connection, absent, |region| read(connection, region)))
+                };
+                let failed = Writing::failed("read from the store");
+                in_snapshot(connection, read).map_err(failed).flatten()
+            })
+            .await
+    }
+
+    fn in_region<T>(
+        &self,
+        connection: &Connection,
+        absent: T,
+        read: impl FnOnce(i64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let failed = Writing::failed("read from the store");
+        let Some(region) = self.inner.regions.look_up(connection, &self.region).map_err(failed)?
+        else {
+            return Ok(absent);
+        };
+        self.inner.regions.remember(&self.region, region);
+        read(region)
+    }
+
+    /// Changes what is there; `absent` where the region was never written.
+    async fn change<T: Send + 'static>(
+        &self,
+        absent: T,
+        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let own = self.clone();
+        let changed = self.queue().write(self.durability, move |writing| {
+            let failed = Writing::failed("write to the store");
+            let found = own.inner.regions.look_up(writing.connection, &own.region);
+            match found.map_err(failed)? {
+                Some(region) => act(writing, region),
+                None => Ok(absent),
+            }
+        });
+        changed.await
+    }
+
+    /// Writes into the region, which is made if there is none.
+    async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let own = self.clone();
+        let written = self.queue().write(self.durability, move |writing| {
+            let failed = Writing::failed("write to the store");
+            let made = own.inner.regions.make(writing.connection, &own.region);
+            let region = made.map_err(failed)?;
+            act(writing, region).map(|result| (result, region))
+        });
+        let (result, region) = written.await?;
+        self.inner.regions.remember(&self.region, region);
+        Ok(result)
+    }
+
+    fn queue(&self) -> &Queue {
+        self.inner.writer.queue()
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Limit, "write an entry").detail(format!(
+        "the key has {} bytes, the limit is {KEY_BYTES_MAX}; a digest of it would do",
+        key.len()
+    )))
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").field("region", &self.region).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! Making room: never above the limits, and never more than the excess (SD2).
+//!
+//! It runs in the transaction of the write that needs the room, so that no other transaction can
+//! see the store above its limits. **Invariant**: what is dead or has expired goes before anything
+//! that could still be read; a pinned entry and the entry just written never go.
+
+use larder_core::{Error, ErrorKind};
+
+use super::{
+    options::Eviction,
+    put::{millis, untag},
+    writer::Writing,
+};
+
+/// Rows that one look finds. A value may need the room of many small ones, so there may be several
+/// looks; an entry can be at most half of all bytes.
+const LOOK: i64 = 64;
+
+/// Reads that are written before somebody is chosen.
+const ACCESSES: usize = 256;
+
+/// Who goes next, each statement with `?1` the entry just written and `?2` the time.
+const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags \
+     FROM dead d JOIN entry e ON e.id = d.entry WHERE e.id <> ?1 AND ?2 IS NOT NULL LIMIT ?3";
+const EXPIRED: &str = "SELECT id, region, size, tags FROM entry \
+     WHERE expires <= ?2 AND id <> ?1 ORDER BY expires LIMIT ?3";
+const LEAST_RECENT: &str = "SELECT id, region, size, tags FROM entry \
+     WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY accessed LIMIT ?3";
+const LEAST_FREQUENT: &str = "SELECT id, region, size, tags FROM entry \
+     WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY reads, accessed LIMIT ?3";
+const OLDEST: &str = "SELECT id, region, size, tags FROM entry \
+     WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY id LIMIT ?3";
+
+/// Why a row goes, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    Dead,
+    Expired,
+    Evicted,
+}
+
+/// Removes what is over the limits, sparing the entry `written`.
+///
+/// # Errors
+/// `Full` when what may go is not enough.
+pub(crate) fn make_room(writing: &mut Writing<'_>, written: i64) -> Result<(), Error> {
+    if is_within(writing) {
+        return Ok(());
+    }
+    let by_policy = match writing.options.eviction {
+        Eviction::LeastRecent => Some(LEAST_RECENT),
+        Eviction::LeastFrequent => Some(LEAST_FREQUENT),
+        Eviction::Oldest => Some(OLDEST),
+        Eviction::Refuse => None,
+    };
+    let order = [(DEAD, Gone::Dead), (EXPIRED, Gone::Expired)];
+    let policy = by_policy.map(|sql| (sql, Gone::Evicted));
+    for (sql, why) in order.into_iter().chain(policy) {
+        if why == Gone::Evicted {
+            // What was read a moment ago must not look as if it was not.
+            writing.access.flush(writing, ACCESSES)?;
+        }
+        while !is_within(writing) {
+            if remove_some(writing, sql, written, why)? == 0 {
+                break;
+            }
+        }
+    }
+    if is_within(writing) {
+        return Ok(());
+    }
+    let (entries, bytes) = (writing.options.entries_max, writing.options.bytes_max);
+    Err(Error::new(ErrorKind::Full, "write an entry").detail(format!(
+        "the store holds at most {entries} entries and {bytes} bytes, and nothing that is there \
+         may be evicted; remove or unpin some, or raise `max_entries` or `max_bytes`"
+    )))
+}
+
+fn is_within(writing: &Writing<'_>) -> bool {
+    writing.totals.entries() <= writing.options.entries_max
+        && writing.totals.bytes() <= writing.options.bytes_max
+}
+
+fn remove_some(
+    writing: &mut Writing<'_>,
+    sql: &str,
+    written: i64,
+    why: Gone,
+) -> Result<usize, Error> {
+    let failed = Writing::failed("evict an entry");
+    let over = writing.totals.entries().saturating_sub(writing.options.entries_max);
+    let looked = i64::try_from(over.max(1)).unwrap_or(LOOK).min(LOOK);
+    let rows: Vec<Condemned> = writing
+        .connection
+        .prepare_cached(sql)
+        .and_then(|mut find| {
+            find.query_map((written, millis(writing.now), looked), Condemned::read)?.collect()
+        })
+        .map_err(failed)?;
+    let mut removed = 0;
+    for row in &rows {
+        if is_within(writing) {
+            break;
+        }
+        row.remove(writing).map_err(failed)?;
+        writing.counters.count(why);
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// A row that is to be removed.
+#[derive(Debug)]
+pub(crate) struct Condemned {
+    pub(crate) id: i64,
+    pub(crate) region: i64,
+    pub(crate) size: i64,
+    pub(crate) tags: Option<String>,
+}
+
+impl Condemned {
+    /// Reads `id, region, size, tags`.
+    pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, region: row.get(1)?, size: row.get(2)?, tags: row.get(3)? })
+    }
+
+    /// Removes the row and all that hangs on it.
+    pub(crate) fn remove(&self, writing: &mut Writing<'_>) -> rusqlite::Result<()> {
+        let connection = writing.connection;
+        untag(connection, self.id, self.tags.as_deref())?;
+        connection.prepare_cached("DELETE FROM entry WHERE id = ?1")?.execute([self.id])?;
+        connection.prepare_cached("DELETE FROM dead WHERE entry = ?1")?.execute([self.id])?;
+        writing.totals.add(self.region, -1, -self.size);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Opening a store file: for the writer, which makes it, and for readers.
+//!
+//! Apart from `connection`, which opens files that belong to somebody else and may never write.
+//! **Invariant**: in this process nothing but SQLite opens or closes a store file, because closing
+//! another descriptor of it would drop the locks that SQLite holds.
+
+use std::{path::Path, time::Duration};
+
+use larder_core::{Error, ErrorKind};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+
+use super::{
+    options::{Eviction, StoreOptions},
+    schema::{self, Found},
+};
+use crate::error::from_driver;
+
+/// Opens `path` for writing, and makes it a store if there is nothing.
+///
+/// # Errors
+/// `Unavailable`, `ReadOnly`, `Full`, `Corrupt`, or `Unsupported`; the file is then as it was.
+pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Connection, Error> {
+    let subject = path.display().to_string();
+    let failed = |error: rusqlite::Error| from_driver("open the store", &subject, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(options.busy).map_err(failed)?;
+    if schema::look(&connection, &subject)? == Found::Empty {
+        // Only before the first table is there a choice (SD17).
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
+    }
+    tune(&connection, options).map_err(failed)?;
+    connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
+    let mode: String = connection
+        .query_row("PRAGMA main.journal_mode = WAL", [], |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        return Err(Error::new(ErrorKind::Unsupported, "open the store")
+            .subject(subject)
+            .detail(format!("its journal is `{mode}` and cannot be a write-ahead log here")));
+    }
+    // Copied by the keeper, so that no write pays for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Somebody else may have made it since.
+    if schema::look(&transaction, &subject)? == Found::Empty {
+        schema::create(&transaction).map_err(failed)?;
+    }
+    schema::index_for(&transaction, index_of(options.eviction)).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens `path`, which a writer has opened before, for reading.
+pub(crate) fn open_for_reading(path: &Path, options: &StoreOptions) -> Result<Connection, Error> {
+    let subject = path.display().to_string();
+    let failed = |error: rusqlite::Error| from_driver("open the store", &subject, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(options.busy).map_err(failed)?;
+    tune(&connection, options).map_err(failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
+    Ok(connection)
+}
+
+/// How long the keeper may make others wait for a lock that it waits for.
+const KEEPER_BUSY: Duration = Duration::from_millis(10);
+
+/// Opens `path` for looking after it: reading, and copying the write-ahead log.
+pub(crate) fn open_for_keeping(path: &Path, options: &StoreOptions) -> Result<Connection, Error> {
+    let subject = path.display().to_string();
+    let failed = |error: rusqlite::Error| from_driver("open the store", &subject, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(KEEPER_BUSY).map_err(failed)?;
+    tune(&connection, options).map_err(failed)?;
+    Ok(connection)
+}
+
+fn tune(connection: &Connection, options: &StoreOptions) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    let kibibytes = i64::try_from(options.page_cache_bytes / 1024).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "cache_size", -kibibytes)?;
+    let mapped = i64::try_from(options.mmap_bytes).unwrap_or(i64::MAX);
+    connection.query_row(&format!("PRAGMA main.mmap_size = {mapped}"), [], |_| Ok(())).or_else(
+        // Where nothing can be mapped there is no answer.
+        |error| match error {
+            rusqlite::Error::QueryReturnedNoRows => Ok(()),
+            other => Err(other),
+        },
+    )?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")
+}
+
+fn index_of(eviction: Eviction) -> Option<&'static str> {
+    match eviction {
+        Eviction::LeastRecent => Some("evict_recent"),
+        Eviction::LeastFrequent => Some("evict_frequent"),
+        Eviction::Oldest | Eviction::Refuse => None,
+    }
+}

@@ -1,0 +1,159 @@
+//! Reading entries by key, on whatever connection.
+//!
+//! **Invariant**: one statement decides whether an entry is there, from one snapshot: written, not
+//! dead, not expired at the time asked for (X2). A value whose checksum is wrong is an error.
+
+use std::sync::Arc;
+
+use larder_core::{Error, ErrorKind, clock::WallMillis};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    entry::{Entry, Meta, Stored},
+    put::{checksum, millis, read_form},
+    writer::Writing,
+};
+
+/// What makes a row of `entry` one that is there; the time is `?2`.
+pub(crate) const IS_THERE: &str = "(entry.expires IS NULL OR ?2 < entry.expires) \
+     AND NOT EXISTS(SELECT 1 FROM dead WHERE dead.entry = entry.id)";
+
+const VALUE: &str = "SELECT id, size, form, checksum, value FROM entry \
+     WHERE region = ?1 AND key = ?3 AND (expires IS NULL OR ?2 < expires) \
+     AND NOT EXISTS(SELECT 1 FROM dead WHERE dead.entry = entry.id)";
+
+/// A value that was looked for.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// There is none.
+    Absent,
+    /// There is one, in the row of this number.
+    Found(i64, Stored),
+    /// There is one, larger than was asked for.
+    Larger,
+}
+
+/// The value under `key`, if it has at most `bytes_max` bytes.
+///
+/// # Errors
+/// `Corrupt` for a value that is not what was written, and those of the driver.
+pub(crate) fn value(
+    connection: &Connection,
+    region: i64,
+    key: &str,
+    now: WallMillis,
+    bytes_max: i64,
+) -> Result<Looked, Error> {
+    let failed = Writing::failed("read an entry");
+    let mut find = connection.prepare_cached(VALUE).map_err(failed)?;
+    let mut rows = find.query((region, millis(now), key)).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(Looked::Absent) };
+    let size: i64 = row.get(1).map_err(failed)?;
+    if bytes_max < size {
+        return Ok(Looked::Larger);
+    }
+    let id = row.get(0).map_err(failed)?;
+    let stored = stored(row, key, [2, 3, 4])?;
+    Ok(Looked::Found(id, stored))
+}
+
+/// The value of a row whose columns `form`, `checksum` and `value` are at `at`.
+fn stored(row: &Row<'_>, key: &str, at: [usize; 3]) -> Result<Stored, Error> {
+    let failed = Writing::failed("read an entry");
+    let [form_at, checksum_at, value_at] = at;
+    let form: i64 = row.get(form_at).map_err(failed)?;
+    let written: i64 = row.get(checksum_at).map_err(failed)?;
+    let bytes: &[u8] = row
+        .get_ref(value_at)
+        .and_then(|value| Ok(value.as_blob_or_null()?.unwrap_or_default()))
+        .map_err(failed)?;
+    let kind = read_form(form).map(|(kind, _)| kind);
+    match kind.filter(|_| checksum(key, form, bytes) == written) {
+        Some(kind) => Ok(Stored { kind, bytes: bytes.to_vec() }),
+        None => Err(Error::new(ErrorKind::Corrupt, "read an entry").detail(
+            "its checksum is wrong, so it is not what was written; remove it or write it again, \
+             and check the whole file",
+        )),
+    }
+}
+
+/// Whether there is an entry under `key`.
+pub(crate) fn contains(
+    connection: &Connection,
+    region: i64,
+    key: &str,
+    now: WallMillis,
+) -> Result<bool, Error> {
+    let sql = format!("SELECT 1 FROM entry WHERE region = ?1 AND key = ?3 AND {IS_THERE}");
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut find| find.exists((region, millis(now), key)))
+        .map_err(Writing::failed("look for an entry"))
+}
+
+/// The columns that [`meta`] reads, after `id` and `key`.
+pub(crate) const META: &str = "entry.id, entry.key, entry.form, entry.size, entry.created, \
+     entry.expires, entry.accessed, entry.reads, entry.tags";
+
+/// What is known of the entry in a row of [`META`], and its key.
+pub(crate) fn meta(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(String, Meta)> {
+    let key: String = row.get(1)?;
+    let form: i64 = row.get(2)?;
+    let (kind, pinned) =
+        read_form(form).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, form))?;
+    let size: i64 = row.get(3)?;
+    let time = |millis: i64| WallMillis(u64::try_from(millis).unwrap_or(0));
+    let expires: Option<i64> = row.get(5)?;
+    let reads: i64 = row.get(7)?;
+    let tags: Option<String> = row.get(8)?;
+    let size_bytes = u64::try_from(size).unwrap_or(0).saturating_sub(key.len() as u64);
+    let meta = Meta {
+        kind,
+        tags: tag_names(connection, tags.as_deref())?,
+        size_bytes,
+        created: time(row.get(4)?),
+        expires: expires.map(time),
+        accessed: time(row.get(6)?),
+        access_count: u64::try_from(reads).unwrap_or(0),
+        is_pinned: pinned == super::entry::Pinned::Yes,
+    };
+    Ok((key, meta))
+}
+
+fn tag_names(connection: &Connection, tags: Option<&str>) -> rusqlite::Result<Vec<Arc<str>>> {
+    let Some(tags) = tags else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(
+            "SELECT tag.name FROM json_each(?1) AS own JOIN tag ON tag.id = own.value \
+             ORDER BY tag.name",
+        )?
+        .query_map([tags], |row| row.get::<_, String>(0).map(Into::into))?
+        .collect()
+}
+
+/// The whole entry under `key`, and its row.
+pub(crate) fn entry(
+    connection: &Connection,
+    region: i64,
+    key: &str,
+    now: WallMillis,
+) -> Result<Option<(i64, Entry)>, Error> {
+    let failed = Writing::failed("read an entry");
+    let sql = format!(
+        "SELECT {META}, entry.checksum, entry.value FROM entry \
+         WHERE region = ?1 AND key = ?3 AND {IS_THERE}"
+    );
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut find| {
+            find.query_row((region, millis(now), key), |row| {
+                let (key, meta) = meta(connection, row)?;
+                let id = row.get(0)?;
+                let value = stored(row, &key, [2, 9, 10]);
+                Ok(value.map(|value| (id, Entry { key, value, meta })))
+            })
+            .optional()
+        })
+        .map_err(failed)?
+        .transpose()
+}

@@ -1,0 +1,155 @@
+//! The store as its users hold it: opened once, shared by cloning, closed with the last clone.
+//!
+//! **Invariant**: dropping the last clone finishes the writes that wait, writes what reads left and
+//! copies the log; nothing that was acknowledged is lost by it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+use larder_core::{Error, ErrorKind};
+use tokio::sync::oneshot;
+
+use super::{
+    access::Access,
+    counters::{Counters, StoreStats},
+    entries::Entries,
+    file,
+    keeper::Keeper,
+    options::StoreOptions,
+    pool::Pool,
+    region::Regions,
+    total::Totals,
+    writer::{Writer, Writing},
+};
+
+/// A SQLite file that keeps entries. Cloning shares it.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+/// Fields are dropped in this order: the keeper's last round needs the writer.
+pub(crate) struct Inner {
+    keeper: Keeper,
+    pub(crate) writer: Writer,
+    pub(crate) pool: Pool,
+    pub(crate) regions: Regions,
+    pub(crate) access: Arc<Access>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) options: StoreOptions,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path` with the default settings, and makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open_with`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, StoreOptions::default()).await
+    }
+
+    /// Opens the store at `path`, and makes it if there is none.
+    ///
+    /// # Errors
+    /// `Unsupported` for a database of something else or of a later larder, `Corrupt` for what is
+    /// no database, `ReadOnly` and `Full` where nothing can be written, `Unavailable` where the
+    /// file cannot be opened, `Config` for settings that cannot be; the file is then as it was.
+    ///
+    /// # Cost
+    /// Starts a thread for the writer, one for the keeper and one for each reader. Reads a few
+    /// pages, whatever the size of the file.
+    pub async fn open_with(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
+        options.check()?;
+        let path = path.as_ref().to_owned();
+        let (reply, opened) = oneshot::channel();
+        let open = move || drop(reply.send(Inner::open(path, options)));
+        std::thread::Builder::new()
+            .name("larder-open".into())
+            .spawn(open)
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "open the store").source(error))?;
+        let ended = || Error::new(ErrorKind::Panicked, "open the store");
+        opened.await.unwrap_or_else(|_| Err(ended())).map(|inner| Self(Arc::new(inner)))
+    }
+
+    /// The entries of the region `name`. It begins to exist with its first entry.
+    pub fn entries(&self, name: impl Into<Arc<str>>) -> Entries {
+        Entries::new(self.0.clone(), name.into())
+    }
+
+    /// The names of all regions that ever had an entry, sorted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn regions(&self) -> Result<Vec<String>, Error> {
+        let failed = Writing::failed("list regions");
+        self.0.pool.read(move |connection| Regions::names(connection).map_err(failed)).await
+    }
+
+    /// How the store is doing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stats(&self) -> Result<StoreStats, Error> {
+        let failed = Writing::failed("ask for statistics");
+        let totals = self
+            .0
+            .pool
+            .read(move |connection| {
+                let totals = Totals::read(connection).map_err(failed)?;
+                Ok((totals.entries(), totals.bytes()))
+            })
+            .await?;
+        let commits = self.0.writer.queue().commits.load(Ordering::Relaxed);
+        Ok(StoreStats::of(&self.0.counters, totals, commits))
+    }
+
+    /// Does now what the keeper does behind: writes what reads left, removes what is gone, gives
+    /// room back, copies the log into the file.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn keep(&self) -> Result<(), Error> {
+        self.0.keeper.round().await
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
+impl Inner {
+    fn open(path: PathBuf, options: StoreOptions) -> Result<Self, Error> {
+        let connection = file::open_for_writing(&path, &options)?;
+        let access = Arc::<Access>::default();
+        let counters = Arc::<Counters>::default();
+        let writer = Writer::start(
+            connection,
+            path.display().to_string(),
+            options.clone(),
+            access.clone(),
+            counters.clone(),
+        )?;
+        let pool = Pool::start(path.clone(), options.clone())?;
+        let keeper =
+            Keeper::start(path.clone(), options.clone(), writer.queue().clone(), access.clone())?;
+        Ok(Self {
+            keeper,
+            writer,
+            pool,
+            regions: Regions::default(),
+            access,
+            counters,
+            options,
+            path,
+        })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}

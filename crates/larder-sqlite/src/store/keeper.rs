@@ -1,0 +1,233 @@
+//! The keeper: what is done behind, in pieces that no write has to wait long for.
+//!
+//! It stands apart from the writer because it decides when, and the writer does. **Invariant**:
+//! nothing depends on it being on time: what it has not removed yet is in no answer, and what it
+//! has not copied yet is in the write-ahead log.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use larder_core::{Error, ErrorKind};
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    access::Access,
+    file,
+    options::StoreOptions,
+    remove,
+    writer::{Queue, Writing},
+};
+
+/// Rows in one piece of work: some hundred microseconds on the writer.
+const PIECE: usize = 100;
+
+/// Free pages that are given back at a time, and how many may stay for what comes next.
+const PAGES: i64 = 64;
+const PAGES_KEPT: i64 = 256;
+
+/// How long the log may wait to be copied once nobody writes.
+const ROUNDS_UNTIL_COPIED: u32 = 5;
+
+/// The thread and how to wake it.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    options: StoreOptions,
+    queue: Arc<Queue>,
+    access: Arc<Access>,
+    asked: Mutex<Asked>,
+    rung: Condvar,
+    /// Writes that are in the file itself.
+    copied: AtomicU64,
+}
+
+/// When the log is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    WhenLarge,
+    Now,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_closing: bool,
+    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(
+        path: PathBuf,
+        options: StoreOptions,
+        queue: Arc<Queue>,
+        access: Arc<Access>,
+    ) -> Result<Self, Error> {
+        let shared = Arc::new(Shared {
+            path,
+            options,
+            queue,
+            access,
+            asked: Mutex::default(),
+            rung: Condvar::new(),
+            copied: AtomicU64::new(0),
+        });
+        let own = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("larder-keep".into())
+            .spawn(move || own.run())
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "start the keeper").source(error)
+            })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Does everything that there is to do, and the write-ahead log with it.
+    pub(crate) async fn round(&self) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        self.shared.asked.lock().waiting.push(reply);
+        self.shared.rung.notify_one();
+        done.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "keep the store")))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.shared.asked.lock().is_closing = true;
+        self.shared.rung.notify_one();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut connection = None;
+        let mut quiet = 0;
+        loop {
+            let (asked, is_closing) = self.pause();
+            let before = self.queue.writes.load(Ordering::Relaxed);
+            let haste = match (asked.is_empty() && !is_closing, ROUNDS_UNTIL_COPIED <= quiet) {
+                (true, false) => Haste::WhenLarge,
+                _ => Haste::Now,
+            };
+            let result = self.round(&mut connection, haste);
+            let is_quiet = self.queue.writes.load(Ordering::Relaxed) == before;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if let Err(error) = &result
+                && error.kind() != ErrorKind::Closed
+            {
+                connection = None;
+                tracing::warn!(%error, "the store could not be kept; it is tried again");
+            }
+            asked.into_iter().for_each(|reply| drop(reply.send(result.clone())));
+            if is_closing {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next round; who asked for it, and whether it is the last.
+    fn pause(&self) -> (Vec<oneshot::Sender<Result<(), Error>>>, bool) {
+        let mut asked = self.asked.lock();
+        if !asked.is_closing && asked.waiting.is_empty() {
+            self.rung.wait_for(&mut asked, self.options.keep_every);
+        }
+        (std::mem::take(&mut asked.waiting), asked.is_closing)
+    }
+
+    fn round(&self, connection: &mut Option<Connection>, haste: Haste) -> Result<(), Error> {
+        let connection = match connection {
+            Some(connection) => connection,
+            none => none.insert(file::open_for_keeping(&self.path, &self.options)?),
+        };
+        self.write_accesses()?;
+        self.sweep(connection)?;
+        self.give_back(connection)?;
+        self.copy(connection, haste)
+    }
+
+    /// Writes what reads left.
+    fn write_accesses(&self) -> Result<(), Error> {
+        while !self.access.is_empty() {
+            let access = self.access.clone();
+            self.queue.write_blocking(move |writing| access.flush(writing, PIECE))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of what is dead or has expired.
+    fn sweep(&self, connection: &Connection) -> Result<(), Error> {
+        let piece = i64::try_from(PIECE).unwrap_or(i64::MAX);
+        let now = self.options.clock.wall();
+        while remove::has_gone(connection, now)? {
+            self.queue.write_blocking(move |writing| remove::sweep(writing, piece))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file smaller by what is free in it and not soon used again (SD17).
+    fn give_back(&self, connection: &Connection) -> Result<(), Error> {
+        let failed = Writing::failed("make the store smaller");
+        loop {
+            let free: i64 = connection
+                .query_row("PRAGMA main.freelist_count", [], |row| row.get(0))
+                .map_err(failed)?;
+            if free < PAGES_KEPT + PAGES {
+                return Ok(());
+            }
+            self.queue.write_blocking(move |writing| {
+                writing
+                    .connection
+                    .pragma(None, "incremental_vacuum", PAGES, |_| Ok(()))
+                    .map_err(failed)
+            })?;
+        }
+    }
+
+    /// Copies the write-ahead log into the file.
+    fn copy(&self, connection: &Connection, haste: Haste) -> Result<(), Error> {
+        let writes = self.queue.writes.load(Ordering::Relaxed);
+        if self.copied.load(Ordering::Relaxed) == writes {
+            return Ok(());
+        }
+        let log = wal(connection, "NOOP")?;
+        let page: u64 = connection
+            .query_row("PRAGMA main.page_size", [], |row| row.get::<_, u32>(0))
+            .map_err(Writing::failed("copy the write-ahead log"))?
+            .into();
+        let limit = self.options.wal_bytes;
+        // A reader that never ends keeps the log from being begun anew; waiting for it is the last
+        // resort.
+        let mode = match haste {
+            Haste::Now => "TRUNCATE",
+            Haste::WhenLarge if limit.saturating_mul(4) <= log * page => "RESTART",
+            Haste::WhenLarge if limit <= log * page => "PASSIVE",
+            Haste::WhenLarge => return Ok(()),
+        };
+        wal(connection, mode)?;
+        self.copied.store(writes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Pages in the write-ahead log, after it was copied as `mode` says.
+fn wal(connection: &Connection, mode: &str) -> Result<u64, Error> {
+    connection
+        .query_row(&format!("PRAGMA main.wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1))
+        .map(|pages| u64::try_from(pages).unwrap_or(0))
+        .map_err(Writing::failed("copy the write-ahead log"))
+}

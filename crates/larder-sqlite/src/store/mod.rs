@@ -1,0 +1,67 @@
+//! SQLite as a store: entries with deadlines and tags in one file that outlives the process.
+//!
+//! Reading order:
+//!
+//! 1. [`entry`]: what is kept, and what is known of it. [`pattern`] and [`select`]: which ones.
+//! 2. [`options`]: limits and settings; `schema`: the tables; `file`: opening it.
+//! 3. `writer`: the one thread that writes, many writes to a commit. `pool`: connections that read.
+//! 4. `region`: the names of regions and the numbers they have in the file. `put`, `find`,
+//!    `number`, `remove`, `listing`: what is done inside a transaction, as functions of a
+//!    connection.
+//! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
+//!    `counters`: how often what happened.
+//!    `keeper`: what is done behind.
+//! 6. [`entries`]: the public face.
+//!
+//! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
+//! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
+
+pub mod entry;
+
+pub mod pattern;
+
+pub mod select;
+
+pub mod options;
+
+mod schema;
+
+mod file;
+
+mod writer;
+
+mod pool;
+
+mod region;
+
+mod put;
+
+mod find;
+
+mod number;
+
+mod remove;
+
+mod listing;
+
+mod total;
+
+mod evict;
+
+mod access;
+
+mod counters;
+
+mod keeper;
+
+pub mod entries;
+
+mod handle;
+
+pub use counters::StoreStats;
+pub use entries::Entries;
+pub use entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, ValueKind};
+pub use handle::SqliteStore;
+pub use options::{Durability, Eviction, StoreOptions};
+pub use pattern::Pattern;
+pub use select::Select;

@@ -1,0 +1,178 @@
+//! The settings of a store, with their defaults (S11).
+//!
+//! The only place where the defaults stand. **Invariant**: a store is bounded in entries and in
+//! bytes, whatever it was told.
+
+use std::time::Duration;
+
+use larder_core::{Clock, Error, ErrorKind};
+
+/// When a write that was acknowledged outlives a failure of power.
+///
+/// A killed process loses nothing in any of them: what was committed is with the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// With the next checkpoint. Whole commits may be lost, never half of one.
+    #[default]
+    Relaxed,
+    /// Before the write is acknowledged.
+    Durable,
+}
+
+/// What goes first when there is no room. What is deleted or has expired goes before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Eviction {
+    /// The one read or written longest ago.
+    #[default]
+    LeastRecent,
+    /// The one read least often, and of these the one read longest ago.
+    LeastFrequent,
+    /// The one written first.
+    Oldest,
+    /// Nothing: a write for which there is no room is refused with `Full`.
+    Refuse,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a store is opened with them"]
+pub struct StoreOptions {
+    pub(crate) clock: Clock,
+    pub(crate) entries_max: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) value_bytes_max: u64,
+    pub(crate) eviction: Eviction,
+    pub(crate) durability: Durability,
+    pub(crate) readers: usize,
+    pub(crate) busy: Duration,
+    pub(crate) page_cache_bytes: u64,
+    pub(crate) mmap_bytes: u64,
+    pub(crate) wal_bytes: u64,
+    pub(crate) keep_every: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            entries_max: 1_000_000,
+            bytes_max: 1 << 30,
+            value_bytes_max: 64 << 20,
+            eviction: Eviction::default(),
+            durability: Durability::default(),
+            readers: 4,
+            busy: Duration::from_secs(30),
+            page_cache_bytes: 64 << 20,
+            mmap_bytes: 256 << 20,
+            wal_bytes: 16 << 20,
+            keep_every: Duration::from_secs(1),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the time comes from, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Entries of all regions together. Default 1 000 000.
+    pub fn max_entries(mut self, count: u64) -> Self {
+        self.entries_max = count;
+        self
+    }
+
+    /// Bytes of keys and values of all regions together. Default 1 GiB. The file is larger: by
+    /// rows, indexes and tags.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of one key and its value. Default 64 MiB, and never above half of the bytes of all.
+    pub fn max_value_bytes(mut self, bytes: u64) -> Self {
+        self.value_bytes_max = bytes;
+        self
+    }
+
+    /// What goes first when there is no room. Default: the least recently used.
+    pub fn eviction(mut self, eviction: Eviction) -> Self {
+        self.eviction = eviction;
+        self
+    }
+
+    /// When a write outlives a failure of power. Default: with the next checkpoint.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Connections that read at the same time. Default 4, at least 1.
+    pub fn readers(mut self, count: usize) -> Self {
+        self.readers = count;
+        self
+    }
+
+    /// How long a write may wait for another process that writes, and for its turn. Default 30 s.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy = timeout;
+        self
+    }
+
+    /// Memory for pages of the file, for each connection. Default 64 MiB.
+    pub fn page_cache(mut self, bytes: u64) -> Self {
+        self.page_cache_bytes = bytes;
+        self
+    }
+
+    /// How much of the file is mapped into memory. Default 256 MiB; 0 turns it off.
+    pub fn mmap(mut self, bytes: u64) -> Self {
+        self.mmap_bytes = bytes;
+        self
+    }
+
+    /// How large the write-ahead log may grow before it is copied into the file. Default 16 MiB.
+    pub fn wal_limit(mut self, bytes: u64) -> Self {
+        self.wal_bytes = bytes;
+        self
+    }
+
+    /// How often what is done behind is done: writing what reads left, removing what has expired or
+    /// was deleted, giving room back. Default 1 s.
+    pub fn keep_every(mut self, interval: Duration) -> Self {
+        self.keep_every = interval;
+        self
+    }
+
+    /// # Errors
+    /// `Config`, naming the setting.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let positive = [
+            ("max_entries", self.entries_max),
+            ("max_bytes", self.bytes_max),
+            ("max_value_bytes", self.value_bytes_max),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                return Err(Error::new(ErrorKind::Config, "open a store")
+                    .detail(format!("`{name}` is 0: nothing could ever be kept")));
+            }
+        }
+        if self.keep_every.is_zero() {
+            return Err(Error::new(ErrorKind::Config, "open a store")
+                .detail("`keep_every` is 0: give an interval, such as one second"));
+        }
+        Ok(())
+    }
+
+    /// Bytes of one key and its value, as the limits together allow.
+    pub(crate) fn item_bytes_max(&self) -> u64 {
+        self.value_bytes_max.min((self.bytes_max / 2).max(1))
+    }
+}

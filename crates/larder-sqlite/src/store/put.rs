@@ -1,0 +1,254 @@
+//! Writing one entry, inside the transaction of a group.
+//!
+//! Everything that writes a value goes through [`put`], so that there is one place where key,
+//! value, lifetime and tags change as one unit (X15) and where the totals follow. **Invariant**:
+//! after it the row, its tags and the totals agree, whatever was there before.
+
+use larder_core::{Error, ErrorKind, clock::WallMillis};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    entry::{NewEntry, Pinned, Placed, Stored, ValueKind},
+    evict,
+    writer::Writing,
+};
+
+/// The bit of `form` that pins an entry. The index of evictions names it too.
+const PINNED: i64 = 4;
+
+/// What to do where there is an entry already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfPresent {
+    Replace,
+    Leave,
+}
+
+/// The kind of the value and whether it is pinned, in one column.
+pub(crate) fn form(kind: ValueKind, pinned: Pinned) -> i64 {
+    kind.code() | if pinned == Pinned::Yes { PINNED } else { 0 }
+}
+
+/// What `form` says. `None` when no larder of this version wrote it.
+pub(crate) fn read_form(form: i64) -> Option<(ValueKind, Pinned)> {
+    let pinned = if form & PINNED == 0 { Pinned::No } else { Pinned::Yes };
+    ValueKind::from_code(form & !PINNED).map(|kind| (kind, pinned))
+}
+
+/// What a row must show to be believed: a hash over everything that a reader is given.
+pub(crate) fn checksum(key: &str, form: i64, value: &[u8]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&form.to_le_bytes());
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key.as_bytes());
+    hasher.update(value);
+    let mut first = [0; 8];
+    first.copy_from_slice(hasher.finalize().as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]));
+    i64::from_le_bytes(first)
+}
+
+/// Bytes that an entry counts.
+pub(crate) fn size(key: &str, value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
+}
+
+/// A row that is in the way.
+struct Old {
+    id: i64,
+    size: i64,
+    tags: Option<String>,
+    is_gone: bool,
+}
+
+/// Writes `entry` under `key`.
+///
+/// # Errors
+/// `Limit` for an entry that can never fit, `Full` when there is no room and nothing may be
+/// evicted, `Config` for a lifetime of zero.
+pub(crate) fn put(
+    writing: &mut Writing<'_>,
+    region: i64,
+    key: &str,
+    entry: &NewEntry,
+    if_present: IfPresent,
+) -> Result<Placed, Error> {
+    let failed = Writing::failed("write an entry");
+    let Stored { kind, bytes } = &entry.value;
+    let size = size(key, bytes);
+    check_size(writing, size)?;
+    let expires = entry.lifetime.deadline(writing.now)?;
+    let connection = writing.connection;
+    let old = find_old(connection, region, key, writing.now).map_err(failed)?;
+    if if_present == IfPresent::Leave && old.as_ref().is_some_and(|old| !old.is_gone) {
+        return Ok(Placed::Present);
+    }
+    let tags = tag_ids(connection, region, &entry.tags).map_err(failed)?;
+    let form = form(*kind, entry.pinned);
+    let row = Row {
+        region,
+        key,
+        expires,
+        now: writing.now,
+        size,
+        form,
+        tags: written(&tags),
+        checksum: checksum(key, form, bytes),
+        value: bytes,
+    };
+    let signed = i64::try_from(size).unwrap_or(i64::MAX);
+    let (id, placed) = match &old {
+        Some(old) => {
+            row.update(connection, old).map_err(failed)?;
+            writing.totals.add(region, 0, signed - old.size);
+            (old.id, if old.is_gone { Placed::Inserted } else { Placed::Replaced })
+        }
+        None => {
+            writing.totals.add(region, 1, signed);
+            (row.insert(connection).map_err(failed)?, Placed::Inserted)
+        }
+    };
+    let mut tag = connection
+        .prepare_cached("INSERT OR IGNORE INTO tagged(tag, entry) VALUES (?1, ?2)")
+        .map_err(failed)?;
+    for number in &tags {
+        tag.execute((number, id)).map_err(failed)?;
+    }
+    evict::make_room(writing, id)?;
+    Ok(placed)
+}
+
+fn check_size(writing: &Writing<'_>, size: u64) -> Result<(), Error> {
+    let limit = writing.options.item_bytes_max();
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Limit, "write an entry").detail(format!(
+        "key and value have {size} bytes, the limit for one entry is {limit}; raise \
+         `max_value_bytes` and `max_bytes`, or keep it elsewhere"
+    )))
+}
+
+fn find_old(
+    connection: &Connection,
+    region: i64,
+    key: &str,
+    now: WallMillis,
+) -> rusqlite::Result<Option<Old>> {
+    connection
+        .prepare_cached(
+            "SELECT id, size, tags, expires <= ?3 OR EXISTS(SELECT 1 FROM dead WHERE entry = id) \
+             FROM entry WHERE region = ?1 AND key = ?2",
+        )?
+        .query_row((region, key, millis(now)), |row| {
+            let is_gone: Option<bool> = row.get(3)?;
+            Ok(Old {
+                id: row.get(0)?,
+                size: row.get(1)?,
+                tags: row.get(2)?,
+                is_gone: is_gone.unwrap_or(false),
+            })
+        })
+        .optional()
+}
+
+/// One row, ready to be written.
+struct Row<'a> {
+    region: i64,
+    key: &'a str,
+    expires: Option<WallMillis>,
+    now: WallMillis,
+    size: u64,
+    form: i64,
+    tags: Option<String>,
+    checksum: i64,
+    value: &'a [u8],
+}
+
+impl Row<'_> {
+    fn insert(&self, connection: &Connection) -> rusqlite::Result<i64> {
+        connection
+            .prepare_cached(
+                "INSERT INTO entry(region, key, expires, created, accessed, reads, size, form, \
+                 tags, checksum, value) VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .insert((
+                self.region,
+                self.key,
+                self.expires.map(millis),
+                millis(self.now),
+                i64::try_from(self.size).unwrap_or(i64::MAX),
+                self.form,
+                &self.tags,
+                self.checksum,
+                self.value,
+            ))
+    }
+
+    fn update(&self, connection: &Connection, old: &Old) -> rusqlite::Result<()> {
+        if old.tags.is_some() && old.tags != self.tags {
+            untag(connection, old.id, old.tags.as_deref())?;
+        }
+        connection
+            .prepare_cached(
+                "UPDATE entry SET expires = ?2, created = ?3, accessed = ?3, reads = 0, \
+                 size = ?4, form = ?5, tags = ?6, checksum = ?7, value = ?8 WHERE id = ?1",
+            )?
+            .execute((
+                old.id,
+                self.expires.map(millis),
+                millis(self.now),
+                i64::try_from(self.size).unwrap_or(i64::MAX),
+                self.form,
+                &self.tags,
+                self.checksum,
+                self.value,
+            ))?;
+        if old.is_gone {
+            connection.prepare_cached("DELETE FROM dead WHERE entry = ?1")?.execute([old.id])?;
+        }
+        Ok(())
+    }
+}
+
+/// A time as the file keeps it.
+pub(crate) fn millis(at: WallMillis) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+/// The numbers of `tags` in `region`, made where there is none.
+fn tag_ids(connection: &Connection, region: i64, tags: &[String]) -> rusqlite::Result<Vec<i64>> {
+    if tags.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut find =
+        connection.prepare_cached("SELECT id FROM tag WHERE region = ?1 AND name = ?2")?;
+    let mut make = connection.prepare_cached("INSERT INTO tag(region, name) VALUES (?1, ?2)")?;
+    let mut ids = Vec::with_capacity(tags.len());
+    for name in tags {
+        let found = find.query_row((region, name), |row| row.get(0)).optional()?;
+        ids.push(match found {
+            Some(id) => id,
+            None => make.insert((region, name))?,
+        });
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// The tags of a row, as JSON, so that SQLite can read them too. `None` for no tags.
+fn written(tags: &[i64]) -> Option<String> {
+    let numbers: Vec<String> = tags.iter().map(i64::to_string).collect();
+    (!numbers.is_empty()).then(|| format!("[{}]", numbers.join(",")))
+}
+
+/// Takes an entry out of the lists of its tags.
+pub(crate) fn untag(connection: &Connection, id: i64, tags: Option<&str>) -> rusqlite::Result<()> {
+    let Some(tags) = tags else { return Ok(()) };
+    let mut untag =
+        connection.prepare_cached("DELETE FROM tagged WHERE tag = ?1 AND entry = ?2")?;
+    for tag in tags.trim_matches(['[', ']']).split(',').filter(|tag| !tag.is_empty()) {
+        if let Ok(tag) = tag.parse::<i64>() {
+            untag.execute((tag, id))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Taking entries away: one at once, many by writing down that they are dead.
+//!
+//! Removing ten thousand rows with their tags and indexes would hold up every other write, so a
+//! deletion by selection writes their numbers, next to each other, into a table of its own that
+//! every read looks into; the keeper removes the rows behind. **Invariant**: when the transaction
+//! is committed no read finds them, and they were counted while they were still there.
+
+use larder_core::{Error, clock::WallMillis};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    entry::Entry,
+    evict::{Condemned, Gone},
+    find::{self, IS_THERE},
+    listing,
+    put::millis,
+    select::Select,
+    writer::Writing,
+};
+
+/// Removes the entry under `key`; whether there was one.
+pub(crate) fn remove(writing: &mut Writing<'_>, region: i64, key: &str) -> Result<bool, Error> {
+    let failed = Writing::failed("remove an entry");
+    let sql = format!(
+        "SELECT id, region, size, tags, {IS_THERE} FROM entry WHERE region = ?1 AND key = ?3"
+    );
+    let found = writing
+        .connection
+        .prepare_cached(&sql)
+        .and_then(|mut find| {
+            find.query_row((region, millis(writing.now), key), |row| {
+                Ok((Condemned::read(row)?, row.get::<_, bool>(4)?))
+            })
+            .optional()
+        })
+        .map_err(failed)?;
+    let Some((row, was_there)) = found else { return Ok(false) };
+    row.remove(writing).map_err(failed)?;
+    Ok(was_there)
+}
+
+/// Removes the entry under `key` and gives it back.
+pub(crate) fn pop(
+    writing: &mut Writing<'_>,
+    region: i64,
+    key: &str,
+) -> Result<Option<Entry>, Error> {
+    let found = find::entry(writing.connection, region, key, writing.now)?;
+    if found.is_some() {
+        remove(writing, region, key)?;
+    }
+    Ok(found.map(|(_, entry)| entry))
+}
+
+/// Declares what `select` names dead; how many there were.
+pub(crate) fn bury(writing: &mut Writing<'_>, region: i64, select: &Select) -> Result<u64, Error> {
+    let Some(query) = listing::Query::new(writing.connection, region, select, writing.now)? else {
+        return Ok(0);
+    };
+    let sql = query.sql("INSERT INTO dead(entry) SELECT entry.id", "");
+    let buried = query.execute(writing.connection, &sql)?;
+    Ok(buried as u64)
+}
+
+/// Whether there are rows that are dead or have expired.
+pub(crate) fn has_gone(connection: &Connection, now: WallMillis) -> Result<bool, Error> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM dead) OR EXISTS(SELECT 1 FROM entry WHERE expires <= ?1)",
+        )
+        .and_then(|mut find| find.query_row([millis(now)], |row| row.get(0)))
+        .map_err(Writing::failed("remove what is gone"))
+}
+
+/// Removes at most `count` rows that are dead or have expired; how many it removed.
+pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Error> {
+    let failed = Writing::failed("remove what is gone");
+    let mut removed = 0;
+    let dead = "SELECT e.id, e.region, e.size, e.tags FROM dead d JOIN entry e ON e.id = d.entry \
+         WHERE ?1 IS NOT NULL LIMIT ?2";
+    let expired = "SELECT id, region, size, tags FROM entry WHERE expires <= ?1 LIMIT ?2";
+    for (sql, why) in [(dead, Gone::Dead), (expired, Gone::Expired)] {
+        let left = count - i64::try_from(removed).unwrap_or(count);
+        let rows: Vec<Condemned> = writing
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut find| {
+                find.query_map((millis(writing.now), left), Condemned::read)?.collect()
+            })
+            .map_err(failed)?;
+        for row in &rows {
+            row.remove(writing).map_err(failed)?;
+            writing.counters.count(why);
+        }
+        removed += rows.len();
+    }
+    Ok(removed)
+}
+
+/// Moves the deadline of the entry under `key`; whether there is one.
+pub(crate) fn touch(
+    writing: &mut Writing<'_>,
+    region: i64,
+    key: &str,
+    expires: Option<WallMillis>,
+) -> Result<bool, Error> {
+    let sql = format!(
+        "UPDATE entry SET expires = ?4, accessed = ?2 WHERE region = ?1 AND key = ?3 AND {IS_THERE}"
+    );
+    let touched = writing
+        .connection
+        .prepare_cached(&sql)
+        .and_then(|mut touch| {
+            touch.execute((region, millis(writing.now), key, expires.map(millis)))
+        })
+        .map_err(Writing::failed("touch an entry"))?;
+    Ok(0 < touched)
+}

@@ -1,0 +1,113 @@
+//! The tables of a store file, and what makes a file one.
+//!
+//! It stands apart from `file` because the format outlives every way of opening it.
+//! **Invariant**: a file that is not a store of a known version is left exactly as it was.
+//!
+//! | table | what |
+//! |---|---|
+//! | `region` | the names of regions; rows are never deleted, so that a number means one region |
+//! | `entry` | one row for each entry; the value stands last, to be passed over when not read |
+//! | `tag`, `tagged` | labels by number, and which entries have them |
+//! | `dead` | entries that were deleted and whose rows are not removed yet; no read sees them |
+//! | `total` | entries and bytes of each region, written in the transaction that changes them |
+
+use larder_core::{Error, ErrorKind};
+use rusqlite::Connection;
+
+use crate::error::from_driver;
+
+/// `LARD`, in the field of the header that names the application.
+pub(crate) const APPLICATION: i64 = 0x4c41_5244;
+
+/// The version of the tables below.
+pub(crate) const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE region(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE entry(
+  id INTEGER PRIMARY KEY,
+  region INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  expires INTEGER,
+  created INTEGER NOT NULL,
+  accessed INTEGER NOT NULL,
+  reads INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  form INTEGER NOT NULL,
+  tags TEXT,
+  checksum INTEGER NOT NULL,
+  value BLOB
+) STRICT;
+CREATE UNIQUE INDEX entry_key ON entry(region, key);
+CREATE INDEX entry_expires ON entry(expires) WHERE expires IS NOT NULL;
+CREATE TABLE tag(id INTEGER PRIMARY KEY, region INTEGER NOT NULL, name TEXT NOT NULL,
+  UNIQUE(region, name)) STRICT;
+CREATE TABLE tagged(tag INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(tag, entry))
+  STRICT, WITHOUT ROWID;
+CREATE TABLE dead(entry INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE total(region INTEGER PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL)
+  STRICT;
+";
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing yet.
+    Empty,
+    /// A store of this version.
+    Store,
+}
+
+/// Looks at what `connection` opened, without changing anything.
+///
+/// # Errors
+/// `Corrupt` when it is no database, `Unsupported` when it is another one or a later version.
+pub(crate) fn look(connection: &Connection, path: &str) -> Result<Found, Error> {
+    let number = |pragma: &str| -> Result<i64, Error> {
+        connection
+            .query_row(&format!("PRAGMA main.{pragma}"), [], |row| row.get(0))
+            .map_err(|error| from_driver("open the store", path, &error))
+    };
+    let refuse = |detail: String| {
+        Err(Error::new(ErrorKind::Unsupported, "open the store").subject(path).detail(detail))
+    };
+    match (number("application_id")?, number("user_version")?) {
+        (APPLICATION, FORMAT) => Ok(Found::Store),
+        (APPLICATION, later) => refuse(format!(
+            "its format is {later}, and this larder knows {FORMAT}; use the larder that wrote it, \
+             or give another path"
+        )),
+        _ if number("schema_version")? == 0 && number("page_count")? <= 1 => Ok(Found::Empty),
+        _ => {
+            refuse("it is a database of something else; give the path of a file of its own".into())
+        }
+    }
+}
+
+/// Makes an empty file a store, in the transaction that is open.
+pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", FORMAT)
+}
+
+/// Creates the index that finds what goes first, and drops those of other policies.
+pub(crate) fn index_for(connection: &Connection, wanted: Option<&str>) -> rusqlite::Result<()> {
+    let existing: Vec<String> = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND name GLOB 'evict_*'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for name in existing.iter().filter(|name| Some(name.as_str()) != wanted) {
+        connection.execute_batch(&format!("DROP INDEX \"{name}\""))?;
+    }
+    let columns = match wanted {
+        Some("evict_recent") => "accessed",
+        Some("evict_frequent") => "reads, accessed",
+        _ => return Ok(()),
+    };
+    let name = wanted.unwrap_or_default();
+    // Pinned entries have the third bit of `form`.
+    connection.execute_batch(&format!(
+        "CREATE INDEX IF NOT EXISTS {name} ON entry({columns}) WHERE form & 4 = 0"
+    ))
+}

@@ -1,0 +1,359 @@
+//! The writer: one thread that writes, as many writes to a commit as are waiting.
+//!
+//! SQLite lets one connection write at a time, so that more of them would only wait for each other
+//! (SD3), and a commit costs more than what is in it. **Invariant**: a call is answered after the
+//! commit that holds it, and what it changed is in that commit whole or not at all; a call that
+//! fails or panics takes nothing of the others in its group with it (SD15).
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use larder_core::{Error, ErrorKind, Moment, clock::WallMillis};
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    access::Access,
+    counters::Counters,
+    options::{Durability, StoreOptions},
+    total::Totals,
+};
+use crate::error::from_driver;
+
+/// Writes that may wait. At ten microseconds each this is a second of work; whoever comes later is
+/// told so at once.
+const WAITING_MAX: usize = 65_536;
+
+/// Writes in one commit. More would make the first of them wait without making the rest cheaper.
+const GROUP_MAX: usize = 512;
+
+/// How long a group may grow before it is committed.
+const GROUP_TIME: Duration = Duration::from_millis(5);
+
+/// What a write is done with: the connection inside the transaction, and what it shares with the
+/// others of its group.
+pub(crate) struct Writing<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) options: &'a StoreOptions,
+    pub(crate) totals: &'a mut Totals,
+    pub(crate) access: &'a Access,
+    pub(crate) counters: &'a Counters,
+    /// One time for the whole group.
+    pub(crate) now: WallMillis,
+}
+
+impl Writing<'_> {
+    /// What the driver said, as an error of `operation`.
+    pub(crate) fn failed(
+        operation: &'static str,
+    ) -> impl Fn(rusqlite::Error) -> Error + Copy + 'static {
+        move |error| from_driver(operation, "the store", &error)
+    }
+}
+
+/// The thread and its queue.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    path: String,
+    options: StoreOptions,
+    access: Arc<Access>,
+    counters: Arc<Counters>,
+    waiting: Mutex<VecDeque<Job>>,
+    arrived: Condvar,
+    closing: AtomicBool,
+    pub(crate) commits: AtomicU64,
+    pub(crate) writes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Job {
+    durability: Durability,
+    deadline: Moment,
+    task: Box<dyn Task>,
+}
+
+/// A write with the place for its result and whom to tell.
+trait Task: Send + std::fmt::Debug {
+    fn is_abandoned(&self) -> bool;
+    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error>;
+    fn answer(self: Box<Self>, committed: Result<(), Error>);
+}
+
+struct Act<T, F> {
+    act: Option<F>,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, F> std::fmt::Debug for Act<T, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Act").finish_non_exhaustive()
+    }
+}
+
+impl<T: Send, F: Send> Task for Act<T, F>
+where
+    F: FnOnce(&mut Writing<'_>) -> Result<T, Error>,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error> {
+        if let Some(act) = self.act.take() {
+            self.result = Some(act(writing)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+        let Self { result, reply, .. } = *self;
+        let unanswered = || Error::new(ErrorKind::Panicked, "write to the store");
+        reply.send(committed.and_then(|()| result.ok_or_else(unanswered))).ok();
+    }
+}
+
+impl Writer {
+    /// Starts the thread over `connection`.
+    pub(crate) fn start(
+        connection: Connection,
+        path: String,
+        options: StoreOptions,
+        access: Arc<Access>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Error> {
+        let queue = Arc::new(Queue {
+            path,
+            options,
+            access,
+            counters,
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            closing: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+        });
+        let own = queue.clone();
+        let thread = std::thread::Builder::new()
+            .name("larder-write".into())
+            .spawn(move || own.run(&connection))
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "start the writer").source(error)
+            })?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+}
+
+/// Does what waits already, then ends.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.closing.store(true, Ordering::SeqCst);
+        self.queue.arrived.notify_all();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Queue {
+    /// Writes `act` with the next commit.
+    ///
+    /// # Errors
+    /// Those of `act`; `Overloaded` when too many wait; `Timeout` when its turn did not come;
+    /// `Unavailable`, `Full`, `ReadOnly` or `Corrupt` when nothing can be written.
+    ///
+    /// # Cancel safety
+    /// Dropped before its turn, nothing is written; dropped later, everything.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit(durability, act)?;
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    /// The same for a thread of its own that may wait.
+    pub(crate) fn write_blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit(Durability::Relaxed, act)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, Error>>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(Act { act: Some(act), result: None, reply });
+        let deadline = self.options.clock.now().plus(self.options.busy);
+        let durability = match self.options.durability {
+            Durability::Durable => Durability::Durable,
+            Durability::Relaxed => durability,
+        };
+        let mut waiting = self.waiting.lock();
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(self.closed());
+        }
+        if WAITING_MAX <= waiting.len() {
+            return Err(Error::new(ErrorKind::Overloaded, "write to the store")
+                .subject(&*self.path)
+                .detail(format!("{WAITING_MAX} writes are waiting already")));
+        }
+        waiting.push_back(Job { durability, deadline, task });
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(answer)
+    }
+
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed, "write to the store").subject(&*self.path)
+    }
+
+    fn run(&self, connection: &Connection) {
+        let mut synchronous = Durability::Relaxed;
+        while let Some(group) = self.next_group() {
+            let wanted = match group.iter().any(|job| job.durability == Durability::Durable) {
+                true => Durability::Durable,
+                false => Durability::Relaxed,
+            };
+            if wanted != synchronous {
+                let word = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
+                connection.pragma_update(None, "synchronous", word).ok();
+                synchronous = wanted;
+            }
+            self.commit(connection, group);
+        }
+    }
+
+    /// What waits, as far as it fits into one commit; `None` at the end.
+    fn next_group(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if !waiting.is_empty() {
+                let count = waiting.len().min(GROUP_MAX);
+                return Some(waiting.drain(..count).collect());
+            }
+            if self.closing.load(Ordering::SeqCst) {
+                return None;
+            }
+            self.arrived.wait(&mut waiting);
+        }
+    }
+
+    fn commit(&self, connection: &Connection, group: Vec<Job>) {
+        let begin = Writing::failed("write to the store");
+        let begun = connection
+            .prepare_cached("BEGIN IMMEDIATE")
+            .and_then(|mut begin| begin.execute([]))
+            .map_err(begin)
+            .and_then(|_| Totals::read(connection).map_err(begin));
+        let mut totals = match begun {
+            Ok(totals) => totals,
+            Err(error) => {
+                roll_back(connection);
+                group.into_iter().for_each(|job| job.task.answer(Err(error.clone())));
+                return;
+            }
+        };
+        let now = self.options.clock.wall();
+        let began = self.options.clock.now();
+        let mut done = Vec::with_capacity(group.len());
+        let mut rest = VecDeque::from(group);
+        while let Some(mut job) = rest.pop_front() {
+            let writing = Writing {
+                connection,
+                options: &self.options,
+                totals: &mut totals,
+                access: &self.access,
+                counters: &self.counters,
+                now,
+            };
+            let result = self.one(&mut job, writing);
+            done.push((job, result));
+            if GROUP_TIME < self.options.clock.now().since(began) {
+                break;
+            }
+        }
+        let committed = self.end(connection, &totals);
+        if !rest.is_empty() {
+            let mut waiting = self.waiting.lock();
+            rest.into_iter().rev().for_each(|job| waiting.push_front(job));
+        }
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(done.len() as u64, Ordering::Relaxed);
+        for (job, result) in done {
+            job.task.answer(result.and_then(|()| committed.clone()));
+        }
+    }
+
+    fn end(&self, connection: &Connection, totals: &Totals) -> Result<(), Error> {
+        let ended = totals
+            .write(connection)
+            .and_then(|()| connection.prepare_cached("COMMIT")?.execute([]))
+            .map(drop);
+        ended.map_err(|error| {
+            roll_back(connection);
+            from_driver("write to the store", &self.path, &error)
+        })
+    }
+
+    /// Runs one write inside a savepoint of its own.
+    fn one(&self, job: &mut Job, mut writing: Writing<'_>) -> Result<(), Error> {
+        if job.task.is_abandoned() {
+            return Err(self.closed());
+        }
+        if job.deadline < self.options.clock.now() {
+            return Err(Error::new(ErrorKind::Timeout, "write to the store")
+                .subject(&*self.path)
+                .detail(format!("its turn did not come within {:?}", self.options.busy)));
+        }
+        let failed = Writing::failed("write to the store");
+        let connection = writing.connection;
+        let step = |sql| {
+            connection.prepare_cached(sql).and_then(|mut sql| sql.execute([])).map_err(failed)
+        };
+        step("SAVEPOINT one")?;
+        let before = writing.totals.mark();
+        let ran = catch_unwind(AssertUnwindSafe(|| job.task.run(&mut writing)));
+        let result = ran.unwrap_or_else(|_| {
+            tracing::error!(store = %self.path, "a write panicked; the writer goes on");
+            Err(Error::new(ErrorKind::Panicked, "write to the store").subject(&*self.path))
+        });
+        if result.is_err() {
+            writing.totals.back_to(before);
+            // A full disk ends the whole transaction by itself; then the others fail too.
+            step("ROLLBACK TO one").ok();
+        }
+        step("RELEASE one")?;
+        result
+    }
+}
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").ok();
+    }
+}

@@ -1,0 +1,18 @@
+//! The SQLite store against real files.
+//!
+//! - `place`: a store in a directory of its own, with a clock that stands still.
+//! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
+//! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
+//! - `limits`: S13, SD2, X5: room.
+//! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
+//! - `opening`: S11, SD17: files that are stores, and files that are not.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod entries;
+mod limits;
+mod opening;
+mod place;
+mod selecting;
+mod together;

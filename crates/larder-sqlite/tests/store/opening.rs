@@ -1,0 +1,100 @@
+//! Files that are stores, files that are not, and what is done to either.
+
+use std::{fs, time::Duration};
+
+use larder_core::ErrorKind;
+use larder_sqlite::store::{Select, SqliteStore, StoreOptions};
+use rusqlite::Connection;
+
+use crate::place::{Place, forever, run};
+
+#[test]
+fn a_file_of_something_else_is_refused_and_left_as_it_was() {
+    run(async {
+        let place = Place::new();
+        let other = Connection::open(place.path()).unwrap();
+        other.execute_batch("CREATE TABLE notes(text)").unwrap();
+        drop(other);
+        let before = fs::read(place.path()).unwrap();
+        let refused = SqliteStore::open(place.path()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert_eq!(fs::read(place.path()).unwrap(), before);
+    });
+}
+
+#[test]
+fn garbage_is_refused_and_left_as_it_was() {
+    // SD13.
+    run(async {
+        let place = Place::new();
+        fs::write(place.path(), "this is no database at all".repeat(100)).unwrap();
+        let before = fs::read(place.path()).unwrap();
+        let refused = SqliteStore::open(place.path()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt);
+        assert_eq!(fs::read(place.path()).unwrap(), before);
+    });
+}
+
+#[test]
+fn a_later_format_is_refused_by_name() {
+    run(async {
+        let place = Place::new();
+        drop(place.open().await);
+        let other = Connection::open(place.path()).unwrap();
+        other.pragma_update(None, "user_version", 99).unwrap();
+        drop(other);
+        let refused = SqliteStore::open(place.path()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert!(refused.to_string().contains("its format is 99"), "{refused}");
+    });
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    // SD18.
+    run(async {
+        let place = Place::new();
+        let path = place.path().join("nowhere").join("cache.db");
+        let refused = SqliteStore::open(&path).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.to_string().contains("nowhere"), "{refused}");
+    });
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    run(async {
+        let place = Place::new();
+        for options in [
+            StoreOptions::new().max_entries(0),
+            StoreOptions::new().max_bytes(0),
+            StoreOptions::new().keep_every(Duration::ZERO),
+        ] {
+            let refused = SqliteStore::open_with(place.path(), options).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Config);
+        }
+        assert!(!place.path().exists());
+    });
+}
+
+#[test]
+fn the_file_gets_smaller_when_entries_go() {
+    // SD17, S10.
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let entries = store.entries("r");
+        let text = "x".repeat(10_000);
+        entries
+            .insert_many((0..1000).map(|number| (format!("{number}"), forever(&text))))
+            .await
+            .unwrap();
+        store.keep().await.unwrap();
+        let full = fs::metadata(place.path()).unwrap().len();
+        assert!(10_000_000 < full);
+        assert_eq!(entries.remove_matching(&Select::everything()).await.unwrap(), 1000);
+        store.keep().await.unwrap();
+        let left = fs::metadata(place.path()).unwrap().len();
+        assert!(left < full / 5, "{full} bytes, then {left}");
+    });
+}
