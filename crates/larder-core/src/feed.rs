@@ -46,6 +46,8 @@ pub enum Doubt {
     Overflow,
     /// Something delivered by the origin could not be read.
     Undecodable,
+    /// Whoever watches panicked, and may have told half of what it knew.
+    Panicked,
 }
 
 impl fmt::Display for Doubt {
@@ -58,6 +60,7 @@ impl fmt::Display for Doubt {
             Self::TrackingLost => "the triggers of row tracking are not in place",
             Self::Overflow => "more changes waited than fit",
             Self::Undecodable => "a change could not be read",
+            Self::Panicked => "the watcher panicked and began anew",
         })
     }
 }

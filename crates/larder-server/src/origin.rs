@@ -74,6 +74,11 @@ impl Origin {
         self.backend.feed()
     }
 
+    /// How often what watches it has panicked.
+    pub fn watcher_panics(&self) -> u64 {
+        self.backend.watcher_panics()
+    }
+
     /// What an operator should know: missing triggers, waits for writers, and the like.
     pub fn notices(&self) -> Vec<Notice> {
         let shown = |notice: larder_sqlite::Notice| Notice {

@@ -4,7 +4,13 @@
 //! **Invariant**: the sink is called under that lock only, so it hears of things in their order,
 //! and not at all once [`SqliteFeed::stop`] has returned.
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use larder_core::{
     BoxFuture, Clock, Error, ErrorKind,
@@ -191,11 +197,22 @@ impl Drop for SqliteFeed {
 }
 
 impl Shared {
+    /// The thread's life. A panic in a probe is caught there, with what it puts in doubt; one in
+    /// here, as in the waker of somebody who waited, costs nothing but their turn.
     fn run(&self) {
         // Heard from the start, so that nothing is written unheard when the first rest begins.
         self.bell.hears(&self.path);
         let mut mood = Mood { alert: ALERT, ..Mood::default() };
-        while let Some(waiting) = self.next_turn(&mut mood) {
+        while catch_unwind(AssertUnwindSafe(|| self.watch(&mut mood))).is_err() {
+            tracing::error!("a watcher's turn panicked; its thread goes on");
+            // So that what panics each time does so four times a second at most.
+            mood.failures = mood.failures.saturating_add(64);
+        }
+    }
+
+    /// Probes until it is told to stop.
+    fn watch(&self, mood: &mut Mood) {
+        while let Some(waiting) = self.next_turn(mood) {
             let result = {
                 let mut watcher = self.watcher.lock();
                 if watcher.is_started() { watcher.probe() } else { return }

@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use larder_core::{Dependency, Epoch, Stamp, Value, timeline::Name};
@@ -21,6 +21,7 @@ pub(crate) struct Knowledge {
     timeline: Name,
     view: RwLock<View>,
     reads_unwatched: AtomicBool,
+    panics: AtomicU64,
 }
 
 /// What is known at one moment.
@@ -52,7 +53,7 @@ pub(crate) const UNWATCHED: &str = "*";
 impl Knowledge {
     pub(crate) fn new(timeline: Name, coverage: Coverage) -> Self {
         let view = RwLock::new(View { epoch: None, coverage, extra: 0 });
-        Self { timeline, view, reads_unwatched: AtomicBool::new(false) }
+        Self { timeline, view, reads_unwatched: AtomicBool::new(false), panics: AtomicU64::new(0) }
     }
 
     pub(crate) fn timeline(&self) -> &Name {
@@ -65,6 +66,15 @@ impl Knowledge {
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut View)) {
         change(&mut self.view.write());
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the watcher panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     /// Whether some statement reads a table that the log does not report.

@@ -102,6 +102,12 @@ pub struct SqliteOrigin {
 const BUSY: Duration = Duration::from_secs(2);
 
 impl SqliteOrigin {
+    /// How often what watches the database has panicked since the start. Each time everything of it
+    /// became a miss, at most four times a second.
+    pub fn watcher_panics(&self) -> u64 {
+        self.knowledge.panics()
+    }
+
     /// Opens the database at the options' path for reading.
     ///
     /// # Errors

@@ -22,7 +22,12 @@
 //!   So after 2 the watcher is *unsettled* until it has read under a lock of its own, which no
 //!   writer's exclusive lock and no hot journal allows; only that header is compared with later.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_core::{
     Change, Clock, Dependency, Epoch, Error, ErrorKind, Moment, Position,
@@ -52,6 +57,11 @@ const BATCHES_MAX: usize = 64;
 /// How long the watcher itself waits for a lock. It is asked again soon, so: hardly.
 const BUSY: Duration = Duration::from_millis(1);
 
+/// How long nothing is asked after a panic. What panics is likely to do so again, and each time
+/// everything is a miss: at a tenth that would be most of what the origin does, at ten times as
+/// much nothing would be known for longer than `max_staleness` usually is.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_millis(250);
+
 /// Watches one database.
 #[derive(Debug)]
 pub(crate) struct Watcher {
@@ -66,6 +76,8 @@ pub(crate) struct Watcher {
     position: Position,
     /// Everything that was visible before this is known.
     confirmed: Moment,
+    /// When it panicked, until it has begun a new life of the timeline.
+    panicked: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -118,6 +130,7 @@ impl Watcher {
             last_file: None,
             position: Position::START,
             confirmed: Moment::EARLIEST,
+            panicked: None,
         }
     }
 
@@ -127,6 +140,7 @@ impl Watcher {
         self.connected = None;
         self.last_file = None;
         self.confirmed = Moment::EARLIEST;
+        self.panicked = None;
     }
 
     pub(crate) fn is_started(&self) -> bool {
@@ -141,7 +155,9 @@ impl Watcher {
     /// Asks the database once.
     ///
     /// # Errors
-    /// Whatever keeps the database from answering; then nothing was confirmed.
+    /// Whatever keeps the database from answering; then nothing was confirmed. `Unavailable` where
+    /// it panicked, here or in the sink, and for a quarter of a second after that; then a new life
+    /// of the timeline begins.
     ///
     /// # Cost
     /// Nothing changed: a `stat`, a `pread` and, in WAL mode, `data_version`: 3-6 us.
@@ -151,14 +167,33 @@ impl Watcher {
         };
         // Before anything is read: what was visible before this is seen by what follows.
         let moment = self.clock.now();
+        let unknown = || Error::new(ErrorKind::Unavailable, "watch").detail("the watcher panicked");
+        if self.panicked.is_some_and(|at| moment < at.plus(PAUSE_AFTER_PANIC)) {
+            return Err(unknown().subject(self.subject()));
+        }
+        let asked = catch_unwind(AssertUnwindSafe(|| self.ask(&*sink, moment)));
+        asked.unwrap_or_else(|_| {
+            let origin = self.knowledge.timeline();
+            tracing::error!(%origin, "the watcher panicked; it goes on, and everything is a miss");
+            self.knowledge.count_panic();
+            // It may have been in the middle of anything, and so may the sink: what was told of
+            // this life is not to be trusted.
+            self.connected = None;
+            self.panicked = Some(moment);
+            Err(unknown().subject(self.subject()))
+        })
+    }
+
+    fn ask(&mut self, sink: &dyn FeedSink, moment: Moment) -> Result<(), Error> {
+        let anew = self.panicked.map_or(Doubt::Started, |_| Doubt::Panicked);
         let result = match self.connected.take() {
-            None => self.connect(&*sink, Doubt::Started),
-            Some(mut connected) => match self.look(&mut connected, &*sink) {
+            None => self.connect(sink, anew),
+            Some(mut connected) => match self.look(&mut connected, sink) {
                 Ok(()) => {
                     self.connected = Some(connected);
                     Ok(())
                 }
-                Err(Stop::Doubt(doubt)) => self.connect(&*sink, doubt),
+                Err(Stop::Doubt(doubt)) => self.connect(sink, doubt),
                 Err(Stop::Driver(error)) => {
                     if is_busy(&error) {
                         self.connected = Some(connected);
@@ -214,7 +249,13 @@ impl Watcher {
             schema_version: look.schema_version,
             cursor,
         });
-        self.restart(sink, coverage, cursor, doubt)
+        let restarted = self.restart(sink, coverage, cursor, doubt);
+        match restarted {
+            Ok(()) => self.panicked = None,
+            // Nobody was told of this life, so nothing may be compared with it.
+            Err(_) => self.connected = None,
+        }
+        restarted
     }
 
     fn restart(

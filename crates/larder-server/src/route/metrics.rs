@@ -223,6 +223,11 @@ impl Page {
     }
 
     fn timelines(&mut self, server: &Server) {
+        let name = "larder_watcher_panics_total";
+        self.family(name, "counter", "Panics of what watches an origin, a fault of larder's.");
+        for origin in &server.catalog.origins {
+            self.sample(name, &[("origin", &origin.name)], origin.watcher_panics());
+        }
         let timelines = server.cache.status().timelines;
         self.family("larder_timeline_position", "gauge", "Applied up to here.");
         for timeline in &timelines {

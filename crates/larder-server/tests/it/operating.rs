@@ -35,6 +35,7 @@ async fn metrics_have_bounded_labels_and_count_what_happened() {
         "larder_http_responses_total{status=\"200\"} 22\n",
         "larder_http_responses_total{status=\"404\"} 1\n",
         "larder_timeline_position{timeline=\"shop\"} 0\n",
+        "larder_watcher_panics_total{origin=\"shop\"} 0\n",
     ] {
         assert!(text.contains(line), "{line}{text}");
     }
