@@ -79,6 +79,8 @@ pub mod tables;
 
 pub mod told;
 
+pub mod recent;
+
 pub mod body;
 
 pub mod stream;

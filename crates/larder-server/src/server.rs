@@ -24,6 +24,7 @@ use crate::{
     origin::Notice,
     phase::Phase,
     position::Positions,
+    recent::Recent,
     route::rewarm,
     told::Told,
 };
@@ -51,6 +52,8 @@ pub struct Server {
     pub told: Told,
     /// Places for loads of rewarmings.
     pub rewarming: Arc<Semaphore>,
+    /// The last events.
+    pub recent: Arc<Recent>,
     /// Places for those who listen to events.
     pub places: Arc<Semaphore>,
     /// The configuration, for its limits and for whoever asks.
@@ -124,6 +127,14 @@ impl Server {
         })?;
         let empties = Arc::new(Empties::new(config.cache.empty_results_bytes));
         let (cache, catalog) = Catalog::build(&config, &clock, &empties)?;
+        let recent = Recent::new(config.server.events_bytes).map_err(|error| {
+            ConfigError::new("server.events_size", format!("no randomness: {error}"))
+        })?;
+        let (recent, started) = (Arc::new(recent), clock.now());
+        tokio::spawn({
+            let (recent, subscription) = (recent.clone(), cache.subscribe());
+            async move { recent.record(subscription, started).await }
+        });
         Ok(Arc::new(Self {
             notices: OnceLock::new(),
             cache,
@@ -137,7 +148,8 @@ impl Server {
             told: Told::default(),
             rewarming: Arc::new(Semaphore::new(rewarm::loads_max(config.cache.loads))),
             places: Arc::new(Semaphore::new(config.server.subscribers)),
-            started: clock.now(),
+            started,
+            recent,
             clock,
             config,
             timing_mask: match timing {

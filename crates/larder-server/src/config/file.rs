@@ -45,6 +45,8 @@ pub struct Server {
     pub subscribers: Option<u32>,
     /// How long an event stream may be silent: proxies end what is silent for longer.
     pub heartbeat: Option<Span>,
+    /// How much of the last events is kept for listeners that are slow or come back.
+    pub events_size: Option<Size>,
     /// The largest request head.
     pub header_size: Option<Size>,
     /// The largest request body.

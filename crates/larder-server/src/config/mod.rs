@@ -59,6 +59,7 @@ pub struct Server {
     pub connections: usize,
     pub subscribers: usize,
     pub heartbeat: Duration,
+    pub events_bytes: usize,
     pub header_bytes: usize,
     pub body_bytes: usize,
     pub parameter_bytes: usize,

@@ -126,6 +126,7 @@ impl Taker {
         let connections = self.take("server.connections", written.connections, 1024);
         let subscribers = self.take("server.subscribers", written.subscribers, 64);
         let heartbeat = self.take("server.heartbeat", written.heartbeat, Span::seconds(15));
+        let events = self.take("server.events_size", written.events_size, Size::mib(4));
         let header = self.take("server.header_size", written.header_size, Size::kib(16));
         let body = self.take("server.body_size", written.body_size, Size::kib(64));
         let parameter = self.take("server.parameter_size", written.parameter_size, Size::kib(1));
@@ -142,6 +143,7 @@ impl Taker {
         within("server.connections", connections, 1, 1_000_000)?;
         within("server.subscribers", subscribers, 0, 100_000)?;
         within("server.heartbeat", heartbeat, MOMENT, DAY)?;
+        within("server.events_size", events, Size::kib(1), Size::mib(1024))?;
         within("server.threads", threads, 1, 1024)?;
         within("server.request_timeout", request, MOMENT, DAY)?;
         within("server.idle_timeout", idle, MOMENT, DAY)?;
@@ -160,6 +162,7 @@ impl Taker {
             connections: connections as usize,
             subscribers: subscribers as usize,
             heartbeat: heartbeat.0,
+            events_bytes: events.bytes(),
             header_bytes: header.bytes(),
             body_bytes: body.bytes(),
             parameter_bytes: parameter.bytes(),

@@ -1,15 +1,14 @@
 //! `GET /v1/events`: everything that is invalidated on this node, as Server-Sent Events.
 //!
-//! **Invariant**: a client hears every event since it was answered, or how many it missed at the
-//! place where they are missing; nothing is kept for one that is not there, and one that comes back
-//! is told so. A stream never keeps the server from stopping.
+//! **Invariant**: a client hears every event since it was answered, or since the one that it names
+//! in `Last-Event-ID`, in their order; where some are not kept any more it is told so, at that
+//! place. Nobody waits for a client, and a stream never keeps the server from stopping.
 
 use std::sync::Arc;
 
-use http::{Response, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use hyper::body::Bytes;
-use larder::{Event, Mode, Notice, Subscription, What};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc::Sender, watch},
     time::timeout,
@@ -18,39 +17,58 @@ use tokio::{
 use crate::{
     body::Reply,
     problem::{Code, Problem},
+    recent::Next,
     server::Server,
     stream::Stream,
 };
 
-/// What every stream begins with: a browser shows it as open, and waits this long, in
-/// milliseconds, before it comes back.
-const OPENING: &str = "retry: 2000\n: every line with data is JSON\n\n";
-
 /// What keeps proxies from ending a silent stream.
 const HEARTBEAT: &str = ":\n\n";
 
-/// What a client is told that says by which event it had come before.
-const RETURNED: &str = "event: lost\ndata: {\"missed\":null,\"why\":\"events are not kept \
-                        for those who are away; take what was read before as unknown\"}\n\n";
+/// What a client is told that must start anew.
+const DISTRUST: &str = "take all that was read before as unknown";
 
 pub(super) fn answer(server: &Arc<Server>, head: &Parts) -> Result<Response<Reply>, Problem> {
     let place = server.places.clone().try_acquire_owned().map_err(|_| {
-        let detail = "as many clients listen as may; see server.subscribers";
+        let detail = format!(
+            "{} clients listen, as many as may (server.subscribers); come back later",
+            server.config.server.subscribers
+        );
         Problem::new(Code::Overloaded, detail).retry_after(1)
     })?;
-    let returns = head.headers.contains_key("last-event-id");
     // Before the answer, so that nothing between the two is missed.
-    let subscription = server.cache.subscribe();
+    let start = Start::of(server, &head.headers);
     let server = server.clone();
     let stream = Stream::made_by(move |parts| {
         let listener = Listener { stopping: server.phase.watch(), server, parts, _place: place };
-        listener.tell(subscription, returns)
+        listener.tell(start)
     });
     let mut response = super::plain("text/event-stream", Reply::Stream(stream));
     // nginx passes an answer on when it has a page full of it, unless told otherwise.
     let unbuffered = http::HeaderValue::from_static("no");
     response.headers_mut().insert("x-accel-buffering", unbuffered);
     Ok(response)
+}
+
+/// Where a stream begins.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    /// After this event.
+    After(u64),
+    /// After this event, for one that names another that is not of this run.
+    Anew(u64),
+}
+
+impl Start {
+    fn of(server: &Server, headers: &HeaderMap) -> Self {
+        let named = headers.get("last-event-id");
+        let known = named.map(|id| id.to_str().ok().and_then(|id| server.recent.number(id)));
+        match known {
+            None => Self::After(server.recent.last()),
+            Some(Some(number)) => Self::After(number),
+            Some(None) => Self::Anew(server.recent.last()),
+        }
+    }
 }
 
 /// One client that listens.
@@ -62,21 +80,37 @@ struct Listener {
 }
 
 impl Listener {
-    async fn tell(mut self, mut subscription: Subscription, returns: bool) {
-        let opening = if returns { [OPENING, RETURNED].concat() } else { OPENING.to_owned() };
-        if !self.send(opening).await {
+    async fn tell(mut self, start: Start) {
+        let (Start::After(mut number) | Start::Anew(mut number)) = start;
+        if !self.send(self.opening(start)).await {
             return;
         }
         let heartbeat = self.server.config.server.heartbeat;
+        let mut grown = self.server.recent.watch();
         loop {
-            let notice = tokio::select! {
-                notice = timeout(heartbeat, subscription.next()) => notice,
-                _ = self.stopping.wait_for(|stopping| *stopping) => return,
-            };
-            let part = match notice {
-                Err(_) => HEARTBEAT.to_owned(),
-                Ok(None) => return,
-                Ok(Some(notice)) => self.part(&notice),
+            grown.mark_unchanged();
+            let part = match self.server.recent.after(number) {
+                Next::Event(text) => {
+                    number += 1;
+                    self.server.told.events.add(1);
+                    text
+                }
+                Next::Missed(count) => {
+                    number += count;
+                    self.server.told.lost.add(count);
+                    self.lost(number, Some(count))
+                }
+                Next::End => return,
+                Next::Nothing => {
+                    let waited = tokio::select! {
+                        waited = timeout(heartbeat, grown.changed()) => waited,
+                        _ = self.stopping.wait_for(|stopping| *stopping) => return,
+                    };
+                    if waited.is_ok() {
+                        continue;
+                    }
+                    Bytes::from_static(HEARTBEAT.as_bytes())
+                }
             };
             if !self.send(part).await {
                 return;
@@ -85,56 +119,32 @@ impl Listener {
     }
 
     /// Waits until the connection takes more; whether it does.
-    async fn send(&mut self, part: String) -> bool {
+    async fn send(&mut self, part: Bytes) -> bool {
         tokio::select! {
-            sent = self.parts.send(part.into()) => sent.is_ok(),
+            sent = self.parts.send(part) => sent.is_ok(),
             _ = self.stopping.wait_for(|stopping| *stopping) => false,
         }
     }
 
-    fn part(&self, notice: &Notice) -> String {
-        match notice {
-            Notice::Invalidated(event) => {
-                self.server.told.events.add(1);
-                let id = format!("{}.{}", event.timeline, event.position.0);
-                format!("id: {id}\nevent: invalidated\ndata: {}\n\n", self.shown(event))
-            }
-            Notice::Missed(count) => {
-                self.server.told.lost.add(*count);
-                let data = json!({ "missed": count, "why": "this client took them too slowly" });
-                format!("event: lost\ndata: {data}\n\n")
-            }
-            // One that this server cannot put into words is one that the client does not get.
-            _ => {
-                self.server.told.lost.add(1);
-                "event: lost\ndata: {\"missed\":1}\n\n".to_owned()
-            }
+    /// What every stream begins with: a browser shows it as open, waits this long, in milliseconds,
+    /// before it comes back, and knows where it was even if it has not heard anything.
+    fn opening(&self, start: Start) -> Bytes {
+        let (Start::After(number) | Start::Anew(number)) = start;
+        let id = self.server.recent.id(number);
+        let opening = format!("retry: 2000\nid: {id}\n: every line with data is JSON\n\n");
+        match start {
+            Start::After(_) => opening.into(),
+            Start::Anew(number) => [opening.as_bytes(), &self.lost(number, None)].concat().into(),
         }
     }
 
-    fn shown(&self, event: &Event) -> Json {
-        let what = match &event.what {
-            What::Named(dependencies) => {
-                let names: Vec<String> = dependencies.iter().map(ToString::to_string).collect();
-                json!({ "named": names })
-            }
-            What::Reported { changes, words } => {
-                json!({ "reported": &**words, "changes": changes })
-            }
-            What::Restarted(doubt) => json!({ "restarted": doubt.to_string() }),
-            _ => json!({}),
+    /// Some are missing up to the event with that number: so many, or nobody knows how many.
+    fn lost(&self, number: u64, count: Option<u64>) -> Bytes {
+        let why = match count {
+            Some(_) => format!("they are not kept any more; {DISTRUST}"),
+            None => format!("the last event is not one of this server's run; {DISTRUST}"),
         };
-        json!({
-            "timeline": &*event.timeline,
-            "position": event.position.0,
-            "what": what,
-            "mode": match event.mode {
-                Mode::Hard => "hard",
-                Mode::Soft => "soft",
-            },
-            "entries": event.entries,
-            // As `uptime_seconds` of the status has it: wall clocks go back.
-            "at": event.at.since(self.server.started).as_secs_f64(),
-        })
+        let data = json!({ "missed": count, "why": why });
+        format!("id: {}\nevent: lost\ndata: {data}\n\n", self.server.recent.id(number)).into()
     }
 }

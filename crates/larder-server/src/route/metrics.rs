@@ -214,6 +214,10 @@ impl Page {
         let permits = server.places.available_permits();
         let listening = server.config.server.subscribers.saturating_sub(permits) as u64;
         one("larder_subscribers", "gauge", "Clients that listen to events.", listening);
+        let (events, bytes) = server.recent.kept();
+        let help = "Events kept for subscribers that are slow or come back.";
+        one("larder_events_kept", "gauge", help, events as u64);
+        one("larder_events_kept_bytes", "gauge", "Bytes they count.", bytes as u64);
         let help = "Events sent to subscribers.";
         one("larder_events_sent_total", "counter", help, server.told.events.get());
         let help = "Events that subscribers were too slow for.";
