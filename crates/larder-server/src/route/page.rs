@@ -25,7 +25,53 @@ pub(super) fn answer(server: &Server, path: &str) -> Response<Reply> {
 
 fn page(server: &Server) -> String {
     let rows: String = server.catalog.resources.iter().map(row).collect();
-    HTML.replace("{rows}", &rows).replace("{version}", env!("CARGO_PKG_VERSION"))
+    let paths: String = PATHS.iter().map(path).collect();
+    let page = HTML.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{paths}", &paths);
+    // Last, so that nothing in them is taken for a place to fill.
+    page.replace("{rows}", &rows)
+}
+
+/// Everything that can be asked besides resources, and whether a browser can just go there.
+const PATHS: [(&str, &str, Way, &str); 11] = [
+    ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
+    (
+        "GET",
+        "/v1/resources/{resource}/explain?...",
+        Way::Typed,
+        "what one was built from, and why \
+      it fell last",
+    ),
+    ("GET", "/v1/dependents?of=...", Way::Typed, "which answers depend on something"),
+    (
+        "POST",
+        "/v1/invalidate",
+        Way::Typed,
+        "drops what was built from ids, scopes, tables or tags, \
+      or shows what would fall; loads it again",
+    ),
+    ("POST", "/v1/changes", Way::Typed, "takes rows that changed"),
+    ("GET", "/v1/events", Way::Typed, "everything that is invalidated, as it happens"),
+    ("GET", "/v1/status", Way::Link, "settings, origins and counters as JSON"),
+    ("GET", "/metrics", Way::Link, "the same for Prometheus"),
+    ("GET", "/health/live", Way::Link, "whether the process lives"),
+    ("GET", "/health/ready", Way::Link, "whether it answers, and what it knows of its origins"),
+    ("GET", "/", Way::Link, "this page"),
+];
+
+/// How somebody who reads the page gets there.
+#[derive(Clone, Copy)]
+enum Way {
+    Link,
+    Typed,
+}
+
+fn path((method, path, way, does): &(&str, &str, Way, &str)) -> String {
+    let (path, does) = (escaped(path), escaped(does));
+    let request = match way {
+        Way::Link => format!("{method} <a href=\"{path}\">{path}</a>"),
+        Way::Typed => format!("{method} {path}"),
+    };
+    format!("<tr><td><code>{request}</code></td><td>{does}</td></tr>\n")
 }
 
 /// Names of resources and parameters come from the configuration; they are escaped all the same.

@@ -71,6 +71,17 @@ async fn the_page_loads_only_what_this_server_has() {
     let policy = page.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(page.body.contains("/v1/resources/artist-albums?artist={integer}"));
+    for request in [
+        "GET /v1/resources/{resource}?...",
+        "GET /v1/resources/{resource}/explain?...",
+        "GET /v1/dependents?of=...",
+        "POST /v1/invalidate",
+        "POST /v1/changes",
+        "GET /v1/events",
+    ] {
+        assert!(page.body.contains(&format!("<code>{request}</code>")), "{request}");
+    }
+    assert!(!page.body.contains("{paths}") && !page.body.contains("{rows}"));
     for link in page.body.split(['"', '\'']).filter(|part| part.starts_with('/')) {
         let path = link.split('?').next().unwrap();
         if path.starts_with("/v1/resources/") {
