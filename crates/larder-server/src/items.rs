@@ -128,8 +128,9 @@ impl Meaning {
         mean: impl Fn(&T) -> Result<Vec<Dependency>, Problem>,
     ) -> Result<(), Problem> {
         let mut counts = Vec::with_capacity(items.len());
-        for item in items {
-            let found = mean(item)?;
+        for (place, item) in items.iter().enumerate() {
+            let which = |problem: Problem| problem.with("kind", kind).with("item", place);
+            let found = mean(item).map_err(which)?;
             counts.push(found.len());
             self.dependencies.extend(found);
             if ITEMS_MAX < self.dependencies.len() {
@@ -189,7 +190,10 @@ impl Names {
     pub fn place<'a, 'b>(&'a self, name: &'b str) -> Result<Place<'a, 'b>, Problem> {
         let unknown = || {
             let shown: String = name.chars().take(64).collect();
-            let detail = format!("`{shown}` is no table here: write ORIGIN.TABLE, as shop.Artist");
+            let detail = format!(
+                "`{shown}` is no table here: write ORIGIN.TABLE, as shop.Artist; GET /v1/status \
+                 lists the origins"
+            );
             Problem::new(Code::UnknownTable, detail).with("table", shown)
         };
         let (origin, table) = name.split_once('.').ok_or_else(unknown)?;
@@ -216,7 +220,8 @@ impl Names {
             return Ok(name);
         }
         let shown: String = name.chars().take(64).collect();
-        let detail = format!("`{shown}` is no origin here, nor `app`");
+        let detail =
+            format!("`{shown}` is no origin here, nor `app`; GET /v1/status lists the origins");
         Err(Problem::new(Code::UnknownTable, detail))
     }
 }

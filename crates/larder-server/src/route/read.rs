@@ -18,6 +18,11 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Incoming,
 ) -> Result<T, Problem> {
     let bytes = whole(server, body).await?;
+    // A list would be taken for the members in the order in which they are declared.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let detail = "send one JSON object, {\"name\": ...}; nothing was done";
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
     serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))
 }
@@ -29,7 +34,11 @@ async fn whole(server: &Server, body: Incoming) -> Result<Bytes, Problem> {
     let problem = match tokio::time::timeout(within, read).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Problem::new(Code::BodyTooLarge, format!("the limit is {limit} bytes"))
+            let detail = format!(
+                "the limit is {limit} bytes (server.body_size); nothing was done, send several \
+                 requests"
+            );
+            Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", limit)
         }
         Ok(Err(_)) => {
             Problem::new(Code::MalformedRequest, "the body ended early, or its chunks are wrong")

@@ -22,7 +22,10 @@ pub const ENTRIES_MAX: usize = 10_000;
 
 /// The member as it is written.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "rewarm is an object such as {\"at_most\": 100, \"concurrency\": 4}"
+)]
 pub(super) struct Written {
     /// How many entries, the most read ones first.
     at_most: usize,

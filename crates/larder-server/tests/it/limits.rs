@@ -33,6 +33,7 @@ async fn heads_and_bodies_have_a_size() {
     let body = format!("{{\"tags\": [\"{}\"]}}", "x".repeat(2000));
     let answer = client.post("/v1/invalidate", &body).await;
     assert_eq!((answer.status, &*answer.code()), (413, "body-too-large"));
+    assert!(answer.body.contains("1024 bytes (server.body_size)"), "{answer:?}");
     running.stop().await;
 }
 

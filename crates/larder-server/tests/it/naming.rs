@@ -142,10 +142,40 @@ async fn what_is_no_item_or_no_mode_is_refused() {
         (json!({ "ids": [["app.Banner"]] }), "malformed-request"),
         (json!({ "tables": ["app."] }), "unknown-table"),
         (json!({ "dry_run": true }), "malformed-request"),
+        // A list must not be taken for the members of an object in some order.
+        (json!([[["shop.Artist", 90]]]), "malformed-request"),
+        (json!([]), "malformed-request"),
+        (json!("shop.Artist"), "malformed-request"),
+        (json!(null), "malformed-request"),
+        (json!({ "tags": "t" }), "malformed-request"),
+        (json!({ "tag": ["t"] }), "malformed-request"),
+        (json!({ "scopes": [["shop.Album"]] }), "malformed-request"),
+        (json!({ "ids": [[]] }), "malformed-request"),
+        (json!({ "ids": [[7, 1]] }), "malformed-request"),
+        (json!({ "everything": [""] }), "unknown-table"),
     ] {
         let answer = client.post("/v1/invalidate", &body.to_string()).await;
         assert_eq!((answer.status, &*answer.code()), (400, code), "{body}");
     }
     assert!(client.get(PATH).await.is_hit());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_says_which_item_it_is_about_and_what_may_be_written() {
+    let shop = Shop::new("wal");
+    let (running, mut client) = shop.open(ALBUMS).await;
+    let good = json!(["shop.Artist", 90]);
+    for (body, kind, item, said) in [
+        (json!({ "ids": [good, ["shop.Artst", 1]] }), "ids", 1, "`shop.Artst` is no table here"),
+        (json!({ "ids": [good, good, ["shop.Artist", 1, 2]] }), "ids", 2, "(ArtistId), 2 values"),
+        (json!({ "tags": ["a", ["b:c", "d"]] }), "tags", 1, "`b:c` is no namespace"),
+        (json!({ "scopes": [["shop.Album", { "X": 1 }]] }), "scopes", 0, "no column `X`"),
+        (json!({ "everything": ["app", "store"] }), "everything", 1, "/v1/status"),
+    ] {
+        let problem = client.post("/v1/invalidate", &body.to_string()).await.json();
+        assert_eq!((&problem["kind"], &problem["item"]), (&kind.into(), &item.into()), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{body}: {problem}");
+    }
     running.stop().await;
 }

@@ -96,7 +96,7 @@ async fn a_rewarming_out_of_its_bounds_is_refused_and_nothing_falls() {
         (json!({ "at_most": -1 }), "-1"),
         (json!({ "concurrency": 1 }), "at_most"),
         (json!({ "at_most": 1, "wait": 1 }), "wait_ms"),
-        (json!(true), "bool"),
+        (json!(true), "an object such as"),
     ] {
         let answer = tell(&mut client, rewarm.clone()).await;
         assert_eq!((answer.status, &*answer.code()), (400, "malformed-request"), "{rewarm}");
