@@ -14,6 +14,10 @@ use crate::{
 
 pub(crate) mod index;
 
+mod tree;
+
+mod prefix;
+
 /// A stretch of the values of one column.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Span {

@@ -1,4 +1,6 @@
 //! The index against looking at every span, and the order of values against SQLite's rules.
+//!
+//! A block of the tree holds four slots here, so that few spans make several levels of it.
 
 use proptest::prelude::*;
 
@@ -19,6 +21,22 @@ fn value() -> impl Strategy<Value = Value> {
         ]
         .prop_map(Value::Real),
         prop_oneof![Just(""), Just("a"), Just("ab"), Just("b")].prop_map(Value::from),
+        // Alike in more than a prefix tells.
+        prop_oneof![Just("a long name 1"), Just("a long name 2"), Just("a long name")]
+            .prop_map(Value::from),
+        ((1i64 << 60)..(1 << 60) + 3).prop_map(Value::Integer),
+    ]
+}
+
+/// From everywhere.
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        value(),
+        any::<i64>().prop_map(Value::Integer),
+        any::<f64>().prop_map(Value::Real),
+        (any::<i64>(), -1i64..2).prop_map(|(near, off)| Value::Real((near as f64) + off as f64)),
+        any::<String>().prop_map(Value::from),
+        any::<Vec<u8>>().prop_map(|bytes| Value::Blob(bytes.into())),
     ]
 }
 
@@ -36,6 +54,9 @@ fn span() -> impl Strategy<Value = Span> {
         .prop_map(|(low, high, nulls)| Span { low, high, nulls })
 }
 
+/// Four levels of a tree.
+const SPANS: usize = 48;
+
 /// Hold the n-th span, release it, or ask for a value.
 #[derive(Clone, Debug)]
 enum Step {
@@ -46,8 +67,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0usize..24).prop_map(Step::Hold),
-        3 => (0usize..24).prop_map(Step::Release),
+        4 => (0..SPANS).prop_map(Step::Hold),
+        3 => (0..SPANS).prop_map(Step::Release),
         4 => value().prop_map(Step::Ask),
     ]
 }
@@ -57,14 +78,14 @@ proptest! {
 
     #[test]
     fn the_index_finds_exactly_the_spans_that_hold_a_value(
-        spans in proptest::collection::vec(span(), 24),
-        steps in proptest::collection::vec(step(), 0..120),
+        spans in proptest::collection::vec(span(), SPANS),
+        first in 0..SPANS,
+        steps in proptest::collection::vec(step(), 0..160),
     ) {
         let mut index = SpanIndex::default();
-        let mut held = [0u32; 24];
-        // Hashes, as digests are: the treap draws its shape from them.
+        let mut held = [0u32; SPANS];
         let digest = |n: usize| Digest((n as u64 + 1).wrapping_mul(0xd129_0d3b_3f1b_9c5d));
-        for step in steps {
+        for step in (0..first).map(Step::Hold).chain(steps) {
             match step {
                 Step::Hold(n) => {
                     index.hold(&spans[n], digest(n), Position(1));
@@ -79,13 +100,14 @@ proptest! {
                     let mut found = Vec::new();
                     index.holding(&value, &mut |digest| found.push(digest));
                     let holds = |&n: &usize| 0 < held[n] && spans[n].holds(&value);
-                    let mut expected: Vec<_> = (0..24).filter(holds).map(digest).collect();
+                    let mut expected: Vec<_> = (0..SPANS).filter(holds).map(digest).collect();
                     found.sort_unstable();
                     expected.sort_unstable();
                     prop_assert_eq!(found, expected);
                 }
             }
             prop_assert_eq!(index.len(), held.iter().filter(|count| 0 < **count).count());
+            index.check();
         }
     }
 
@@ -95,6 +117,15 @@ proptest! {
         if order(&a, &b) != Ordering::Greater && order(&b, &c) != Ordering::Greater {
             prop_assert_ne!(order(&a, &c), Ordering::Greater);
         }
+    }
+
+    #[test]
+    fn a_prefix_never_says_the_other_order(a in any_value(), b in any_value()) {
+        let prefixes = prefix::of(&a).cmp(&prefix::of(&b));
+        prop_assert!(prefixes == Ordering::Equal || prefixes == order(&a, &b));
+        let high = prefix::of_high(&Bound::Included(a.clone()));
+        prop_assert!(prefix::of_low(&Bound::Unbounded) < prefix::of_low(&Bound::Included(a)));
+        prop_assert!(high < prefix::of_high(&Bound::Unbounded));
     }
 
     #[test]
