@@ -45,8 +45,8 @@ pub(crate) enum Stage {
     /// 3. The sweeper takes the record and unlinks the entry under all digests, the second as well.
     /// 4. The filler links it under the second.
     ///
-    /// Step 3 would take off a link that was never made, which is somebody else's, and step 4 make
-    /// one that nobody takes off.
+    /// Step 3 would take off a link that was never made, which among many counts as somebody
+    /// else's, and step 4 make one that nobody takes off.
     Linking,
     /// Whoever ends the entry.
     Linked,

@@ -1,11 +1,10 @@
 //! Links: from each digest to the entries that depend on it.
 //!
 //! Eight bytes a link, without a back pointer: a link whose mark has ended is recognisable by
-//! itself and is dropped when more than half of a node's links are such. **Invariant**: a node
-//! exists exactly while some entry that was linked to it has not been unlinked, so when the last
-//! entry is gone no link is left (MD6).
-
-use std::{collections::hash_map, mem};
+//! itself and is dropped when more than half of a list are such. Digests with one dependent or two
+//! stand in a table of their own, whose places are a third as large; see `dependents`.
+//! **Invariant**: a digest is in one table exactly while some entry that was linked to it has not
+//! been unlinked, so when the last entry is gone no link is left (MD6).
 
 use larder_core::{Digest, by_digest::DigestMap};
 
@@ -15,57 +14,18 @@ use crate::{
     sync::{Mutex, sized},
 };
 
-/// Locks over the nodes. Fills of different digests rarely meet at 64; ten times more would only
-/// cost a small cache memory.
+mod dependents;
+
+use dependents::{Few, Left, Many};
+
+/// Locks over the tables. Fills of different digests rarely meet at 64; ten times more would only
+/// cost a small cache memory. A power of two.
 const SHARDS: usize = sized(64, 2);
-
-type Nodes = DigestMap<Node>;
-
-/// One digest's dependents.
-#[derive(Debug)]
-struct Node {
-    dependents: Dependents,
-    /// Entries linked and not yet unlinked, those of detached links included.
-    holders: u32,
-    /// Entries linked since the last detachment and not yet unlinked.
-    attached: u32,
-    /// When the links were detached last.
-    detached: Ticket,
-}
-
-/// Most digests have one dependent, which then needs no allocation.
-#[derive(Debug)]
-enum Dependents {
-    One(Mark),
-    Many(Vec<Mark>),
-}
-
-impl Dependents {
-    fn heap_bytes(&self) -> usize {
-        match self {
-            Self::One(_) => 0,
-            Self::Many(marks) => marks.capacity() * size_of::<Mark>(),
-        }
-    }
-
-    fn as_slice(&self) -> &[Mark] {
-        match self {
-            Self::One(mark) => std::slice::from_ref(mark),
-            Self::Many(marks) => marks,
-        }
-    }
-
-    fn push(&mut self, mark: Mark) {
-        match self {
-            Self::One(first) => *self = Self::Many(vec![*first, mark]),
-            Self::Many(marks) => marks.push(mark),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Shard {
-    nodes: Nodes,
+    few: DigestMap<Few>,
+    many: DigestMap<Many>,
     /// Bytes of the lists of all nodes.
     heap: usize,
     /// Links of entries that are not yet unlinked. Counted here, under the lock that is held
@@ -75,18 +35,113 @@ struct Shard {
 }
 
 impl Shard {
-    fn bytes(&self) -> usize {
-        // One control byte an item; the table keeps an eighth of its slots free.
-        self.heap + self.nodes.capacity() * (size_of::<(Digest, Node)>() + 1) * 8 / 7
+    /// Whether the digest was not detached since `linked`.
+    fn link(&mut self, digest: Digest, mark: Mark, linked: Ticket) -> bool {
+        if let Some(few) = self.few.get_mut(&digest) {
+            if !few.push(mark) {
+                let many = Many::of(*few, mark);
+                self.few.remove(&digest);
+                shrink(&mut self.few);
+                self.heap += many.heap_bytes();
+                self.many.insert(digest, many);
+            }
+        } else if let Some(many) = self.many.get_mut(&digest) {
+            let before = many.heap_bytes();
+            if !many.push(mark, linked) {
+                return false;
+            }
+            self.heap = self.heap + many.heap_bytes() - before;
+        } else {
+            self.few.insert(digest, Few::one(mark));
+        }
+        self.count += 1;
+        true
     }
 
-    /// Gives memory back when the table has become much too large.
-    fn shrink(&mut self) {
-        if self.nodes.is_empty() {
-            self.nodes = Nodes::default();
-        } else if self.nodes.len() * 8 < self.nodes.capacity() {
-            self.nodes.shrink_to(self.nodes.len() * 2);
+    fn unlink(&mut self, digest: Digest, mark: Mark, linked: Ticket, marks: &Marks) {
+        if let Some(few) = self.few.get_mut(&digest) {
+            match few.without(mark) {
+                None => return,
+                Some(Left::Few(left)) => *few = left,
+                Some(Left::Nobody | Left::Many) => {
+                    self.few.remove(&digest);
+                    shrink(&mut self.few);
+                }
+            }
+        } else if let Some(many) = self.many.get_mut(&digest) {
+            let before = many.heap_bytes();
+            let left = many.remove(mark, linked, marks);
+            self.heap = self.heap + many.heap_bytes() - before;
+            if !matches!(left, Left::Many) {
+                self.heap -= many.heap_bytes();
+                self.many.remove(&digest);
+                shrink(&mut self.many);
+            }
+            if let Left::Few(few) = left {
+                self.few.insert(digest, few);
+            }
+        } else {
+            return;
         }
+        self.count = self.count.saturating_sub(1);
+    }
+
+    /// Takes all links off `digest`, with the number of entries not yet unlinked among them; what
+    /// stays remembers when that was.
+    fn detach(&mut self, digest: Digest) -> Option<(Vec<Mark>, usize, &mut Many)> {
+        if let Some(few) = self.few.remove(&digest) {
+            shrink(&mut self.few);
+            let list = few.as_slice().to_vec();
+            let attached = list.len();
+            return Some((list, attached, self.many.entry(digest).or_insert(few.detached())));
+        }
+        let many = self.many.get_mut(&digest)?;
+        self.heap -= many.heap_bytes();
+        let (list, attached) = many.take();
+        Some((list, attached, many))
+    }
+
+    /// The links of `digest`, with the number of entries not yet unlinked among them.
+    fn links(&self, digest: Digest) -> Option<(&[Mark], usize)> {
+        match self.few.get(&digest) {
+            Some(few) => Some((few.as_slice(), few.as_slice().len())),
+            None => self.many.get(&digest).map(|many| (many.as_slice(), many.attached())),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.heap + table_bytes(&self.few) + table_bytes(&self.many)
+    }
+}
+
+/// The shard of a digest. In their order, so that the digests of an entry that share a lock stand
+/// side by side.
+fn place(digest: Digest) -> usize {
+    const BITS: u32 = SHARDS.ilog2();
+    usize::try_from(digest.0 >> (u64::BITS - BITS)).expect("a few bits")
+}
+
+/// Links made or taken off under one lock at most: a microsecond or two. Taking a lock costs about
+/// as much as one link, and nothing after it is fetched before it is taken.
+const RUN: usize = 32;
+
+/// Sorted digests in runs that share a lock.
+fn runs(digests: &[Digest]) -> impl Iterator<Item = &[Digest]> {
+    digests.chunk_by(|a, b| place(*a) == place(*b)).flat_map(|run| run.chunks(RUN))
+}
+
+/// One control byte an item; the table keeps an eighth of its slots free.
+fn table_bytes<N>(table: &DigestMap<N>) -> usize {
+    table.capacity() * (size_of::<(Digest, N)>() + 1) * 8 / 7
+}
+
+/// Gives memory back when a table has become much too large: four times, where doubling as it
+/// grows leaves it twice.
+fn shrink<N>(table: &mut DigestMap<N>) {
+    if table.is_empty() {
+        *table = DigestMap::default();
+    } else if table.len() * 4 < table.capacity() {
+        table.shrink_to(table.len() * 2);
     }
 }
 
@@ -102,69 +157,43 @@ impl Links {
     }
 
     fn shard(&self, digest: Digest) -> &Mutex<Shard> {
-        // Any bits will do: the map of a shard folds the digest again.
-        let place = (digest.0 >> 40) as usize % SHARDS;
-        self.shards.get(place).expect("the place is a remainder of their number")
+        self.shards.get(place(digest)).expect("the place is below their number")
     }
 
-    /// Links an entry that took its ticket `linked` before its first link.
+    /// Links an entry that took its ticket `linked` before its first link under each of `digests`,
+    /// which are sorted.
     ///
-    /// Refuses when the digest was detached since: the entry would be neither in the detached list
-    /// nor clearly after it.
-    pub(crate) fn link(&self, digest: Digest, mark: Mark, linked: Ticket) -> Result<(), Detached> {
-        let mut shard = self.shard(digest).lock();
-        let Shard { nodes, heap, count } = &mut *shard;
-        match nodes.entry(digest) {
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Node {
-                    dependents: Dependents::One(mark),
-                    holders: 1,
-                    attached: 1,
-                    detached: Ticket::default(),
-                });
-            }
-            hash_map::Entry::Occupied(mut occupied) => {
-                let node = occupied.get_mut();
-                if linked < node.detached {
-                    return Err(Detached);
+    /// Refuses when one of them was detached since: the entry would be neither in the detached list
+    /// nor clearly after it. Then only so many of the first are linked as the refusal says.
+    pub(crate) fn link(
+        &self,
+        digests: &[Digest],
+        mark: Mark,
+        linked: Ticket,
+    ) -> Result<(), Detached> {
+        let mut done = 0;
+        for run in runs(digests) {
+            let Some(first) = run.first() else { continue };
+            let mut shard = self.shard(*first).lock();
+            for digest in run {
+                if !shard.link(*digest, mark, linked) {
+                    return Err(Detached { done });
                 }
-                let before = node.dependents.heap_bytes();
-                node.dependents.push(mark);
-                *heap = *heap + node.dependents.heap_bytes() - before;
-                node.holders += 1;
-                node.attached += 1;
+                done += 1;
             }
         }
-        *count += 1;
         Ok(())
     }
 
     /// Unlinks an entry whose mark has ended. Must be called exactly once for each link made.
     ///
     /// # Cost
-    /// Amortised constant: the walk over a list is paid for by the half of it that is dropped.
-    pub(crate) fn unlink(&self, digest: Digest, linked: Ticket, marks: &Marks) {
-        let mut shard = self.shard(digest).lock();
-        let Shard { nodes, heap, count } = &mut *shard;
-        let hash_map::Entry::Occupied(mut occupied) = nodes.entry(digest) else { return };
-        *count = count.saturating_sub(1);
-        let node = occupied.get_mut();
-        node.holders = node.holders.saturating_sub(1);
-        if node.detached <= linked {
-            node.attached = node.attached.saturating_sub(1);
-        }
-        if node.holders == 0 {
-            *heap -= node.dependents.heap_bytes();
-            occupied.remove();
-            shard.shrink();
-        } else if let Dependents::Many(list) = &mut node.dependents
-            && 8 < list.len()
-            && (node.attached as usize) * 2 < list.len()
-        {
-            let before = list.capacity();
-            list.retain(|mark| marks.is_alive(*mark));
-            list.shrink_to(list.len() * 2);
-            *heap -= (before - list.capacity()) * size_of::<Mark>();
+    /// Amortised constant for each of `digests`, which are sorted.
+    pub(crate) fn unlink(&self, digests: &[Digest], mark: Mark, linked: Ticket, marks: &Marks) {
+        for run in runs(digests) {
+            let Some(first) = run.first() else { continue };
+            let mut shard = self.shard(*first).lock();
+            run.iter().for_each(|digest| shard.unlink(*digest, mark, linked, marks));
         }
     }
 
@@ -176,16 +205,9 @@ impl Links {
         act: impl FnOnce(Vec<Mark>, usize) -> (Ticket, R),
     ) -> Option<R> {
         let mut shard = self.shard(digest).lock();
-        let Shard { nodes, heap, .. } = &mut *shard;
-        let node = nodes.get_mut(&digest)?;
-        *heap -= node.dependents.heap_bytes();
-        let list = match mem::replace(&mut node.dependents, Dependents::Many(Vec::new())) {
-            Dependents::One(mark) => vec![mark],
-            Dependents::Many(marks) => marks,
-        };
-        let attached = mem::take(&mut node.attached);
-        let (ticket, result) = act(list, attached as usize);
-        node.detached = ticket;
+        let (list, attached, many) = shard.detach(digest)?;
+        let (ticket, result) = act(list, attached);
+        many.detach_at(ticket);
         Some(result)
     }
 
@@ -203,8 +225,7 @@ impl Links {
     ) -> u32 {
         out.clear();
         let shard = self.shard(digest).lock();
-        let Some(node) = shard.nodes.get(&digest) else { return 0 };
-        let list = node.dependents.as_slice();
+        let Some((list, _)) = shard.links(digest) else { return 0 };
         let start = place.start_in(list);
         out.extend(list.iter().skip(start).take(count));
         u32::try_from(start).expect("a list holds fewer links than there are marks")
@@ -222,8 +243,7 @@ impl Links {
     ) -> usize {
         out.clear();
         let shard = self.shard(digest).lock();
-        let Some(node) = shard.nodes.get(&digest) else { return 0 };
-        let list = node.dependents.as_slice();
+        let Some((list, _)) = shard.links(digest) else { return 0 };
         let end = end.min(list.len());
         let start = end.saturating_sub(count);
         out.extend(list.get(start..end).unwrap_or_default());
@@ -238,14 +258,14 @@ impl Links {
         look: impl FnOnce(&[Mark], usize) -> R,
     ) -> Option<R> {
         let shard = self.shard(digest).lock();
-        let node = shard.nodes.get(&digest)?;
-        Some(look(node.dependents.as_slice(), node.attached as usize))
+        let (list, attached) = shard.links(digest)?;
+        Some(look(list, attached))
     }
 
     /// Entries that depend on `digest` and are not yet unlinked or invalidated through it.
     pub(crate) fn dependents(&self, digest: Digest) -> usize {
         let shard = self.shard(digest).lock();
-        shard.nodes.get(&digest).map_or(0, |node| node.attached as usize)
+        shard.links(digest).map_or(0, |(_, attached)| attached)
     }
 
     /// Links of entries that are not yet unlinked.
@@ -281,9 +301,12 @@ impl Place {
     }
 }
 
-/// The digest was invalidated between an entry's ticket and its link.
+/// A digest was invalidated between an entry's ticket and its link.
 #[derive(Debug)]
-pub(crate) struct Detached;
+pub(crate) struct Detached {
+    /// So many links were made before.
+    pub(crate) done: usize,
+}
 
 #[cfg(test)]
 mod tests {
@@ -294,7 +317,7 @@ mod tests {
         let (links, marks, digest) = (Links::new(), Marks::default(), Digest(7));
         let all: Vec<Mark> = (0..100).map(|index| marks.at(index).unwrap()).collect();
         for mark in &all {
-            links.link(digest, *mark, Ticket::default()).unwrap();
+            links.link(&[digest], *mark, Ticket::default()).unwrap();
         }
         let (mut met, mut piece, mut end) = (Vec::new(), Vec::new(), usize::MAX);
         while end != 0 {
@@ -304,7 +327,7 @@ mod tests {
                 // Most of the first half goes, and the list is packed.
                 for mark in all.iter().take(60) {
                     assert!(marks.kill(*mark));
-                    links.unlink(digest, Ticket::default(), &marks);
+                    links.unlink(&[digest], *mark, Ticket::default(), &marks);
                 }
             }
         }

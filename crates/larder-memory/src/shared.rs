@@ -32,8 +32,8 @@
 //! *Pending item against a later fill.* An item means what was linked before its ticket. The fill
 //! takes its ticket before its first link; a link to a digest that was detached since is refused,
 //! and the fill counts as overtaken. So the item means exactly the links that were detached. (When
-//! all detached entries were evicted meanwhile, their node is gone and with it the memory of the
-//! detachment: a fill of that very moment is then missed until the item is retired, and hit after.)
+//! all detached entries were evicted meanwhile, the memory of the detachment is gone with the last
+//! of them: a fill of that very moment is then missed until the item is retired, and hit after.)
 //!
 //! *Soft invalidation.* It ends freshness instead of life: `soft.rs`. The links stay, so that a
 //! hard invalidation finds the entry later. Whoever softens first moves the deadlines in the
@@ -78,7 +78,7 @@ use crate::{
     },
     gates::{Gates, Pass},
     ledger::{Ledger, Record, Stage},
-    links::Links,
+    links::{Detached, Links},
     marks::{Mark, Marks},
     pending::Pending,
     sweeper::{Jobs, Sweep},
@@ -193,14 +193,12 @@ impl Shared {
         let linked = record.linked;
         let digests = record.digests().to_vec();
         let mark = self.ledger.open(Box::new(record), &self.marks);
-        for (done, digest) in digests.iter().enumerate() {
-            if self.links.link(*digest, mark, linked).is_err() {
-                self.marks.kill(mark);
-                if let Some(record) = self.ledger.take_back(mark) {
-                    self.unlink(mark, &record, done);
-                }
-                return None;
+        if let Err(Detached { done }) = self.links.link(&digests, mark, linked) {
+            self.marks.kill(mark);
+            if let Some(record) = self.ledger.take_back(mark) {
+                self.unlink(mark, &record, done);
             }
+            return None;
         }
         self.ledger.finish_linking(mark);
         // Whoever ended it meanwhile could not take the record; see `Stage`.
@@ -397,9 +395,8 @@ impl Shared {
 
     /// Takes off the first `count` links of a record that the caller took out of the ledger.
     pub(crate) fn unlink(&self, mark: Mark, record: &Record, count: usize) {
-        for digest in record.digests().iter().take(count) {
-            self.links.unlink(*digest, record.linked, &self.marks);
-        }
+        let digests = record.digests().get(..count).unwrap_or_default();
+        self.links.unlink(digests, mark, record.linked, &self.marks);
         self.ledger.release(mark);
     }
 

@@ -23,9 +23,9 @@ use crate::{
 const FIXED: usize = 112 + 8 + 6 + 20;
 /// The counts before the value in its `Arc`.
 const ARC_COUNTS: usize = 16;
-/// A node of the links: digest and node, in a table half to seven eighths full. Nodes are shared
-/// by all dependents of a digest; most have one.
-const NODE: usize = 72;
+/// A place in the links: digest, one dependent or two, and the table's byte (25), in a table half
+/// to seven eighths full. It is shared by all dependents of a digest; most have one.
+const NODE: usize = 40;
 
 /// What keeps a range noticed: the range in the index, its place in two tables, and the handle.
 const HELD: usize = 320;

@@ -50,7 +50,7 @@ fn not_looking_at_the_mark_after_the_fill_is_noticed() {
 
 #[test]
 fn taking_a_record_that_is_being_linked_is_noticed() {
-    notices(Safeguard::RecordLeftToFiller, scenarios::overtaken_while_linking, STALE);
+    notices(Safeguard::RecordLeftToFiller, scenarios::overtaken_while_linking, LEFT);
 }
 
 #[test]
