@@ -285,7 +285,10 @@ fn id(names: &Names, item: &[Json]) -> Result<Dependency, Problem> {
     match place {
         Place::Origin(tables, table) => tables.id(table, key).map_err(unknown),
         Place::App(_) if key.is_empty() => Err(shape()),
-        Place::App(kind) => Ok(Dependency::id(APP, kind, key)),
+        Place::App(kind) => {
+            let key: Vec<Value> = key.into_iter().map(literal::on_app).collect();
+            Ok(Dependency::id(APP, kind, key))
+        }
     }
 }
 
@@ -298,7 +301,9 @@ fn scope(names: &Names, name: &str, terms: &Map<String, Json>) -> Result<Vec<Dep
     match place {
         Place::Origin(tables, table) => tables.scope(table, conditions),
         Place::App(kind) => {
-            let own = conditions.into_iter().map(|(column, condition)| (column.into(), condition));
+            let own = conditions.into_iter().map(|(column, condition)| {
+                (column.into(), literal::condition_on_app(condition))
+            });
             combinations(own.collect(), ITEMS_MAX).map(|(combinations, span)| {
                 let each = combinations.into_iter().map(|terms| {
                     let scope = Dependency::scope(APP, kind, terms);

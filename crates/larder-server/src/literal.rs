@@ -1,8 +1,9 @@
 //! Literals: values of rows, and conditions on their columns, as JSON writes them.
 //!
 //! It stands apart from `items.rs`, which puts them together to what they name; here nobody knows a
-//! table. **Invariant**: what JSON can write in two ways is one value, and what could only be
-//! guessed at (a boolean, an unknown comparison) is refused.
+//! table. **Invariant**: what JSON can write in two ways is one value where values meet by their
+//! bytes, on `app`; a column of an origin has a form of its own for that (`tables.rs`). What could
+//! only be guessed at (a boolean, an unknown comparison) is refused.
 
 use std::{collections::HashSet, ops::Bound};
 
@@ -27,6 +28,34 @@ pub fn value(json: &Json) -> Result<Value, String> {
         Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
     };
     found.ok_or_else(|| "a value is a number, a text, null, or {\"base64\": \"...\"}".to_owned())
+}
+
+/// The one form of `value` on `app`, where no column tells: a number that is whole is an integer.
+/// One client writes `5`, the next one `5.0`, `5e0` or, of zero, `-0.0`; and a parameter of type
+/// real is a real, whatever it was written as.
+pub fn on_app(value: Value) -> Value {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    match value {
+        Value::Real(number) if number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number) => {
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number within the range")]
+            Value::Integer(number as i64)
+        }
+        other => other,
+    }
+}
+
+/// `condition` with each value in its form [`on_app`].
+pub fn condition_on_app(condition: Condition) -> Condition {
+    match condition {
+        Condition::AnyOf(values) => {
+            let mut seen = HashSet::new();
+            let values = values.into_iter().map(on_app);
+            Condition::AnyOf(values.filter(|value| seen.insert(value.clone())).collect())
+        }
+        Condition::Within(Span { low, high, nulls }) => {
+            Condition::Within(Span { low: low.map(on_app), high: high.map(on_app), nulls })
+        }
+    }
 }
 
 /// The scalar as [`value`] reads it back.
@@ -103,6 +132,22 @@ mod tests {
         for refused in [json!(true), json!([1]), json!({ "base64": "?" }), json!({})] {
             assert!(value(&refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_number_has_one_form_on_app_however_it_is_written() {
+        let read = |text: &str| on_app(value(&text.parse().unwrap()).unwrap());
+        for five in ["5", "5.0", "5e0", "50E-1"] {
+            assert_eq!(read(five), Value::Integer(5), "{five}");
+        }
+        assert_eq!((read("-0.0"), read("1e3")), (Value::Integer(0), Value::Integer(1000)));
+        assert_eq!(read("-9223372036854775808.0"), Value::Integer(i64::MIN));
+        for real in ["5.5", "9223372036854775808", "1e300", "-1e19"] {
+            assert!(matches!(read(real), Value::Real(_)), "{real}");
+        }
+        let condition = |text: &str| condition_on_app(condition(&text.parse().unwrap()).unwrap());
+        assert_eq!(condition("[5.0, 5, 6]"), condition("[5, 6.0]"));
+        assert_eq!(condition(r#"{"gte": 5.0, "lt": 1e1}"#), condition(r#"{"gte": 5, "lt": 10}"#));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Written {
                 (origin, tables.row(table, images), modified.map_err(unknown)?)
             }
             Place::App(kind) => {
-                let own = |column: &str, value| Ok((column.into(), value));
+                let own = |column: &str, value| Ok((column.into(), literal::on_app(value)));
                 let row = images.into_row(&kind.into(), &self.app_key()?, own);
                 let modified = self.modified.iter().flatten().map(|name| name.as_str().into());
                 (APP, row, self.modified.is_some().then(|| modified.collect()))

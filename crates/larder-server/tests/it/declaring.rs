@@ -64,6 +64,35 @@ async fn an_answer_falls_with_what_its_resource_declares_and_with_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_real_parameter_meets_the_number_however_a_client_writes_it() {
+    let shop = Shop::new("wal");
+    let resource = r#"[resource.priced]
+origin = "shop"
+sql = "SELECT * FROM Album WHERE ArtistId < :price"
+params = { price = "real" }
+ttl = "1h"
+scopes = [["app.Price", { amount = "{price}" }]]
+"#;
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{resource}")).await;
+    for (asked, told) in [("5", "5"), ("5.0", "5"), ("5", "5.0"), ("5e0", "0.5e1"), ("-0.0", "0")] {
+        let path = format!("/v1/resources/priced?price={asked}");
+        let scope = format!(r#"{{"scopes": [["app.Price", {{"amount": {told}}}]]}}"#);
+        let change = format!(
+            r#"{{"changes": [{{"table": "app.Price", "old": null, "key": ["id"],
+                "new": {{"id": 1, "amount": {told}}}}}]}}"#
+        );
+        for (way, body) in [("/v1/invalidate", scope), ("/v1/changes", change)] {
+            client.get(&path).await;
+            assert!(client.get(&path).await.is_hit());
+            let done = client.post(way, &body).await;
+            assert_eq!(done.json()["entries"], 1, "{asked} and {told}: {done:?}");
+            assert!(client.get(&path).await.is_miss());
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_of_an_origin_that_nobody_watches_fall_by_what_is_declared() {
     let shop = Shop::new("wal");
     let text = ALBUMS.replace("\"rows\" ", "\"none\" ");
