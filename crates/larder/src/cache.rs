@@ -23,7 +23,6 @@ use crate::{
     region_builder::{RegionBuilder, own_weight},
     regions::Regions,
     stats::Stats,
-    waits::Waits,
 };
 
 /// A cache. Cloning shares it; dropping the last handle stops its feeds without waiting for loads.
@@ -36,7 +35,6 @@ pub(crate) struct CacheInner {
     pub(crate) node: SharedNode,
     pub(crate) feeds: Vec<Arc<dyn Feed>>,
     pub(crate) capacity: Arc<Capacity>,
-    pub(crate) waits: Arc<Waits>,
     /// Dependencies of one entry.
     pub(crate) max_dependencies: usize,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -314,9 +312,8 @@ impl CacheInner {
         max_dependencies: usize,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let (waits, regions) = (Arc::default(), Regions::default());
-        let heat = Heat::default();
-        Self { node, feeds, capacity, waits, max_dependencies, runtime, regions, heat }
+        let (regions, heat) = (Regions::default(), Heat::default());
+        Self { node, feeds, capacity, max_dependencies, runtime, regions, heat }
     }
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.

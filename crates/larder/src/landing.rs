@@ -30,7 +30,7 @@ use crate::{
     loader,
     node::Node,
     region::{Inner, Tracking},
-    waits::Run,
+    waits::{Run, Waits},
 };
 
 /// The end of a load.
@@ -122,15 +122,15 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
 
     /// Begins a load that is no flight; inside a loader it waits as that loader does.
     pub(crate) fn begin(&self) -> Load {
-        match ambient::current().filter(|outer| Arc::ptr_eq(outer.node(), &self.cache.node)) {
+        match ambient::current() {
             Some(outer) => self.begin_as(outer.runs().run.clone(), outer.runs().turn.clone()),
-            None => self.begin_as(self.cache.waits.run(&self.name), None),
+            None => self.begin_as(Waits::of_process().run(&self.name), None),
         }
     }
 
     pub(crate) fn begin_as(&self, run: Run, turn: Option<Lending>) -> Load {
-        let (waits, max_staleness) = (self.cache.waits.clone(), self.policy.max_staleness);
-        Load::begin(&self.cache, Runs { waits, run, turn, max_staleness })
+        let max_staleness = self.policy.max_staleness;
+        Load::begin(&self.cache, Runs { run, turn, max_staleness })
     }
 
     /// Stores a loaded value if it still reflects everything this node knows. A dependency on a

@@ -18,7 +18,7 @@ use crate::{
     capacity::Lending,
     collected::{Collected, Inherited},
     node::SharedNode,
-    waits::{Run, Waits},
+    waits::Run,
 };
 
 /// What a loader knows of its own run. Cheap to clone; clones collect into one set.
@@ -55,7 +55,6 @@ struct State {
 /// As what a load runs: for the graph of waits, and for the turn that it gives back meanwhile.
 #[derive(Clone)]
 pub(crate) struct Runs {
-    pub(crate) waits: Arc<Waits>,
     pub(crate) run: Run,
     pub(crate) turn: Option<Lending>,
     /// How old the knowledge of an origin may be for what is read, as the region asks.

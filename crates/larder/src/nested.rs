@@ -36,6 +36,7 @@ use crate::{
     node::Validity,
     region::{Asker, Inner, Look, Missed, Region, Start, Tracking},
     stats::Counters,
+    waits::Waits,
 };
 
 impl Load {
@@ -130,7 +131,7 @@ impl Load {
         counters: &Counters,
     ) -> Result<Arc<Landed<V, E>>, Error> {
         let runs = self.runs();
-        let wait = runs.waits.wait(&runs.run, waiter.run()).inspect_err(|_| {
+        let wait = Waits::of_process().wait(&runs.run, waiter.run()).inspect_err(|_| {
             counters.cycles.add(1);
         })?;
         let given_back = runs.turn.as_ref().map(|turn| turn.give_back());

@@ -30,6 +30,7 @@ use crate::{
     region_builder::OnAbandon,
     sample::Sample,
     stats::{Counters, Stats},
+    waits::Waits,
 };
 
 /// A named, typed set of entries with a loader. Cloning shares it.
@@ -502,7 +503,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             return Joined::Found(found);
         }
         let Some(start) = start.take() else { return Joined::NoLoader };
-        let flight = Flight::new(self.cache.waits.run(&self.name));
+        let flight = Flight::new(Waits::of_process().run(&self.name));
         let waiter = Waiter::new(flight.clone(), true);
         shard.flying.insert(key.clone(), flight.clone());
         let asked_by = asker.load.map_or(AskedBy::Reader, |_| AskedBy::Load);

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use larder_core::Key;
 
-use crate::{ambient, capacity::AskedBy, load::Load, loader, region::Inner};
+use crate::{ambient, capacity::AskedBy, load::Load, loader, region::Inner, waits::Waits};
 
 /// Whether two values are the same for the reader.
 type Comparison<V> = dyn Fn(&V, &V) -> bool + Send + Sync;
@@ -41,7 +41,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
             let timeout = region.load_timeout;
             let turn = region.cache.capacity.turn(AskedBy::Reader, timeout).await;
             let Ok(turn) = turn else { return };
-            let load = region.begin_as(region.cache.waits.run(&region.name), Some(turn.lending()));
+            let load = region.begin_as(Waits::of_process().run(&region.name), Some(turn.lending()));
             let own = load.clone();
             let loading = ambient::within(load.clone(), loader(key.clone(), own));
             let Ok(now) = loader::run(loading, timeout).await else { return };

@@ -1,7 +1,8 @@
 //! Waits: which flights wait for which, so that none waits for itself.
 //!
-//! One graph for each cache, apart from `flight` because it spans all regions. Two loads can wait
-//! for each other without any recursion:
+//! One graph for the process, apart from `flight` because it spans all regions, also those of
+//! different caches: a loader may read them all. Two loads can wait for each other without any
+//! recursion:
 //!
 //! 1. A reader begins a flight of A, another one a flight of B.
 //! 2. The loader of A reads B and finds B's flight; the loader of B reads A and finds A's.
@@ -13,7 +14,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,7 +22,7 @@ use std::{
 use larder_core::{Error, ErrorKind};
 use parking_lot::Mutex;
 
-/// A flight or another run of a load, told apart from all others of its cache.
+/// A flight or another run of a load, told apart from all others of its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RunId(u64);
 
@@ -32,7 +33,7 @@ pub(crate) struct Run {
     pub(crate) region: Arc<str>,
 }
 
-/// The flights of one cache that wait for flights.
+/// The flights that wait for flights.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
     next: AtomicU64,
@@ -44,6 +45,13 @@ pub(crate) struct Waits {
 const SHOWN: usize = 16;
 
 impl Waits {
+    /// The graph of all caches: counted for each of them alone, the first runs of two caches would
+    /// be the same one, and a circle through both be seen by neither.
+    pub(crate) fn of_process() -> &'static Self {
+        static ALL: LazyLock<Waits> = LazyLock::new(Waits::default);
+        &ALL
+    }
+
     /// A run for `region` that nobody waits for yet.
     pub(crate) fn run(&self, region: &Arc<str>) -> Run {
         let id = RunId(self.next.fetch_add(1, Ordering::Relaxed));
@@ -56,7 +64,7 @@ impl Waits {
     /// `Cycle` when `to` waits for `from`, be it through others.
     ///
     /// # Cost
-    /// One lock for the cache and a walk over what `to` waits for; a flight that has just begun
+    /// One lock for the process and a walk over what `to` waits for; a flight that has just begun
     /// waits for nothing.
     pub(crate) fn wait(&self, from: &Run, to: &Run) -> Result<Wait<'_>, Error> {
         let mut edges = self.edges.lock();

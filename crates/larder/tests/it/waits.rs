@@ -421,3 +421,42 @@ async fn a_load_that_wants_its_turn_back_comes_before_those_that_never_had_one()
         other.await.unwrap();
     }
 }
+
+/// An untracked region of `cache` whose loads read what `next` will be.
+fn reads_next(cache: &Cache, name: &'static str, next: &Later) -> Region<u32, i64> {
+    let next = next.clone();
+    let builder = cache.region::<u32, i64>(name).ttl(MINUTE).loader(move |id: u32, load: Load| {
+        let next = next.clone();
+        async move {
+            let Some(next) = next.get() else { return Ok(1) };
+            Ok::<_, Error>(*load.get_or_load(next, id).await? + 1)
+        }
+    });
+    let region = builder.build_untracked().unwrap();
+    Region::clone(&region)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_loads_of_two_caches_are_told_apart() {
+    let caches = [cache().0, cache().0];
+    let later = [Later::default(), Later::default()];
+    let child = reads_next(&caches[1], "child", &later[1]);
+    later[0].set(child).unwrap();
+    let parent = reads_next(&caches[0], "parent", &later[0]);
+    assert_eq!(*parent.get_or_load(&1).await.unwrap(), 2);
+    assert_eq!(caches[0].stats().cycles + caches[1].stats().cycles, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_through_two_caches_is_told_as_one() {
+    let began = tokio::time::Instant::now();
+    let caches = [cache().0, cache().0];
+    let later = [Later::default(), Later::default()];
+    let here = reads_next(&caches[0], "here", &later[0]);
+    let there = reads_next(&caches[1], "there", &later[1]);
+    later[0].set(there).unwrap();
+    later[1].set(here.clone()).unwrap();
+    let error = here.get_or_load(&1).await.unwrap_err();
+    assert!(format!("{error:?}").contains("`there` -> `here` -> `there`"), "{error:?}");
+    assert_eq!(began.elapsed(), Duration::ZERO, "no time limit had to end it");
+}
