@@ -301,9 +301,9 @@ fn scope(names: &Names, name: &str, terms: &Map<String, Json>) -> Result<Vec<Dep
     match place {
         Place::Origin(tables, table) => tables.scope(table, conditions),
         Place::App(kind) => {
-            let own = conditions.into_iter().map(|(column, condition)| {
-                (column.into(), literal::condition_on_app(condition))
-            });
+            let own = conditions
+                .into_iter()
+                .map(|(column, condition)| (column.into(), literal::condition_on_app(condition)));
             combinations(own.collect(), ITEMS_MAX).map(|(combinations, span)| {
                 let each = combinations.into_iter().map(|terms| {
                     let scope = Dependency::scope(APP, kind, terms);

@@ -36,7 +36,8 @@ pub fn value(json: &Json) -> Result<Value, String> {
 pub fn on_app(value: Value) -> Value {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match value {
-        Value::Real(number) if number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number) => {
+        Value::Real(number) if number.fract() == 0.0 && (-LIMIT..LIMIT).contains(&number) =>
+        {
             #[expect(clippy::cast_possible_truncation, reason = "a whole number within the range")]
             Value::Integer(number as i64)
         }

@@ -87,7 +87,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Builds the cache and starts its feeds. Loads run on the tokio runtime this is called in.
+    /// Builds the cache and starts its feeds. Loads run on the tokio runtime this is called in,
+    /// whichever one reads: it must live as long as the cache is read, and afterwards a read that
+    /// needs a load fails as `Closed`.
     ///
     /// # Errors
     /// `Config` outside a tokio runtime, with two feeds of one name or one named `app`, or when no

@@ -144,8 +144,8 @@ impl<V, E> Waiter<V, E> {
 
     /// The result of the flight.
     ///
-    /// The sender lives in the flight this waiter holds, so it cannot go away before it has sent,
-    /// unless the runtime shuts down; then this waits until its own task is dropped, too.
+    /// The sender lives in the flight that this waiter holds, so it cannot go away; and whatever
+    /// ends the flight's task, a runtime that shuts down included, sends.
     pub(crate) async fn landed(&self) -> Arc<Landed<V, E>> {
         let mut receiver = self.flight.landed.subscribe();
         loop {

@@ -4,7 +4,7 @@
 //! `landing`, `load`). **Invariant**: a value leaves as fresh only if memory found it valid and
 //! proven at the moment of the read, or a flight's rules allowed it to this reader.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, thread, time::Duration};
 
 use larder_core::{
     BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
@@ -173,9 +173,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     ///
     /// # Errors
     /// The loader's own error, shared by all who waited; `Panicked`; or the cache's: `Timeout` past
-    /// `load_timeout`, `Overloaded`, `Untracked` when the load named no dependency, `Closed`,
-    /// `Config` without a loader; inside a loader also those of [`Load::get_or_load`]. After an
-    /// error the key rests for 100 ms, doubling up to 5 s, and readers meanwhile get the same one.
+    /// `load_timeout`, `Overloaded`, `Untracked` when the load named no dependency, `Closed`, also
+    /// when the runtime in which the cache was built is gone, `Config` without a loader; inside a
+    /// loader also those of [`Load::get_or_load`]. After an error the key rests for 100 ms,
+    /// doubling up to 5 s, and readers meanwhile get the same one.
     ///
     /// # Cancel safety
     /// The load runs on a task of its own. If all who wait leave, it ends and is stored, or is
@@ -506,32 +507,12 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let flight = Flight::new(Waits::of_process().run(&self.name));
         let waiter = Waiter::new(flight.clone(), true);
         shard.flying.insert(key.clone(), flight.clone());
+        // A runtime that is shut down drops the task at once, and that lands the flight.
+        drop(shard);
         let asked_by = asker.load.map_or(AskedBy::Reader, |_| AskedBy::Load);
-        self.cache.runtime.spawn(self.clone().fly(key.clone(), flight, start, asked_by));
+        let aloft = Aloft { region: self.clone(), key: key.clone(), flight, landed: false };
+        self.cache.runtime.spawn(aloft.fly(start, asked_by));
         Joined::Waits(waiter)
-    }
-
-    async fn fly(
-        self: Arc<Self>,
-        key: KeyBytes,
-        flight: Arc<Flight<V, E>>,
-        start: Start<V, E>,
-        asked_by: AskedBy,
-    ) {
-        let aloft = Aloft { region: &self, key: &key, flight: &flight, landed: false };
-        let load = self.load(&key, start, flight.run.clone(), asked_by);
-        let landed = match self.on_abandon {
-            OnAbandon::Finish => Some(load.await),
-            OnAbandon::Cancel => {
-                let give_up = || self.flights.give_up(key.as_slice(), &flight);
-                flight.unless_abandoned(load, give_up).await
-            }
-        };
-        match landed {
-            Some(landed) => aloft.land(landed),
-            // Nobody waits and nobody can join: there is no one to tell.
-            None => aloft.forget(),
-        }
     }
 
     /// Takes the flight off the map, then gives its result to those who wait.
@@ -598,32 +579,53 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 }
 
-/// A flight whose task runs. Whatever ends the task, those who wait get an answer and the key is
-/// free again.
-struct Aloft<'a, K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> {
-    region: &'a Inner<K, V, E>,
-    key: &'a KeyBytes,
-    flight: &'a Arc<Flight<V, E>>,
+/// A flight that is on the map. Whatever ends its task, be it before the first poll, those who wait
+/// get an answer and the key is free again.
+struct Aloft<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> {
+    region: Arc<Inner<K, V, E>>,
+    key: KeyBytes,
+    flight: Arc<Flight<V, E>>,
     landed: bool,
 }
 
-impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Aloft<'_, K, V, E> {
-    fn land(mut self, landed: Landed<V, E>) {
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Aloft<K, V, E> {
+    async fn fly(mut self, start: Start<V, E>, asked_by: AskedBy) {
+        let Self { region, key, flight, .. } = &self;
+        let load = region.load(key, start, flight.run.clone(), asked_by);
+        let landed = match region.on_abandon {
+            OnAbandon::Finish => Some(load.await),
+            OnAbandon::Cancel => {
+                let give_up = || region.flights.give_up(key.as_slice(), flight);
+                flight.unless_abandoned(load, give_up).await
+            }
+        };
+        // If it was given up nobody waits and nobody can join: there is no one to tell.
         self.landed = true;
-        self.region.land(self.key, self.flight, landed);
-    }
-
-    fn forget(mut self) {
-        self.landed = true;
+        if let Some(landed) = landed {
+            self.region.land(&self.key, &self.flight, landed);
+        }
     }
 }
 
-impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<'_, K, V, E> {
+impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Aloft<K, V, E> {
     fn drop(&mut self) {
         if !self.landed {
-            self.region.land(self.key, self.flight, Landed::failed(LoadError::Panicked));
+            let error = match thread::panicking() {
+                true => LoadError::Panicked,
+                false => LoadError::Cache(no_runtime()),
+            };
+            self.region.land(&self.key, &self.flight, Landed::failed(error));
         }
     }
+}
+
+/// The error of a load whose task was dropped.
+#[cold]
+fn no_runtime() -> Error {
+    Error::new(ErrorKind::Closed, "load the value").detail(
+        "the tokio runtime in which the cache was built is shut down, and loads run on that; build \
+         the cache in a runtime that lives as long as it is read",
+    )
 }
 
 impl<K, V, E> Clone for Region<K, V, E> {
