@@ -19,7 +19,7 @@
 //! Were the position noted after step 3, a change between them would be in neither: too late for
 //! the question, and below the position.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use larder_core::{
     Error, ErrorKind, Key, KeyEncoder, Moment, Stamps, flight::Arrival, freshness::State,
@@ -251,7 +251,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         bytes: &KeyEncoder,
         error: LoadError<E>,
     ) -> Result<Fetched<V>, LoadError<E>> {
-        if self.policy.stale_if_error == Duration::ZERO || !(self.is_transient)(&error) {
+        if !self.is_passing(&error) {
             return Err(error);
         }
         let node = &self.cache.node;

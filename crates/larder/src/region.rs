@@ -4,7 +4,14 @@
 //! `landing`, `load`). **Invariant**: a value leaves as fresh only if memory found it valid and
 //! proven at the moment of the read, or a flight's rules allowed it to this reader.
 
-use std::{fmt, ops::Deref, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use larder_core::{
     BoxFuture, Error, ErrorKind, Key, KeyBytes, KeyEncoder, KeyRef, Moment,
@@ -489,19 +496,26 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         start: &mut Option<Start<V, E>>,
         asker: Asker<'_>,
     ) -> Joined<V, E> {
+        // Dropped after the lock: the last handle on a value drops the value, which is user code.
+        let (mut older, looked);
         let mut shard = self.flights.shard(key.as_slice());
         if let Some(flight) = shard.flying.get(key.as_slice()) {
             return Joined::Waits(Waiter::new(flight.clone(), false));
         }
-        let has_older = |error: &LoadError<E>| self.older(key.as_slice(), error).is_some();
+        older = None;
+        let has_older = || {
+            older = self.past_ttl(key.as_slice());
+            older.is_some()
+        };
         let now = self.cache.node.clock.now();
         if let Some(error) = shard.pauses.error(key.as_slice(), now, has_older) {
             return Joined::Resting(error);
         }
-        if let Some(knowledge) = asker.knowledge
-            && let Look::Fresh(found) = self.look(key, knowledge)
-        {
-            return Joined::Found(found);
+        if let Some(knowledge) = asker.knowledge {
+            looked = self.look(key, knowledge);
+            if let Look::Fresh(found) = looked {
+                return Joined::Found(found);
+            }
         }
         let Some(start) = start.take() else { return Joined::NoLoader };
         let flight = Flight::new(Waits::of_process().run(&self.name));
@@ -516,28 +530,48 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// Takes the flight off the map, then gives its result to those who wait.
-    pub(crate) fn land(&self, key: &KeyBytes, flight: &Arc<Flight<V, E>>, landed: Landed<V, E>) {
-        let mut shard = self.flights.shard(key.as_slice());
-        shard.take_off(key.as_slice(), flight);
-        match &landed.result {
-            Ok(_) => shard.pauses.end(key.as_slice()),
-            Err(LoadError::Cache(error)) if error.kind() != ErrorKind::Timeout => {}
+    fn land(&self, key: &KeyBytes, flight: &Arc<Flight<V, E>>, landed: Landed<V, E>) {
+        // Before the lock: it may ask the error what it is, and an error is user code.
+        let pause = match &landed.result {
+            Err(LoadError::Cache(error)) if error.kind() != ErrorKind::Timeout => None,
+            Ok(_) => Some(None),
             Err(error) => {
                 let has_older = self.older(key.as_slice(), error).is_some();
                 let with_older = if has_older { pause::AFTER_STALE } else { Duration::ZERO };
-                let now = self.cache.node.clock.now();
-                shard.pauses.begin(key.clone(), now, with_older, error.clone());
+                Some(Some((with_older, error.clone())))
             }
-        }
+        };
+        let mut shard = self.flights.shard(key.as_slice());
+        shard.take_off(key.as_slice(), flight);
+        let ended = pause.map(|pause| match pause {
+            None => shard.pauses.end(key.as_slice()),
+            Some((with_older, error)) => {
+                let now = self.cache.node.clock.now();
+                shard.pauses.begin(key.clone(), now, with_older, error)
+            }
+        });
         drop(shard);
         flight.land(Arc::new(landed));
+        drop(ended);
     }
 
     /// The older value that may stand in for a load that failed with `error`.
     fn older(&self, key: &[u8], error: &LoadError<E>) -> Option<Found<V>> {
-        if self.policy.stale_if_error == Duration::ZERO || !(self.is_transient)(error) {
-            return None;
-        }
+        if self.is_passing(error) { self.past_ttl(key) } else { None }
+    }
+
+    /// Whether an older value may stand in for a load that failed with `error`. An error that
+    /// panics when it is asked counts as lasting: those who wait need an answer.
+    ///
+    /// # Callers must
+    /// hold no lock: what an error says of itself is user code.
+    pub(crate) fn is_passing(&self, error: &LoadError<E>) -> bool {
+        self.policy.stale_if_error != Duration::ZERO
+            && catch_unwind(AssertUnwindSafe(|| (self.is_transient)(error))).unwrap_or(false)
+    }
+
+    /// What memory has for `key` that may be served after a failure.
+    fn past_ttl(&self, key: &[u8]) -> Option<Found<V>> {
         match self.cache.node.tier.get(key, self.within()) {
             Lookup::Hit(found) if found.state != State::Expired => Some(found),
             Lookup::Hit(_) | Lookup::Miss => None,
@@ -600,10 +634,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Aloft<K, V, E> 
             }
         };
         // If it was given up nobody waits and nobody can join: there is no one to tell.
-        self.landed = true;
         if let Some(landed) = landed {
             self.region.land(&self.key, &self.flight, landed);
         }
+        self.landed = true;
     }
 }
 

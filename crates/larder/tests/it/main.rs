@@ -3,6 +3,7 @@
 //!
 //! - `gate`: a loader that stops where a test wants it to
 //! - `flight`: one load for many readers, and who may take its result
+//! - `foreign`: code of the user that panics, or comes back, at the worst moment
 //! - `runtime`: caches that outlive the runtime of their loads
 //! - `freshness`: deadlines, stale answers, pauses after errors
 //! - `invalidation`: explicit changes, by every late writer
@@ -22,6 +23,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod flight;
+
+mod foreign;
 
 mod runtime;
 
