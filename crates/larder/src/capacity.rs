@@ -2,8 +2,9 @@
 //!
 //! It stands apart from `flight` because it is shared by all regions. **Invariant**: no more than
 //! `running` loads run; one more waits for a bounded time, in a queue of a bounded length, and a
-//! load for which there is no place in it is refused at once. And a load that waits for another
-//! load has no turn:
+//! load for which there is no place in it is refused at once; so no more than both together have
+//! begun for readers, give or take `running` that begin at the same moment. And a load that waits
+//! for another load has no turn:
 //!
 //! 1. As many loads as may run, run, and each reads another region.
 //! 2. Each of those reads begins a load, which needs a turn.
@@ -80,6 +81,11 @@ impl Capacity {
         asked_by: AskedBy,
         within: Duration,
     ) -> Result<Turn, Error> {
+        // A free turn may be one that a load gave back while it waits: all of those that waited
+        // would let the loads that have begun grow without end.
+        if asked_by == AskedBy::Reader {
+            self.expect_room()?;
+        }
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Ok(Turn::new(self, permit));
         }
@@ -100,6 +106,23 @@ impl Capacity {
                 self.running
             ))),
         }
+    }
+
+    /// Fails when as many loads run and wait as may do both together.
+    fn expect_room(&self) -> Result<(), Error> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let free = self.permits.available_permits();
+        match self.waiting_max + free <= waiting && waiting != 0 {
+            true => Err(self.full(self.waiting_max)),
+            false => Ok(()),
+        }
+    }
+
+    fn full(&self, most: usize) -> Error {
+        overloaded(format!(
+            "{} loads run and {most} wait, which is the limit; try again later",
+            self.running
+        ))
     }
 
     async fn queue(&self, asked_by: AskedBy) -> Result<OwnedSemaphorePermit, Error> {
@@ -129,10 +152,7 @@ impl<'a> Place<'a> {
     fn take(capacity: &Capacity, queue: &'a AtomicUsize, most: usize) -> Result<Self, Error> {
         let place = Self(queue);
         if most <= queue.fetch_add(1, Ordering::Relaxed) {
-            return Err(overloaded(format!(
-                "{} loads run and {most} wait, which is the limit; try again later",
-                capacity.running
-            )));
+            return Err(capacity.full(most));
         }
         Ok(place)
     }

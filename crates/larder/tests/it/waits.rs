@@ -460,3 +460,46 @@ async fn a_circle_through_two_caches_is_told_as_one() {
     assert!(format!("{error:?}").contains("`there` -> `here` -> `there`"), "{error:?}");
     assert_eq!(began.elapsed(), Duration::ZERO, "no time limit had to end it");
 }
+
+#[tokio::test]
+async fn loads_that_wait_for_another_one_count_against_those_that_may_wait() {
+    let cache = Cache::builder().max_loads(2, 3).build().unwrap();
+    let gate = Gate::closed();
+    let child = gate.region(&cache).ttl(MINUTE).build().unwrap();
+    let parent = cache.region::<u32, i64>("parent").ttl(MINUTE).loader({
+        let child = child.clone();
+        move |_: u32, load: Load| {
+            let child = child.clone();
+            async move { Ok::<_, Error>(*load.get_or_load(&child, 1).await?) }
+        }
+    });
+    let parent = parent.build().unwrap();
+    // Each gives back its turn to the same child, so a turn is free whenever the next one comes.
+    let readers: Vec<_> = (0..20)
+        .map(|key| {
+            let parent = parent.clone();
+            tokio::spawn(async move { parent.get_or_load(&key).await })
+        })
+        .collect();
+    gate.begun().await;
+    let settled = || parent.stats().loads + parent.stats().overloaded;
+    while settled() < 20 {
+        yield_now().await;
+    }
+    let running = cache.status().loads_running;
+    assert!(running <= 6, "{running} loads began: 2 may run and 3 wait, and there is the child");
+    gate.let_one_end();
+    let mut refused = 0;
+    for reader in readers {
+        match reader.await.unwrap() {
+            Ok(value) => assert_eq!(*value, 1),
+            Err(LoadError::Cache(error)) => {
+                assert_eq!(error.kind(), ErrorKind::Overloaded);
+                refused += 1;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!((15..20).contains(&refused), "{refused} were refused");
+    assert_eq!((*parent.get_or_load(&99).await.unwrap(), cache.status().loads_running), (1, 0));
+}
