@@ -65,7 +65,12 @@ impl CacheBuilder {
         self
     }
 
-    /// How many loads may run at once (default 64) and wait for a turn (default 10 000).
+    /// How many loads may run at once (default 64) and wait for a turn (default 10 000); a read
+    /// that would begin one more fails as `Overloaded`. A load that waits for what it reads in
+    /// other regions counts among those that wait, and gives its turn to them meanwhile.
+    ///
+    /// Loads that loaders wait for have a queue of their own, which comes first and is as long but
+    /// never under 10 000: so a loader may read that many others at once, however few may run.
     pub fn max_loads(mut self, running: usize, waiting: usize) -> Self {
         self.loads_running = running;
         self.loads_waiting = waiting;

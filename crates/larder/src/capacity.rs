@@ -30,6 +30,13 @@ pub(crate) const DEFAULT_RUNNING: usize = 64;
 /// Loads that wait for one of those by default.
 pub(crate) const DEFAULT_WAITING: usize = 10_000;
 
+/// Loads that may wait for a turn while another load waits for them, whatever a builder says. They
+/// are asked for by loads that have begun, which are bounded themselves, so this only bounds how
+/// many a loader reads at once. At ten times fewer a page of a thousand parts could not be put
+/// together while others are; at ten times more a loader that never stops reading would take some
+/// hundred megabytes of tasks before it is told.
+const NESTED_WAITING_MIN: usize = 10_000;
+
 #[derive(Debug)]
 pub(crate) struct Capacity {
     permits: Arc<Semaphore>,
@@ -91,9 +98,8 @@ impl Capacity {
         }
         let place = match asked_by {
             AskedBy::Reader => Place::take(self, &self.waiting, self.waiting_max)?,
-            // Each load that runs can have one that it waits for.
             AskedBy::Load => {
-                Place::take(self, &self.waiting_nested, self.waiting_max.max(self.running))?
+                Place::take(self, &self.waiting_nested, self.waiting_max.max(NESTED_WAITING_MIN))?
             }
         };
         let permit = tokio::time::timeout(within, self.queue(asked_by)).await;

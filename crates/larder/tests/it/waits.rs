@@ -503,3 +503,14 @@ async fn loads_that_wait_for_another_one_count_against_those_that_may_wait() {
     assert!((15..20).contains(&refused), "{refused} were refused");
     assert_eq!((*parent.get_or_load(&99).await.unwrap(), cache.status().loads_running), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_may_read_more_at_once_than_loads_may_run_and_wait() {
+    let cache = Cache::builder().max_loads(4, 0).build().unwrap();
+    let busy = Busy::default();
+    let leaf = busy.leaf(&cache);
+    let parent = fan(&cache, "parent", &leaf, 20, &busy).clone();
+    assert_eq!(*parent.get_or_load(&1).await.unwrap(), 21);
+    assert!(busy.most.load(Ordering::SeqCst) <= 4, "{:?} ran at once", busy.most);
+    assert_eq!(cache.stats().overloaded, 0);
+}
