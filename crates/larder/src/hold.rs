@@ -21,11 +21,21 @@ use std::{fmt, sync::Arc};
 use larder_core::{Dependency, dependency::Hold};
 use parking_lot::Mutex;
 
+/// Registrations that may wait in the queue: then whoever registers or invalidates next carries it
+/// out. Ten times fewer would ask for the lock of a history more often than needed; ten times more
+/// would make one call in so many wait for milliseconds.
+pub(crate) const QUEUED_MAX: usize = 256;
+
 /// Registrations to give back.
 #[derive(Debug, Default)]
 pub(crate) struct Releases(Mutex<Vec<Dependency>>);
 
 impl Releases {
+    /// How many are queued.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// What was queued since the last call.
     pub(crate) fn take(&self) -> Vec<Dependency> {
         std::mem::take(&mut *self.0.lock())

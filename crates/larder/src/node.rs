@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Reads,
     events::{Event, Events, What},
-    hold::{Held, Releases},
+    hold::{self, Held, Releases},
     invalidation::{Limit, Told},
     preview,
     stats::Counters,
@@ -135,6 +135,7 @@ impl Node {
         if !dependency.is_scope() {
             return None;
         }
+        self.release_if_many();
         self.each_noticing(dependency, |history| history.register(dependency));
         dependency.is_held().then(|| Held::keep(dependency.clone(), &self.releases))
     }
@@ -146,6 +147,14 @@ impl Node {
     fn release(&self) {
         for dependency in self.releases.take() {
             self.each_noticing(&dependency, |history| history.release(&dependency));
+        }
+    }
+
+    /// As [`Node::release`], once that is worth the locks: feeds do it with each batch, and a cache
+    /// may have none.
+    fn release_if_many(&self) {
+        if hold::QUEUED_MAX < self.releases.len() {
+            self.release();
         }
     }
 
@@ -259,6 +268,7 @@ impl Node {
         limit: Limit,
     ) -> Option<(Token, Vec<usize>)> {
         let (dependencies, mode) = (invalidation.dependencies(), invalidation.mode());
+        self.release_if_many();
         let app = self.app();
         let mut knowledge = app.knowledge.lock();
         if let Limit::AtMost(entries) = limit

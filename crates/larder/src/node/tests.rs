@@ -1,5 +1,8 @@
 //! Of which position a value counts that is read now.
 
+use std::ops::Bound::{Excluded, Included};
+
+use larder_core::Span;
 use larder_memory::MemoryLimit;
 
 use super::*;
@@ -73,4 +76,22 @@ fn what_is_forgotten_of_another_life_or_beyond_is_not_shown() {
     let arrival = node.arrival();
     node.restarted(SHOP, Epoch(8), Position(5), Doubt::Replaced);
     assert_eq!(validated(&node, Epoch(8), 5, &arrival), (5, Validity::NotShown));
+}
+
+#[test]
+fn ranges_that_nobody_depends_on_leave_although_only_names_are_invalidated() {
+    let node = node(100);
+    let range = |low: i64| {
+        let years = Span::between(Included(low.into()), Excluded((low + 5).into()));
+        Dependency::scope(APP, "Book", [("id", 1)]).within("year", years)
+    };
+    for low in 0..10_000 {
+        drop(node.register(&range(low)));
+        assert!(node.releases.len() <= 1000, "the queue grows without end");
+    }
+    let held: Vec<_> = (0..10_000).map(|low| node.register(&range(low))).collect();
+    drop(held);
+    let invalidation = Invalidation::new(Mode::Hard);
+    assert!(node.invalidate(&invalidation, Limit::None).is_some());
+    assert_eq!(node.releases.len(), 0);
 }
