@@ -60,7 +60,7 @@ impl Load {
     /// # Errors
     /// As [`Region::fetch`]; `Cycle` when that load waits, through whatever others, for this one:
     /// the message names the chain of regions. `Config` when the region is tracked by another
-    /// cache, whose changes this one does not hear of.
+    /// cache, or its value names dependencies there: this one does not hear of those changes.
     ///
     /// # Cancel safety
     /// As [`Region::fetch`]. What was inherited stays.
@@ -167,9 +167,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let mut was_found = false;
         loop {
             if let Some(knowledge) = knowledge
-                && let Some(fetched) = self.read_held(load, key, bytes, knowledge).await
+                && let Some(held) = self.read_held(load, key, bytes, knowledge).await
             {
-                return Ok(fetched);
+                return Ok(held?);
             }
             let asker = Asker { knowledge, max_staleness, load: Some(load) };
             let result = match self.miss(bytes, &mut start, asker).await {
@@ -181,8 +181,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
                     continue;
                 }
                 Ok(Missed::Landed { fetched, landed, arrival }) => {
-                    self.hand_on(load, self.inherited(&fetched, &landed, &arrival));
-                    Ok(fetched)
+                    let inherited = self.inherited(&fetched, &landed, &arrival);
+                    self.hand_on(load, inherited).map(|()| fetched).map_err(LoadError::from)
                 }
                 Err(error) => self.despite_for(load, bytes, error),
             };
@@ -204,8 +204,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         let max_staleness = self.policy.max_staleness.min(load.runs().max_staleness);
         let knowledge = self.knowledge(max_staleness).await?;
         if let Some(Held { look: Look::Fresh(found), inherited }) = self.held(bytes, knowledge) {
+            self.hand_on(load, inherited)?;
             self.counters.hits.add();
-            self.hand_on(load, inherited);
             return Ok(Some(found.value));
         }
         self.counters.misses.add(1);
@@ -218,15 +218,21 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         key: &K,
         bytes: &KeyEncoder,
         knowledge: Knowledge,
-    ) -> Option<Fetched<V>> {
+    ) -> Option<Result<Fetched<V>, Error>> {
         let mut held = self.held(bytes, knowledge)?;
         if matches!(held.look, Look::Unproven) && self.cache.catch_up_all(&self.reads).await.is_ok()
         {
             held = self.held(bytes, knowledge)?;
         }
+        if let Look::Unproven | Look::Nothing = held.look {
+            return None;
+        }
+        // Before it counts as a hit: it may be refused.
+        if let Err(error) = self.hand_on(load, held.inherited) {
+            return Some(Err(error));
+        }
         let (found, source) = self.hit(key, held.look)?;
-        self.hand_on(load, held.inherited);
-        Some(self.fetched_slowly(found, source))
+        Some(Ok(self.fetched_slowly(found, source)))
     }
 
     /// What memory has and a parent may be built from; see the notes above for the order.
@@ -261,7 +267,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         // with the history by those.
         let (stamps, _) = node.validated(&whole.stamps, &whole.dependencies, &arrival);
         let (dependencies, fresh_until) = (whole.dependencies, whole.found.fresh_until);
-        self.hand_on(load, Inherited { stamps, dependencies, fresh_until, is_stale: true });
+        self.hand_on(load, Inherited { stamps, dependencies, fresh_until, is_stale: true })?;
         Ok(self.fetched_slowly(whole.found, Source::StaleOnError))
     }
 
@@ -288,12 +294,17 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         if self.is_of(load) || self.tracking == Tracking::Untracked {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Config, "read in a loader from region")
+        Err(self.unheard())
+    }
+
+    #[cold]
+    fn unheard(&self) -> Error {
+        Error::new(ErrorKind::Config, "read in a loader from region")
             .subject(format!("`{}`", self.name))
             .detail(
                 "it belongs to another cache, whose changes do not reach the entry that is being \
                  loaded; have both regions in one cache, or read it in a task of its own",
-            ))
+            )
     }
 
     fn is_of(&self, load: &Load) -> bool {
@@ -301,17 +312,21 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     }
 
     /// Lets the load inherit. From another cache only the time can be inherited, which the other
-    /// clock may count differently.
-    fn hand_on(&self, load: &Load, mut inherited: Inherited) {
+    /// clock may count differently; so what changes there could end is refused, which in an
+    /// untracked region only the value itself tells.
+    fn hand_on(&self, load: &Load, mut inherited: Inherited) -> Result<(), Error> {
         if !self.is_of(load) {
+            if !inherited.dependencies.is_empty() {
+                return Err(self.unheard());
+            }
             let now = self.cache.node.clock.now();
             let own = load.node().clock.now();
             if inherited.fresh_until != Moment::NEVER {
                 inherited.fresh_until = own.plus(inherited.fresh_until.since(now));
             }
             inherited.stamps = Stamps::new();
-            inherited.dependencies = Default::default();
         }
         load.inherit(&inherited);
+        Ok(())
     }
 }

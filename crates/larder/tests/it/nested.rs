@@ -356,3 +356,46 @@ async fn a_region_of_another_cache_is_refused_unless_time_is_all_it_passes_on() 
     capped.get_or_load(&1).await.unwrap();
     assert_eq!(capped.explain(&1).ttl_left, Some(SECOND * 10));
 }
+
+#[tokio::test]
+async fn an_untracked_child_of_another_cache_is_refused_where_changes_would_end_it() {
+    let ((own, _), (other, _)) = (cache(), cache());
+    let names = Arc::new(Mutex::new(false));
+    let child = other.region::<u32, i64>("child").ttl(MINUTE).stale_if_error(MINUTE).loader({
+        let names = names.clone();
+        move |_: u32, load: Load| {
+            let names = names.clone();
+            async move {
+                if *names.lock().unwrap() {
+                    load.tag("child");
+                }
+                Ok::<_, Error>(1)
+            }
+        }
+    });
+    let child = child.build_untracked().unwrap();
+    let parent = own.region::<u32, i64>("parent").ttl(MINUTE).loader({
+        let child = Region::clone(&child);
+        move |id: u32, load: Load| {
+            let child = child.clone();
+            async move { Ok::<_, Error>(*load.get_or_load(&child, id).await? + 100) }
+        }
+    });
+    let parent = parent.build_untracked().unwrap();
+    assert_eq!(*parent.get_or_load(&1).await.unwrap(), 101, "nothing but time ends the child");
+    *names.lock().unwrap() = true;
+    // Once it is loaded for the parent, once it is found in memory, once by a plain look.
+    for key in [2, 3] {
+        if key == 3 {
+            child.get_or_load(&3).await.unwrap();
+        }
+        let error = parent.get_or_load(&key).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains("Config") && text.contains("child"), "{text}");
+    }
+    let begun = parent.begin(&4);
+    let looked = begun.load().scope(child.get(&3)).await;
+    assert_eq!(looked.unwrap_err().kind(), ErrorKind::Config);
+    // Nothing was stored that would outlive the change.
+    assert!(parent.get(&2).await.unwrap().is_none() && parent.get(&3).await.unwrap().is_none());
+}
