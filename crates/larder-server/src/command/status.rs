@@ -19,26 +19,28 @@ pub(super) fn run(arguments: &Status) -> Result<Exit> {
     print_rows(&status, "origins", &["name", "track", "state"]);
     let columns = ["name", "hits", "stale_hits", "misses", "errors", "hit_mean_micros"];
     print_rows(&status, "resources", &columns);
-    print_warnings(&status);
+    warnings(&status).iter().for_each(|line| say!("  {line}"));
     Ok(Exit::Done)
 }
 
 /// What should be nothing, and a word on what it means where it is not.
-fn print_warnings(status: &Value) {
+fn warnings(status: &Value) -> Vec<String> {
     const WARNINGS: [(&str, &str); 3] = [
         ("forgotten", "loads took longer than changes are remembered, and were not stored"),
         ("widened", "loads depended on more than fits, so their answers fall with whole tables"),
         ("built_on_stale", "answers were built from others that were past their TTL"),
     ];
+    let mut lines = Vec::new();
     for resource in status.get("resources").and_then(Value::as_array).into_iter().flatten() {
         let name = resource.get("name").and_then(Value::as_str).unwrap_or_default();
         for (counter, meaning) in WARNINGS {
             match resource.get(counter).and_then(Value::as_u64) {
                 None | Some(0) => {}
-                Some(count) => say!("  {name}  {counter} {count}: {meaning}"),
+                Some(count) => lines.push(format!("{name}  {counter} {count}: {meaning}")),
             }
         }
     }
+    lines
 }
 
 fn print_rows(status: &Value, section: &str, columns: &[&str]) {
@@ -54,5 +56,24 @@ fn print_rows(status: &Value, section: &str, columns: &[&str]) {
             })
             .collect();
         say!("  {}", cells.join("  "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_should_be_nothing_is_shown_where_it_is_not() {
+        let status = json!({ "resources": [
+            { "name": "quiet", "forgotten": 0, "widened": 0, "built_on_stale": 0 },
+            { "name": "loud", "forgotten": 2, "widened": 0, "built_on_stale": 3 },
+        ] });
+        let lines = warnings(&status);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("loud  forgotten 2: ") && lines[1].contains("stale 3: "));
+        assert!(warnings(&json!({ "resources": [{ "name": "old server" }] })).is_empty());
     }
 }
