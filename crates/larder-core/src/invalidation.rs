@@ -8,7 +8,7 @@
 use crate::{
     dependency::Dependency,
     encoding::{corrupt, put_varint, seal, unseal},
-    error::Error,
+    error::{Error, ErrorKind},
     record::{put_dependency, take_dependency},
 };
 
@@ -59,14 +59,40 @@ impl Invalidation {
 
     /// The bytes of this invalidation: a version, the content, a checksum.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.push(match self.mode {
-            Mode::Hard => HARD,
-            Mode::Soft => SOFT,
-        });
-        put_varint(&mut out, self.dependencies.len() as u64);
-        self.dependencies.iter().for_each(|dependency| put_dependency(&mut out, dependency));
-        seal(out)
+        encode(self.mode, &self.dependencies)
+    }
+
+    /// The bytes of this invalidation in parts of at most `part_bytes_max`, each of them an
+    /// invalidation: carrying out all of them is carrying out this one.
+    ///
+    /// # Errors
+    /// `Limit` when a single dependency does not fit.
+    ///
+    /// # Cost
+    /// A few nanoseconds for each byte, times the logarithm of the number of parts.
+    pub fn encode_in_parts(&self, part_bytes_max: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let mut parts = Vec::new();
+        // Halves that wait for their turn, the first at the end: the order is kept.
+        let mut waiting = vec![&*self.dependencies];
+        while let Some(dependencies) = waiting.pop() {
+            let bytes = encode(self.mode, dependencies);
+            if bytes.len() <= part_bytes_max {
+                parts.push(bytes);
+                continue;
+            }
+            if dependencies.len() < 2 {
+                return Err(Error::new(ErrorKind::Limit, "encode an invalidation").detail(
+                    format!(
+                        "one dependency takes {} bytes, at most {part_bytes_max} may be; name its \
+                     table or a tag instead",
+                        bytes.len()
+                    ),
+                ));
+            }
+            let (first, second) = dependencies.split_at(dependencies.len() / 2);
+            waiting.extend([second, first]);
+        }
+        Ok(parts)
     }
 
     /// Reads what [`Invalidation::encode`] wrote.
@@ -92,4 +118,15 @@ impl Extend<Dependency> for Invalidation {
     fn extend<I: IntoIterator<Item = Dependency>>(&mut self, dependencies: I) {
         self.dependencies.extend(dependencies);
     }
+}
+
+fn encode(mode: Mode, dependencies: &[Dependency]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    out.push(match mode {
+        Mode::Hard => HARD,
+        Mode::Soft => SOFT,
+    });
+    put_varint(&mut out, dependencies.len() as u64);
+    dependencies.iter().for_each(|dependency| put_dependency(&mut out, dependency));
+    seal(out)
 }
