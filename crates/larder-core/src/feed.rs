@@ -12,6 +12,7 @@ use crate::{
     change::Change,
     clock::Moment,
     error::Error,
+    invalidation::Invalidation,
     timeline::{Epoch, Name, Position},
 };
 
@@ -26,6 +27,15 @@ pub trait FeedSink: fmt::Debug + Send + Sync + 'static {
 
     /// Continuity is in doubt: a new life of the timeline begins at `start`.
     fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt);
+
+    /// A transaction of the origin carried `invalidation`, whose commit is visible to loads that
+    /// begin now. It may name what is on other timelines, so it is to be carried out as one that
+    /// the application asks this node for.
+    fn recorded(&self, timeline: &str, invalidation: &Invalidation);
+
+    /// Invalidations that the origin's transactions carried may have been missed, or cannot be
+    /// read: whatever can be named may be wrong.
+    fn records_lost(&self, timeline: &str, doubt: Doubt);
 }
 
 /// Why the continuity of a timeline was given up.
@@ -69,7 +79,9 @@ impl fmt::Display for Doubt {
 ///
 /// # Implementations must
 /// - call the sink from one place at a time, in the order in which things are to be known;
-/// - call `restarted` on the sink once before anything else, and again at every doubt;
+/// - call `restarted` on the sink once before `received` and `confirmed`, and again at every doubt;
+/// - call `recorded`, or `records_lost`, before they confirm, or restart at, the position of the
+///   commit that carried the record: whoever knows that position then knows what was recorded;
 /// - restart only at a `start` that is visible to loads, and where everything delivered before in
 ///   another epoch is visible as well: a reader that knew of it may be shown any value stamped in
 ///   the new one;

@@ -35,11 +35,13 @@ pub enum Safeguard {
     MarkCheckedAfterFill,
     /// What is known of an entry is left to its filler until it is linked everywhere.
     RecordLeftToFiller,
+    /// Invalidations recorded where a feed restarts are carried out before it does.
+    RecordsReadOnRestart,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -54,6 +56,7 @@ impl Safeguard {
         Self::MarksEndedBeforeRetire,
         Self::MarkCheckedAfterFill,
         Self::RecordLeftToFiller,
+        Self::RecordsReadOnRestart,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -9,7 +9,8 @@
 //!    cheap looks at the file that decide whether to ask SQLite at all.
 //! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them
 //!    complete.
-//! 5. [`analysis`]: what a statement depends on, derived from its text.
+//! 5. [`outbox`]: what the application itself writes into that log.
+//! 6. [`analysis`]: what a statement depends on, derived from its text.
 //!
 //! 6. [`store`]: what outlives the process. It shares nothing with the rest but errors.
 //!
@@ -37,6 +38,8 @@ mod identity;
 mod log;
 
 pub mod track;
+
+pub mod outbox;
 
 pub mod analysis;
 

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use larder_core::{
-    BoxFuture, Clock, Dependency, Error, ErrorKind, Stamp,
+    BoxFuture, Clock, Dependency, Error, ErrorKind, Invalidation, Stamp,
     feed::Feed,
     origin::{Answer, Origin},
     timeline::Name,
@@ -19,9 +19,10 @@ use crate::{
     error::from_driver,
     feed::SqliteFeed,
     knowledge::{Coverage, Knowledge},
+    outbox::{self, OUTBOX, Record},
     reader::Readers,
     statement::{Param, Query, Reading, Rows, Statement, Version},
-    track::tracked::{Absent, Tracked},
+    track::tracked::{Absent, Outbox, Tracked},
     watcher::Watcher,
 };
 
@@ -163,6 +164,54 @@ impl SqliteOrigin {
         let statement = Statement::check(&mut connection, sql, params, derive)?;
         self.warn_where_unwatched(&statement);
         Ok(Arc::new(statement))
+    }
+
+    /// What has to be written, in the transaction that changes the data, so that `invalidation`
+    /// is carried out on every node if that transaction commits: each record is the one parameter
+    /// of [`outbox::INSERT`]. Nothing has to be sent afterwards, and a rollback takes it along.
+    ///
+    /// # Errors
+    /// As [`outbox::records`]; and `Config` when this origin is not watched at all, `NotFound` when
+    /// the database has no outbox, because it was never tracked or by a larder that had none.
+    ///
+    /// # Cost
+    /// A few microseconds where the feed runs in `rows` mode; else a connection and some questions.
+    ///
+    /// # Consistency
+    /// Each node knows it when its feed has seen the commit, and this one, at the latest, when the
+    /// feed was asked to catch up. What the record names on `app`, or on another origin, is served
+    /// until then: `max_staleness` binds an entry to the origins it was read from.
+    pub fn records(&self, invalidation: &Invalidation) -> Result<Vec<Record>, Error> {
+        let refused = |kind, why: String| {
+            let error = Error::new(kind, "record an invalidation in");
+            Err(error.subject(&*self.options.name).detail(why))
+        };
+        if self.options.track == Track::None {
+            let why = "it is not watched, so nobody would read the record; set `track` to rows \
+                       and run `larder track`";
+            return refused(ErrorKind::Config, why.to_owned());
+        }
+        if !self.has_outbox()? {
+            let why = format!("the database has no {OUTBOX}; run `larder track` again");
+            return refused(ErrorKind::NotFound, why);
+        }
+        outbox::records(invalidation)
+    }
+
+    fn has_outbox(&self) -> Result<bool, Error> {
+        let view = self.knowledge.view();
+        if let (Some(_), Coverage::Rows(tracked)) = (view.epoch, &view.coverage)
+            && tracked.outbox == Outbox::Installed
+        {
+            return Ok(true);
+        }
+        // The feed has not looked yet, or has not seen that `larder track` was run.
+        let opened = connection::open(&self.options.path, BUSY)?;
+        match in_snapshot(&opened.connection, Tracked::read) {
+            Ok(tracked) => Ok(tracked.outbox == Outbox::Installed),
+            Err(Absent::Unknown(error)) => Err(connection::failed(&self.options.path, &error)),
+            Err(Absent::NotInstalled | Absent::Broken(_)) => Ok(false),
+        }
     }
 
     /// The schema as it stands now.
@@ -318,5 +367,13 @@ fn about_tracking(tracked: Result<Tracked, Absent>) -> Vec<(NoticeLevel, String)
         };
         said.push((NoticeLevel::Info, text));
     }
+    let text = match tracked.outbox {
+        Outbox::Installed => format!("{OUTBOX} is there: a transaction can carry invalidations"),
+        Outbox::Absent => format!(
+            "there is no {OUTBOX}, so no transaction can carry invalidations; run `larder track` \
+             again for that"
+        ),
+    };
+    said.push((NoticeLevel::Info, text));
     said
 }

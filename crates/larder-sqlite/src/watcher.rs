@@ -40,11 +40,15 @@ use crate::{
     connection::{self, Opened, data_version, in_snapshot, schema_version},
     error::is_busy,
     header::Header,
+    identity::Identity,
     knowledge::{Coverage, Knowledge, UNWATCHED},
     log::{self, Cursor},
     origin::Track,
     track::tracked::{Absent, Tracked},
+    watcher::followed::{Followed, Passed},
 };
+
+mod followed;
 
 /// Rows of the log read at once. A load beside the changes is measured against the end of a batch,
 /// so a larger one costs precision, a smaller one more calls.
@@ -72,7 +76,8 @@ pub(crate) struct Watcher {
     sink: Option<Arc<dyn FeedSink>>,
     connected: Option<Connected>,
     /// The file that was watched last, to tell a replaced one from one that could not be asked.
-    last_file: Option<crate::identity::Identity>,
+    last_file: Option<Identity>,
+    followed: Followed,
     position: Position,
     /// Everything that was visible before this is known.
     confirmed: Moment,
@@ -90,6 +95,15 @@ struct Connected {
     data_version: i64,
     schema_version: i64,
     cursor: Option<Cursor>,
+}
+
+/// Where a new life of the timeline begins.
+struct Start {
+    look: Look,
+    coverage: Coverage,
+    cursor: Option<Cursor>,
+    passed: Passed,
+    followed: Followed,
 }
 
 /// What one read transaction of the watcher found.
@@ -128,6 +142,7 @@ impl Watcher {
             sink: None,
             connected: None,
             last_file: None,
+            followed: Followed::Fresh,
             position: Position::START,
             confirmed: Moment::EARLIEST,
             panicked: None,
@@ -139,6 +154,7 @@ impl Watcher {
         self.sink = sink;
         self.connected = None;
         self.last_file = None;
+        self.followed = Followed::Fresh;
         self.confirmed = Moment::EARLIEST;
         self.panicked = None;
     }
@@ -179,6 +195,7 @@ impl Watcher {
             // It may have been in the middle of anything, and so may the sink: what was told of
             // this life is not to be trusted.
             self.connected = None;
+            self.followed.missed();
             self.panicked = Some(moment);
             Err(unknown().subject(self.subject()))
         })
@@ -203,6 +220,9 @@ impl Watcher {
                 Err(Stop::Error(error)) => Err(error),
             },
         };
+        if result.is_err() {
+            self.followed.missed();
+        }
         result?;
         self.confirmed = moment;
         sink.confirmed(self.knowledge.timeline(), self.position, moment);
@@ -219,9 +239,12 @@ impl Watcher {
         let begun = in_snapshot(&opened.connection, |connection| {
             let look = Look::take(connection, &opened)?;
             let (coverage, cursor) = self.coverage(connection, doubt, look.schema_version)?;
-            Ok((look, coverage, cursor))
+            let origin = self.knowledge.timeline();
+            let next = Followed::next(connection, origin, opened.identity, &coverage, cursor)?;
+            let passed = self.followed.passed(connection, next)?;
+            Ok(Start { look, coverage, cursor, passed, followed: next })
         });
-        let (look, coverage, cursor) = match begun {
+        let Start { look, coverage, cursor, passed, followed } = match begun {
             Ok(begun) => begun,
             Err(Stop::Driver(error)) => return Err(connection::failed(&self.path, &error)),
             Err(Stop::Error(error)) => return Err(error),
@@ -249,6 +272,9 @@ impl Watcher {
             schema_version: look.schema_version,
             cursor,
         });
+        // First: whoever knows the position of the new start then knows what was recorded below it.
+        passed.tell(sink, self.knowledge.timeline(), doubt);
+        self.followed = followed;
         let restarted = self.restart(sink, coverage, cursor, doubt);
         match restarted {
             Ok(()) => self.panicked = None,
@@ -356,8 +382,12 @@ impl Watcher {
                 return Err(Stop::Doubt(Doubt::SchemaChanged));
             }
             let is_wal = look.header.is_some_and(|header| header.is_wal());
+            if !rows || self.followed == Followed::Unread {
+                self.followed.read_on(connection, self.knowledge.timeline(), sink)?;
+            }
             if rows {
                 connected.cursor = self.read_log(connection, connected.cursor, sink)?;
+                self.followed.advance(connected.cursor);
             } else if was_wal || (is_wal && look.data_version != connected.data_version) {
                 // The second is a look that got no lock, tried again: it has forgotten what it was.
                 self.touch(sink, Dependency::everything(self.knowledge.timeline().clone()));
@@ -386,20 +416,21 @@ impl Watcher {
         let timeline = self.knowledge.timeline().clone();
         for number in 0.. {
             let read = log::read(connection, &timeline, tracked, cursor, BATCH)?;
-            let (changes, end) = match read {
-                log::Read::Changes(changes, end) => (changes, end),
+            let lines = match read {
+                log::Read::Lines(lines) => lines,
                 log::Read::Hole => return Err(Stop::Doubt(Doubt::LogBroken)),
                 log::Read::Undecodable => return Err(Stop::Doubt(Doubt::Undecodable)),
             };
-            if changes.is_empty() {
+            if lines.end == cursor {
                 break;
             }
             if number == BATCHES_MAX {
                 return Err(Stop::Doubt(Doubt::Overflow));
             }
-            cursor = end;
+            cursor = lines.end;
             self.position = Position(log::position(cursor.seq).saturating_add(view.extra));
-            sink.received(&timeline, self.position, &changes);
+            lines.records.iter().for_each(|record| sink.recorded(&timeline, record));
+            sink.received(&timeline, self.position, &lines.changes);
         }
         if self.knowledge.reads_unwatched() {
             self.knowledge.change(|view| view.extra += 1);

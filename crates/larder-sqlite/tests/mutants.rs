@@ -10,8 +10,8 @@
 #[path = "it/place.rs"]
 mod place;
 
-use larder_core::safeguard::Safeguard;
-use larder_sqlite::Track;
+use larder_core::{Dependency, Invalidation, Mode, safeguard::Safeguard};
+use larder_sqlite::{Track, outbox};
 use rusqlite::Connection;
 
 use crate::place::{Place, World, query, track_rows, writer};
@@ -133,10 +133,27 @@ fn changed_during_the_load() -> bool {
     })
 }
 
+/// A record that was committed before the schema moved, and of which the node is told nothing.
+fn record_passed_over() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    let mut invalidation = Invalidation::new(Mode::Hard);
+    invalidation.extend([Dependency::tag("front")]);
+    let application = writer(&path);
+    for record in outbox::records(&invalidation).unwrap() {
+        application.execute(outbox::INSERT, [record.bytes()]).unwrap();
+    }
+    application.execute_batch("CREATE TABLE other(a)").unwrap();
+    world.catch_up().unwrap();
+    world.ledger.records().is_empty()
+}
+
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 9] = [
+    let violations: [Violation; 10] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
@@ -155,6 +172,7 @@ fn each_safeguard_that_is_taken_out_is_missed() {
             serves_stale(Track::Database, "delete", update)
         }),
         ("changed, rows", Safeguard::DataVersionRead, || serves_stale(Track::Rows, "wal", update)),
+        ("record", Safeguard::RecordsReadOnRestart, record_passed_over),
         ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),
     ];
     for (name, safeguard, violated) in violations {

@@ -254,6 +254,24 @@ impl Cache {
         })
     }
 
+    /// Asks every origin now. When it returns this node knows everything that was committed there
+    /// before the call, with the invalidations that were recorded in those transactions.
+    ///
+    /// Nothing has to call this: feeds look by themselves, within milliseconds. It is for whoever
+    /// has committed and wants to read what was written, here and now.
+    ///
+    /// # Errors
+    /// What the first feed fails with that cannot ask its origin; the others were asked.
+    ///
+    /// # Cost
+    /// One question to each origin, 3-10 us where that is SQLite.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        self.inner.catch_up_all(&Reads::Anything).await
+    }
+
     /// How the cache is now.
     pub fn status(&self) -> Status {
         let node = &self.inner.node;

@@ -143,6 +143,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/concept/dependencies.md")]
 struct DependenciesPage;
 
+/// The examples of the page on invalidation.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../docs/concept/invalidation.md")]
+struct InvalidationPage;
+
 #[cfg(feature = "sqlite")]
 /// SQLite as origin and feed.
 pub use larder_sqlite as sqlite;

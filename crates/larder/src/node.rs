@@ -470,6 +470,31 @@ impl FeedSink for Node {
             tracing::warn!(timeline = %timeline.name, %doubt, "a new epoch: all its entries fell");
         }
     }
+
+    /// As an invalidation that was asked for here, without a limit: it was decided elsewhere.
+    fn recorded(&self, _: &str, invalidation: &Invalidation) {
+        self.counters.invalidations.add(1);
+        self.invalidate(invalidation, Limit::None);
+    }
+
+    /// Everything falls: a record may name what is on any timeline, and all values are stamped on
+    /// `app`.
+    fn records_lost(&self, timeline: &str, doubt: Doubt) {
+        let entries = usize::try_from(self.tier.stats().entries).unwrap_or(usize::MAX);
+        let app = self.app();
+        let mut knowledge = app.knowledge.lock();
+        let history = &mut knowledge.history;
+        let position = history.applied().next();
+        let everything = Change::Touch(Dependency::everything(app.name.clone()));
+        history.apply(position, &[everything]);
+        history.confirm(position);
+        let what = format!("invalidations recorded in `{timeline}` may be missing: {doubt}");
+        let cause = Cause { timeline: app.name.clone(), position, what: what.into() };
+        self.tier.shut(APP, &cause);
+        self.tell_of(cause, What::Restarted(doubt), entries);
+        drop(knowledge);
+        self.events.wake();
+    }
 }
 
 /// Shows the names only: histories are long.

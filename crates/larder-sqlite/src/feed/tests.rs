@@ -1,6 +1,6 @@
 //! Starting, where the machine has no thread to give; and a thread that outlives a panic.
 
-use larder_core::{Change, Epoch, Moment, Position, feed::Doubt};
+use larder_core::{Change, Epoch, Invalidation, Moment, Position, feed::Doubt};
 use rusqlite::Connection;
 
 use super::*;
@@ -18,6 +18,10 @@ impl FeedSink for Nobody {
     fn confirmed(&self, _: &str, _: Position, _: Moment) {}
 
     fn restarted(&self, _: &str, _: Epoch, _: Position, _: Doubt) {}
+
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 #[test]
@@ -60,6 +64,10 @@ impl FeedSink for Fragile {
     fn restarted(&self, _: &str, _: Epoch, _: Position, doubt: Doubt) {
         self.heard.send(Some(doubt)).ok();
     }
+
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::{
     connection,
     error::from_driver,
     log::{LOG, operation},
+    outbox::{self, OUTBOX},
     statement::Statement,
     track::{
         tracked::{Absent, FORMAT, Installed, defaulted_columns, unknown},
@@ -179,7 +180,9 @@ fn plan_in(
         triggers.extend(own.into_iter().map(|trigger| (trigger, table.name.to_string())));
         specs.push(spec);
     }
-    let width = 2 * specs.iter().map(|spec| spec.logged.len()).max().unwrap_or(0);
+    let logged_max = specs.iter().map(|spec| spec.logged.len()).max().unwrap_or(0);
+    // The outbox needs one value, also where every table is watched as a whole.
+    let width = (2 * logged_max).max(1);
     let installed = match Installed::read(connection) {
         Ok(installed) => installed,
         Err(Absent::Broken(why)) => {
@@ -200,6 +203,11 @@ fn plan_in(
     ));
     specs.iter().for_each(|spec| record(spec, &mut plan.sql));
     plan.sql.extend(triggers.into_iter().map(|(trigger, _)| trigger.sql));
+    plan.sql.extend(outbox::objects().map(|object| object.sql));
+    plan.notes.push(format!(
+        "{OUTBOX}: what the application is to have invalidated is inserted there, in its own \
+         transaction"
+    ));
     Ok(plan)
 }
 
@@ -392,7 +400,7 @@ fn record(spec: &Spec, sql: &mut Vec<String>) {
 fn removal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema \
-         WHERE type IN ('table', 'trigger') ORDER BY type DESC, name",
+         WHERE type IN ('table', 'trigger', 'view') ORDER BY type DESC, name",
     )?;
     let mut rows = statement.query([])?;
     let mut sql = Vec::new();
@@ -401,6 +409,8 @@ fn removal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         let (table, text): (String, String) = (row.get(2)?, row.get(3)?);
         let is_ours = match &*kind {
             "table" => LOG_TABLES.contains(&&*name),
+            // Its trigger goes with it.
+            "view" => name == OUTBOX && text == outbox::VIEW,
             _ => {
                 let is_of_the_log = LOG_TRIGGERS.contains(&&*name) && table == LOG;
                 is_of_the_log || trigger::is_ours(&name, &text)

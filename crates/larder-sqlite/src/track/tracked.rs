@@ -16,6 +16,7 @@ use crate::{
     analysis::{Analysis, Column, Schema, Table},
     connection::schema_version,
     error::from_driver,
+    outbox::{self, OUTBOX},
     track::{
         plan::{LOG_TABLES, log_tables},
         trigger::{self, Closeness, Spec, Trigger},
@@ -35,6 +36,17 @@ pub(crate) struct Tracked {
     by_id: HashMap<i64, Arc<TrackedTable>>,
     /// Tables that were installed and are not as they were, and why.
     pub(crate) broken: Vec<String>,
+    /// Whether the application can record what is to be invalidated.
+    pub(crate) outbox: Outbox,
+}
+
+/// Whether there is an outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Outbox {
+    Installed,
+    /// A larder that had none has tracked this database.
+    #[default]
+    Absent,
 }
 
 /// One tracked table.
@@ -80,7 +92,11 @@ impl Tracked {
         let schema = Schema::read(connection)
             .map_err(|error| Absent::Broken(format!("the schema cannot be read: {error}")))?;
         let schema_version = schema_version(connection)?;
-        let mut tracked = Self { schema_version, ..Self::default() };
+        let outbox = installed.outbox();
+        let mut tracked = Self { schema_version, outbox, ..Self::default() };
+        if outbox == Outbox::Absent && installed.has_named(OUTBOX) {
+            tracked.broken.push(format!("{OUTBOX}: it was altered"));
+        }
         for spec in &installed.specs {
             match tracked_table(connection, &installed, spec, &schema)? {
                 Ok(table) => tracked.add(table),
@@ -267,6 +283,15 @@ impl Installed {
         }
     }
 
+    fn outbox(&self) -> Outbox {
+        let has = |wanted: &Trigger| self.has(wanted, OUTBOX);
+        if outbox::objects().iter().all(has) { Outbox::Installed } else { Outbox::Absent }
+    }
+
+    fn has_named(&self, wanted: &str) -> bool {
+        self.objects.iter().any(|(name, ..)| name == wanted)
+    }
+
     fn has(&self, wanted: &Trigger, table: &str) -> bool {
         self.objects.iter().any(|(name, on, sql)| {
             *name == wanted.name && on.eq_ignore_ascii_case(table) && *sql == wanted.sql
@@ -279,6 +304,7 @@ impl Installed {
         self.specs == specs
             && self.width == width
             && self.verify_log().is_ok()
+            && self.outbox() == Outbox::Installed
             && triggers.iter().all(|(trigger, table)| self.has(trigger, table))
             && self.objects.iter().filter(is_ours).count() == triggers.len()
     }

@@ -1,5 +1,7 @@
 //! What a probe does after one that was stopped half way.
 
+use larder_core::Invalidation;
+
 use super::*;
 
 #[derive(Debug, Default)]
@@ -13,6 +15,10 @@ impl FeedSink for Touches {
     fn confirmed(&self, _: &str, _: Position, _: Moment) {}
 
     fn restarted(&self, _: &str, _: Epoch, _: Position, _: Doubt) {}
+
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 #[test]
@@ -59,6 +65,10 @@ impl FeedSink for Fragile {
     fn restarted(&self, _: &str, epoch: Epoch, _: Position, doubt: Doubt) {
         self.lives.lock().push((epoch, doubt));
     }
+
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - `database`: `database` mode in both journals.
 //! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
 //! - `cut`: deleting from the log.
+//! - `outbox`: invalidations that are committed with the data.
 //! - `complete`: every way to change a row, against the triggers that must see it.
 //! - `conformance`: what every origin with a feed must do.
 
@@ -17,5 +18,6 @@ mod conformance;
 mod cut;
 mod database;
 mod load;
+mod outbox;
 mod place;
 mod rows;

@@ -11,7 +11,8 @@ use std::{
 };
 
 use larder_core::{
-    Change, Dependency, DependencySet, Epoch, Error, History, Moment, Position, Stamp,
+    Change, Dependency, DependencySet, Epoch, Error, History, Invalidation, Moment, Position,
+    Stamp,
     feed::{Doubt, Feed, FeedSink},
     history::Verdict,
     origin::{Answer, Origin},
@@ -77,6 +78,8 @@ pub enum Said {
     Received(Vec<Change>),
     Confirmed,
     Restarted(Doubt),
+    Recorded(Invalidation),
+    RecordsLost,
 }
 
 impl Ledger {
@@ -109,6 +112,17 @@ impl Ledger {
             _ => None,
         });
         changes.flatten().collect()
+    }
+
+    /// What was recorded, in order; `None` where it was lost.
+    pub fn records(&self) -> Vec<Option<Invalidation>> {
+        let said = self.said();
+        let records = said.into_iter().filter_map(|said| match said {
+            Said::Recorded(invalidation) => Some(Some(invalidation)),
+            Said::RecordsLost => Some(None),
+            _ => None,
+        });
+        records.collect()
     }
 
     pub fn confirmed(&self) -> usize {
@@ -152,6 +166,16 @@ impl FeedSink for Ledger {
         state.1.restart(epoch, start);
         state.0.push(Said::Restarted(doubt));
     }
+
+    fn recorded(&self, timeline: &str, invalidation: &Invalidation) {
+        assert_eq!(timeline, NAME);
+        self.state.lock().0.push(Said::Recorded(invalidation.clone()));
+    }
+
+    fn records_lost(&self, timeline: &str, _: Doubt) {
+        assert_eq!(timeline, NAME);
+        self.state.lock().0.push(Said::RecordsLost);
+    }
 }
 
 /// An origin with its feed running; the thread all but sleeps, so that tests decide when to look.
@@ -163,13 +187,22 @@ pub struct World {
 
 impl World {
     pub fn open(path: &Path, track: Track) -> Self {
+        let world = Self::unstarted(path, track);
+        world.start();
+        world
+    }
+
+    /// The same before its feed is started.
+    pub fn unstarted(path: &Path, track: Track) -> Self {
         let options = OriginOptions { track, readers: 2, ..OriginOptions::new(NAME, path) };
         let options = OriginOptions { poll_interval: Duration::from_secs(3600), ..options };
         let origin = SqliteOrigin::open(options).unwrap();
         let feed = origin.feed().unwrap();
-        let ledger = Ledger::new();
-        feed.start(ledger.clone()).unwrap();
-        Self { origin, feed, ledger }
+        Self { origin, feed, ledger: Ledger::new() }
+    }
+
+    pub fn start(&self) {
+        self.feed.start(self.ledger.clone()).unwrap();
     }
 
     pub fn catch_up(&self) -> Result<(), Error> {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use larder_core::{
-    Change, DependencySet, Epoch, History, Moment, Position, Stamp,
+    Change, DependencySet, Epoch, History, Invalidation, Moment, Position, Stamp,
     feed::{Doubt, FeedSink},
     history::Verdict,
     origin::Answer,
@@ -84,6 +84,12 @@ impl FeedSink for Node {
         known.calls.push(Call::Restarted(epoch, start, doubt));
         known.history.restart(epoch, start);
     }
+
+    // The suite writes rows only, so nothing is ever recorded.
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    // A node in miniature has the origin's timeline only: nothing else can be named in it.
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 /// A stored answer.

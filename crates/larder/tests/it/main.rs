@@ -15,6 +15,7 @@
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `origin`: a cache over an origin with a feed
+//! - `outbox`: invalidations committed with the data (feature `sqlite`)
 //! - `nested`: entries that are built from entries
 //! - `waits`: loads that wait for loads, circles and turns
 //! - `doll`: random entries in entries against random changes
@@ -47,6 +48,9 @@ mod rewarm;
 mod events;
 
 mod origin;
+
+#[cfg(feature = "sqlite")]
+mod outbox;
 
 mod nested;
 
