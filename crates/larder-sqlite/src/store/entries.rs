@@ -77,7 +77,7 @@ impl Entries {
         let now = self.inner.options.clock.wall();
         let here = |connection: &Connection| {
             self.in_region(connection, Looked::Absent, |region| {
-                find::value(connection, region, key, now, INLINE_BYTES)
+                find::value(connection, region, key.into(), now, INLINE_BYTES)
             })
         };
         let looked = match self.inner.pool.borrow(here)? {
@@ -88,7 +88,7 @@ impl Entries {
                     .pool
                     .read(move |connection| {
                         own.in_region(connection, Looked::Absent, |region| {
-                            find::value(connection, region, &key, now, i64::MAX)
+                            find::value(connection, region, key.as_str().into(), now, i64::MAX)
                         })
                     })
                     .await?
@@ -115,7 +115,8 @@ impl Entries {
         let (own, now) = (self.clone(), self.inner.options.clock.wall());
         let (counted, nothing) = (keys.len() as u64, vec![None; keys.len()]);
         let read = self.read(nothing, move |connection, region| {
-            let one = |key: &String| find::value(connection, region, key, now, i64::MAX);
+            let one =
+                |key: &String| find::value(connection, region, key.as_str().into(), now, i64::MAX);
             let note = |looked| match looked {
                 Looked::Found(id, stored) => {
                     own.inner.access.note(id, now);
@@ -141,7 +142,9 @@ impl Entries {
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, Error> {
         let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
         let found = self
-            .read(None, move |connection, region| find::entry(connection, region, &key, now))
+            .read(None, move |connection, region| {
+                find::entry(connection, region, key.as_str().into(), now)
+            })
             .await?;
         Ok(found.map(|(_, entry)| entry))
     }
@@ -152,8 +155,10 @@ impl Entries {
     /// Those of the store.
     pub async fn contains(&self, key: &str) -> Result<bool, Error> {
         let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
-        self.read(false, move |connection, region| find::contains(connection, region, &key, now))
-            .await
+        self.read(false, move |connection, region| {
+            find::contains(connection, region, key.as_str().into(), now)
+        })
+        .await
     }
 
     /// Writes `entry` under `key`, in place of what was there.
@@ -181,7 +186,9 @@ impl Entries {
     ) -> Result<Placed, Error> {
         check_key(&key)?;
         let placed = self
-            .write(move |writing, region| put::put(writing, region, &key, &entry, if_present))
+            .write(move |writing, region| {
+                put::put(writing, region, key.as_str().into(), &entry, if_present)
+            })
             .await?;
         if placed != Placed::Present {
             Counters::add(&self.inner.counters.written, 1);
@@ -207,7 +214,7 @@ impl Entries {
         let placed = self
             .write(move |writing, region| {
                 let put = |(key, entry): &(String, NewEntry)| {
-                    put::put(writing, region, key, entry, IfPresent::Replace)
+                    put::put(writing, region, key.as_str().into(), entry, IfPresent::Replace)
                 };
                 entries.iter().map(put).collect::<Result<Vec<_>, _>>()
             })
@@ -222,8 +229,9 @@ impl Entries {
     /// Those of the store.
     pub async fn remove(&self, key: &str) -> Result<bool, Error> {
         let key = key.to_owned();
-        let was_there =
-            self.change(false, move |writing, region| remove::remove(writing, region, &key));
+        let was_there = self.change(false, move |writing, region| {
+            remove::remove(writing, region, key.as_str().into())
+        });
         let was_there = was_there.await?;
         Counters::add(&self.inner.counters.removed, was_there.into());
         Ok(was_there)
@@ -241,7 +249,9 @@ impl Entries {
         let nothing = vec![false; keys.len()];
         let removed: Vec<bool> = self
             .change(nothing, move |writing, region| {
-                keys.iter().map(|key| remove::remove(writing, region, key)).collect()
+                keys.iter()
+                    .map(|key| remove::remove(writing, region, key.as_str().into()))
+                    .collect()
             })
             .await?;
         let count = removed.iter().filter(|was_there| **was_there).count() as u64;
@@ -255,8 +265,9 @@ impl Entries {
     /// As [`Entries::get`] and [`Entries::remove`].
     pub async fn pop(&self, key: &str) -> Result<Option<Entry>, Error> {
         let key = key.to_owned();
-        let popped =
-            self.change(None, move |writing, region| remove::pop(writing, region, &key)).await?;
+        let popped = self
+            .change(None, move |writing, region| remove::pop(writing, region, key.as_str().into()))
+            .await?;
         Counters::add(&self.inner.counters.removed, popped.is_some().into());
         Ok(popped)
     }
@@ -271,7 +282,7 @@ impl Entries {
         lifetime.deadline(self.inner.options.clock.wall())?;
         self.change(false, move |writing, region| {
             let expires = lifetime.deadline(writing.now)?;
-            remove::touch(writing, region, &key, expires)
+            remove::touch(writing, region, key.as_str().into(), expires)
         })
         .await
     }
@@ -290,7 +301,10 @@ impl Entries {
     ) -> Result<i64, Error> {
         let key = key.into();
         check_key(&key)?;
-        self.write(move |writing, region| number::incr(writing, region, &key, by, lifetime)).await
+        self.write(move |writing, region| {
+            number::incr(writing, region, key.as_str().into(), by, lifetime)
+        })
+        .await
     }
 
     /// At most `limit` of the entries that `select` names, sorted by key, those after the key

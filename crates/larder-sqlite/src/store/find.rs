@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{
     entry::{Entry, Meta, Stored},
     put::{checksum, millis, read_form},
+    row_key::RowKey,
     writer::Writing,
 };
 
@@ -40,7 +41,7 @@ pub(crate) enum Looked {
 pub(crate) fn value(
     connection: &Connection,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     now: WallMillis,
     bytes_max: i64,
 ) -> Result<Looked, Error> {
@@ -58,7 +59,7 @@ pub(crate) fn value(
 }
 
 /// The value of a row whose columns `form`, `checksum` and `value` are at `at`.
-fn stored(row: &Row<'_>, key: &str, at: [usize; 3]) -> Result<Stored, Error> {
+fn stored(row: &Row<'_>, key: RowKey<'_>, at: [usize; 3]) -> Result<Stored, Error> {
     let failed = Writing::failed("read an entry");
     let [form_at, checksum_at, value_at] = at;
     let form: i64 = row.get(form_at).map_err(failed)?;
@@ -81,7 +82,7 @@ fn stored(row: &Row<'_>, key: &str, at: [usize; 3]) -> Result<Stored, Error> {
 pub(crate) fn contains(
     connection: &Connection,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     now: WallMillis,
 ) -> Result<bool, Error> {
     let sql = format!("SELECT 1 FROM entry WHERE region = ?1 AND key = ?3 AND {IS_THERE}");
@@ -135,7 +136,7 @@ fn tag_names(connection: &Connection, tags: Option<&str>) -> rusqlite::Result<Ve
 pub(crate) fn entry(
     connection: &Connection,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     now: WallMillis,
 ) -> Result<Option<(i64, Entry)>, Error> {
     let failed = Writing::failed("read an entry");
@@ -149,7 +150,7 @@ pub(crate) fn entry(
             find.query_row((region, millis(now), key), |row| {
                 let (key, meta) = meta(connection, row)?;
                 let id = row.get(0)?;
-                let value = stored(row, &key, [2, 9, 10]);
+                let value = stored(row, RowKey::Text(&key), [2, 9, 10]);
                 Ok(value.map(|value| (id, Entry { key, value, meta })))
             })
             .optional()

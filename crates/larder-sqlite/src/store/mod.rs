@@ -3,7 +3,8 @@
 //! Reading order:
 //!
 //! 1. [`entry`]: what is kept, and what is known of it. [`pattern`] and [`select`]: which ones.
-//! 2. [`options`]: limits and settings; `schema`: the tables; `file`: opening it.
+//! 2. [`options`]: limits and settings; `schema`: the tables; `row_key`: keys in them; `file`:
+//!    opening it.
 //! 3. `writer`: the one thread that writes, many writes to a commit. `pool`: connections that read.
 //! 4. `region`: the names of regions and the numbers they have in the file. `put`, `find`,
 //!    `number`, `remove`, `listing`: what is done inside a transaction, as functions of a
@@ -25,6 +26,8 @@ pub mod select;
 pub mod options;
 
 mod schema;
+
+mod row_key;
 
 mod file;
 

@@ -9,6 +9,7 @@ use super::{
     entry::{Lifetime, NewEntry, Stored},
     find::{self, Looked},
     put::{self, IfPresent, checksum, form, read_form},
+    row_key::RowKey,
     writer::Writing,
 };
 
@@ -16,7 +17,7 @@ use super::{
 pub(crate) fn incr(
     writing: &mut Writing<'_>,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     by: i64,
     lifetime: Lifetime,
 ) -> Result<i64, Error> {
@@ -50,7 +51,7 @@ fn read(stored: &Stored) -> Result<i64, Error> {
 fn write(
     writing: &mut Writing<'_>,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     id: i64,
     sum: i64,
 ) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     entry::{NewEntry, Pinned, Placed, Stored, ValueKind},
     evict,
+    row_key::RowKey,
     writer::Writing,
 };
 
@@ -35,11 +36,13 @@ pub(crate) fn read_form(form: i64) -> Option<(ValueKind, Pinned)> {
 }
 
 /// What a row must show to be believed: a hash over everything that a reader is given.
-pub(crate) fn checksum(key: &str, form: i64, value: &[u8]) -> i64 {
+pub(crate) fn checksum(key: RowKey<'_>, form: i64, value: &[u8]) -> i64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&form.to_le_bytes());
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key.as_bytes());
+    let bytes = key.as_bytes();
+    hasher.update(&[u8::from(matches!(key, RowKey::Bytes(_)))]);
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
     hasher.update(value);
     let mut first = [0; 8];
     first.copy_from_slice(hasher.finalize().as_bytes().first_chunk::<8>().unwrap_or(&[0; 8]));
@@ -47,8 +50,8 @@ pub(crate) fn checksum(key: &str, form: i64, value: &[u8]) -> i64 {
 }
 
 /// Bytes that an entry counts.
-pub(crate) fn size(key: &str, value: &[u8]) -> u64 {
-    (key.len() + value.len()) as u64
+pub(crate) fn size(key: RowKey<'_>, value: &[u8]) -> u64 {
+    (key.as_bytes().len() + value.len()) as u64
 }
 
 /// A row that is in the way.
@@ -67,7 +70,7 @@ struct Old {
 pub(crate) fn put(
     writing: &mut Writing<'_>,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     entry: &NewEntry,
     if_present: IfPresent,
 ) -> Result<Placed, Error> {
@@ -130,7 +133,7 @@ fn check_size(writing: &Writing<'_>, size: u64) -> Result<(), Error> {
 fn find_old(
     connection: &Connection,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     now: WallMillis,
 ) -> rusqlite::Result<Option<Old>> {
     connection
@@ -153,7 +156,7 @@ fn find_old(
 /// One row, ready to be written.
 struct Row<'a> {
     region: i64,
-    key: &'a str,
+    key: RowKey<'a>,
     expires: Option<WallMillis>,
     now: WallMillis,
     size: u64,

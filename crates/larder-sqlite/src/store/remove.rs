@@ -14,12 +14,17 @@ use super::{
     find::{self, IS_THERE},
     listing,
     put::millis,
+    row_key::RowKey,
     select::Select,
     writer::Writing,
 };
 
 /// Removes the entry under `key`; whether there was one.
-pub(crate) fn remove(writing: &mut Writing<'_>, region: i64, key: &str) -> Result<bool, Error> {
+pub(crate) fn remove(
+    writing: &mut Writing<'_>,
+    region: i64,
+    key: RowKey<'_>,
+) -> Result<bool, Error> {
     let failed = Writing::failed("remove an entry");
     let sql = format!(
         "SELECT id, region, size, tags, {IS_THERE} FROM entry WHERE region = ?1 AND key = ?3"
@@ -43,7 +48,7 @@ pub(crate) fn remove(writing: &mut Writing<'_>, region: i64, key: &str) -> Resul
 pub(crate) fn pop(
     writing: &mut Writing<'_>,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
 ) -> Result<Option<Entry>, Error> {
     let found = find::entry(writing.connection, region, key, writing.now)?;
     if found.is_some() {
@@ -101,7 +106,7 @@ pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Erro
 pub(crate) fn touch(
     writing: &mut Writing<'_>,
     region: i64,
-    key: &str,
+    key: RowKey<'_>,
     expires: Option<WallMillis>,
 ) -> Result<bool, Error> {
     let sql = format!(
