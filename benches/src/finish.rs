@@ -98,7 +98,9 @@ impl Bench {
                 samples.name.push(name / keys as f64);
                 samples.first.push(first / keys as f64);
                 samples.again.push(again / keys as f64);
-                ensure!((0..keys).all(|key| self.region.remove(&key)), "an entry was not stored");
+                for key in 0..keys {
+                    ensure!(self.region.remove(&key).await?, "an entry was not stored");
+                }
             }
             anyhow::Ok(())
         })?;

@@ -19,6 +19,11 @@ mod decoder;
 pub struct KeyBytes(Arc<[u8]>);
 
 impl KeyBytes {
+    /// The bytes without the region, whose number means something in this process only.
+    pub fn within_region(&self) -> &[u8] {
+        self.0.get(size_of::<u32>()..).unwrap_or_default()
+    }
+
     /// The bytes, region included.
     pub fn as_slice(&self) -> &[u8] {
         &self.0

@@ -71,7 +71,7 @@ pub mod safeguard;
 mod encoding;
 
 pub use change::{After, Change, RowChange};
-pub use clock::{Clock, Moment};
+pub use clock::{Clock, Moment, WallMillis};
 pub use condition::{Asks, Condition, Exact, ValueOf, any_of, null};
 pub use dependency::{Dependency, DependencySet, Digest, Watch};
 pub use error::{Error, ErrorKind};

@@ -27,6 +27,8 @@ pub struct Record {
     pub stamps: Stamps,
     /// What it was built from.
     pub dependencies: DependencySet,
+    /// What the region called the version of its values.
+    pub version: u32,
     /// When it was stored.
     pub stored: WallMillis,
     /// Fresh before this.
@@ -50,6 +52,7 @@ impl Record {
         for dependency in self.dependencies.iter() {
             put_dependency(&mut out, dependency);
         }
+        put_varint(&mut out, self.version.into());
         put_varint(&mut out, self.stored.0);
         put_varint(&mut out, self.fresh_until.0);
         put_bytes(&mut out, &self.value);
@@ -73,11 +76,13 @@ impl Record {
         for _ in 0..reader.varint()? {
             dependencies.add(take_dependency(&mut reader)?);
         }
+        let version =
+            u32::try_from(reader.varint()?).map_err(|_| corrupt("a version is over 32 bits"))?;
         let stored = WallMillis(reader.varint()?);
         let fresh_until = WallMillis(reader.varint()?);
         let value = reader.bytes()?.to_vec();
         reader.finish()?;
-        Ok(Self { key, stamps, dependencies, stored, fresh_until, value })
+        Ok(Self { key, stamps, dependencies, version, stored, fresh_until, value })
     }
 }
 

@@ -6,20 +6,32 @@
 
 use std::fmt;
 
-use crate::{BoxFuture, error::Error};
+use crate::{BoxFuture, clock::WallMillis, error::Error};
 
-/// A place for encoded [`crate::record::Record`]s.
+/// A place for encoded [`crate::record::Record`]s, by region and key.
 ///
 /// # Implementations must
-/// tell a miss (`Ok(None)`) from not being able to answer (`Unavailable`), and make each `put`
-/// visible as a whole or not at all.
+/// - tell a miss (`Ok(None)`) from not being able to answer (`Unavailable`);
+/// - make each `put` visible as a whole or not at all;
+/// - answer every call in bounded time.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// The record under `key`; `None` is a miss.
-    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
+    /// The record under `key` of `region`; `None` is a miss.
+    fn get<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
 
-    /// Puts `record` under `key`, in place of what was there.
-    fn put<'a>(&'a self, key: &'a [u8], record: Vec<u8>) -> BoxFuture<'a, Result<(), Error>>;
+    /// Puts `record` under `key` of `region`, in place of what was there, to be let go at `until`;
+    /// `None` is never.
+    fn put<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+        record: Vec<u8>,
+        until: Option<WallMillis>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Removes what is under `key`; whether there was something.
-    fn remove<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
+    /// Removes what is under `key` of `region`; whether there was something.
+    fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
 }

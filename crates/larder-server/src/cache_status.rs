@@ -18,6 +18,7 @@ pub fn header(
     match (source, ttl_left) {
         (Source::Hit, None) => HeaderValue::from_static("larder; hit"),
         (Source::Hit, Some(left)) => hit(left.as_secs()),
+        (Source::Store, _) => HeaderValue::from_static("larder; hit; detail=store"),
         (Source::Loaded, _) if kept == Kept::Not => HeaderValue::from_static("larder; fwd=miss"),
         (Source::Loaded, _) => HeaderValue::from_static("larder; fwd=miss; stored"),
         (Source::Joined, _) => HeaderValue::from_static("larder; fwd=miss; collapsed"),

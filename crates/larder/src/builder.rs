@@ -9,6 +9,7 @@ use larder_core::{
     Clock, Error, ErrorKind,
     feed::{Feed, FeedSink},
     history,
+    store::Store,
     timeline::APP,
 };
 use larder_memory::{MemoryLimit, MemoryTier};
@@ -26,6 +27,7 @@ pub struct CacheBuilder {
     memory: MemoryLimit,
     clock: Clock,
     feeds: Vec<Arc<dyn Feed>>,
+    store: Option<Arc<dyn Store>>,
     loads_running: usize,
     loads_waiting: usize,
     changes_remembered: usize,
@@ -38,6 +40,7 @@ impl Default for CacheBuilder {
             memory: MemoryLimit::default(),
             clock: Clock::system(),
             feeds: Vec::new(),
+            store: None,
             loads_running: capacity::DEFAULT_RUNNING,
             loads_waiting: capacity::DEFAULT_WAITING,
             changes_remembered: history::DEFAULT_CAPACITY,
@@ -62,6 +65,14 @@ impl CacheBuilder {
     /// Adds an origin's feed: its timeline is known to the cache from now on.
     pub fn feed(mut self, feed: Arc<dyn Feed>) -> Self {
         self.feeds.push(feed);
+        self
+    }
+
+    /// Where regions that are [stored] keep their values, beside memory.
+    ///
+    /// [stored]: crate::RegionBuilder::stored_as
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -122,7 +133,8 @@ impl CacheBuilder {
         let node = Arc::new(Node::new(tier, self.clock, origins, self.changes_remembered));
         let capacity = Capacity::new(self.loads_running, self.loads_waiting);
         let inner =
-            CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime);
+            CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime)
+                .with_store(self.store);
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.
         for feed in &inner.feeds {

@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use larder_core::{
     Dependency, Epoch, Error, ErrorKind, Invalidation, Key, Mode, Name, Position, Stamps, Weigh,
     feed::{Doubt, Feed},
+    store::Store,
     timeline::APP,
     token::Token,
 };
@@ -40,6 +41,7 @@ pub(crate) struct CacheInner {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) regions: Regions,
     pub(crate) heat: Heat,
+    pub(crate) store: Option<Arc<dyn Store>>,
 }
 
 /// How a cache is.
@@ -331,7 +333,12 @@ impl CacheInner {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let (regions, heat) = (Regions::default(), Heat::default());
-        Self { node, feeds, capacity, max_dependencies, runtime, regions, heat }
+        Self { node, feeds, capacity, max_dependencies, runtime, regions, heat, store: None }
+    }
+
+    pub(crate) fn with_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
+        self.store = store;
+        self
     }
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.

@@ -57,6 +57,8 @@ pub enum Kept {
 pub enum Source {
     /// Fresh, from memory.
     Hit,
+    /// Fresh, from the store.
+    Store,
     /// Loaded by this read.
     Loaded,
     /// Loaded by another read that was already under way.

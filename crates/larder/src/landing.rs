@@ -42,7 +42,17 @@ pub(crate) struct Landed<V, E> {
     pub(crate) is_stale: bool,
     pub(crate) stamps: Stamps,
     pub(crate) dependencies: DependencySet,
+    /// When it landed.
+    at: Moment,
+    came: Came,
     takers: Takers,
+}
+
+/// Where the value of a flight came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    Loaded,
+    FromStore,
 }
 
 impl<V, E> Landed<V, E> {
@@ -54,6 +64,30 @@ impl<V, E> Landed<V, E> {
             is_stale: false,
             stamps: Stamps::new(),
             dependencies: DependencySet::new(),
+            at: Moment::EARLIEST,
+            came: Came::Loaded,
+            takers: Takers::default(),
+        }
+    }
+
+    /// A value that was in the store and is in memory now.
+    pub(crate) fn promoted(
+        value: Arc<V>,
+        deadlines: Deadlines,
+        kept: Kept,
+        stamps: Stamps,
+        dependencies: DependencySet,
+        at: Moment,
+    ) -> Self {
+        Self {
+            result: Ok(value),
+            deadlines: Some(deadlines),
+            kept,
+            is_stale: false,
+            stamps,
+            dependencies,
+            at,
+            came: Came::FromStore,
             takers: Takers::default(),
         }
     }
@@ -62,10 +96,16 @@ impl<V, E> Landed<V, E> {
     pub(crate) fn fetched(&self, value: Arc<V>, source: Source) -> Fetched<V> {
         let ttl_left = self.deadlines.and_then(|deadlines| {
             let never = deadlines.fresh_until == Moment::NEVER;
-            (!never).then(|| deadlines.fresh_until.since(deadlines.stored))
+            (!never).then(|| deadlines.fresh_until.since(self.at))
         });
-        let source = if self.is_stale { Source::BuiltOnStale } else { source };
-        let (age, past_ttl) = (Duration::ZERO, Duration::ZERO);
+        let age =
+            self.deadlines.map_or(Duration::ZERO, |deadlines| self.at.since(deadlines.stored));
+        let source = match self.came {
+            Came::FromStore => Source::Store,
+            Came::Loaded if self.is_stale => Source::BuiltOnStale,
+            Came::Loaded => source,
+        };
+        let past_ttl = Duration::ZERO;
         Fetched { value, source, kept: self.kept, age, ttl_left, past_ttl }
     }
 
@@ -84,7 +124,7 @@ impl<V, E> Landed<V, E> {
 const SETTLE: Duration = Duration::from_secs(1);
 
 impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
-    /// Runs one load from its turn to its landing.
+    /// Takes the value from the store, or runs one load from its turn to its landing.
     pub(crate) async fn load<F>(
         &self,
         key: &KeyBytes,
@@ -95,6 +135,10 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
     where
         F: Future<Output = Result<V, E>>,
     {
+        // A store that does not answer has been said and counted; the value is loaded.
+        if let Ok(Some(landed)) = self.find_in_store(key).await {
+            return landed;
+        }
         let turn = match self.cache.capacity.turn(asked_by, self.load_timeout).await {
             Ok(turn) => turn,
             Err(error) => {
@@ -170,9 +214,13 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             true => self.publish(key, &value, deadlines, &stamps, &dependencies),
             false => Kept::Not,
         };
+        if kept == Kept::InMemory {
+            self.keep_in_store(key, &value, deadlines, &dependencies).await;
+        }
         let (result, deadlines) = (Ok(value), Some(deadlines));
         let takers = Takers::default();
-        Landed { result, deadlines, kept, is_stale, stamps, dependencies, takers }
+        let came = Came::Loaded;
+        Landed { result, deadlines, kept, is_stale, stamps, dependencies, at: now, came, takers }
     }
 
     fn say_widened(&self) {
@@ -186,7 +234,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         }
     }
 
-    fn publish(
+    pub(crate) fn publish(
         &self,
         key: &KeyBytes,
         value: &Arc<V>,

@@ -41,7 +41,8 @@
 //! | feature | adds | costs |
 //! |---|---|---|
 //! | `derive` (default) | `#[derive(Tracked)]` for row types | one crate more to build |
-//! | `sqlite` (default) | [`sqlite`]: SQLite as origin and feed | a C compiler, sqlparser |
+//! | `sqlite` (default) | [`sqlite`]: SQLite as origin, feed and store | a C compiler, sqlparser |
+//! | `store` (default) | `stored` regions, with serde and MessagePack | about ten small crates |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
 //! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `nested`, `node`.
@@ -65,6 +66,10 @@ mod collected;
 mod ambient;
 
 mod begin;
+
+mod l2;
+
+mod codec;
 
 mod fetched;
 
@@ -109,6 +114,7 @@ mod sync;
 pub use begin::Begun;
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Status, TimelineStatus};
+pub use codec::Codec;
 pub use error::{LoadError, Transient};
 pub use events::{Event, Notice, Subscription, What};
 pub use explain::{EntryState, Explanation};
@@ -118,11 +124,12 @@ pub use larder_core::{
     After, Asks, BoxFuture, Change, Clock, Column, Condition, Dependency, DependencySet, DependsOn,
     Description, Epoch, Error, ErrorKind, Exact, Invalidation, Key, KeyDecoder, KeyEncoder, Mode,
     Moment, Name, Nulls, Order, Position, Related, RowChange, Scope, Span, Stamp, Stamps, Tracked,
-    TrackedChange, Value, ValueOf, Watch, Weigh, any_of,
+    TrackedChange, Value, ValueOf, WallMillis, Watch, Weigh, any_of,
     dependency::Atom,
     feed::{Doubt, Feed, FeedSink},
     null,
     origin::{Answer, Origin},
+    store::Store,
     token::{Token, TokenKey},
 };
 pub use larder_memory::MemoryLimit;
@@ -149,7 +156,7 @@ struct DependenciesPage;
 struct InvalidationPage;
 
 #[cfg(feature = "sqlite")]
-/// SQLite as origin and feed.
+/// SQLite as origin, feed and store.
 pub use larder_sqlite as sqlite;
 
 /// ```

@@ -30,6 +30,7 @@ use crate::{
     fetched::{Fetched, Kept, Source},
     flight::{Flight, Flights, Waiter},
     heat,
+    l2::L2,
     landing::Landed,
     load::Load,
     loader::SharedLoader,
@@ -58,6 +59,7 @@ pub(crate) struct Inner<K, V, E> {
     pub(crate) on_abandon: OnAbandon,
     pub(crate) is_transient: fn(&LoadError<E>) -> bool,
     pub(crate) sample: Option<Sample<V>>,
+    pub(crate) l2: Option<L2<V>>,
     pub(crate) flights: Flights<V, E>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -130,9 +132,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         &self.inner.name
     }
 
-    /// The fresh value for `key` if there is one; `None` is a miss. Never loads.
+    /// The fresh value for `key` if there is one, in memory or in the store; `None` is a miss.
+    /// Never loads.
     ///
     /// # Errors
+    /// `Unavailable` when it is not in memory and the store does not answer: that is no miss.
     /// With `max_staleness` zero, when the origin cannot be asked whether something changed. Inside
     /// a loader, `Config` when that is of another cache and this region is tracked.
     ///
@@ -152,8 +156,15 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
                 Ok(Some(found.value))
             }
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => {
-                inner.counters.misses.add(1);
-                Ok(None)
+                let promoted = inner.find_in_store(&bytes.finish()).await.inspect_err(|_| {
+                    inner.counters.errors.add(1);
+                })?;
+                let counter = match &promoted {
+                    Some(_) => &inner.counters.store_hits,
+                    None => &inner.counters.misses,
+                };
+                counter.add(1);
+                Ok(promoted.and_then(|landed| landed.result.ok()))
             }
         }
     }
@@ -259,10 +270,17 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         Begun::new(self.inner.clone(), bytes)
     }
 
-    /// Removes the entry of `key`; whether there was one. Not an invalidation: a load that is under
-    /// way may store it again.
-    pub fn remove(&self, key: &K) -> bool {
-        self.inner.cache.node.tier.remove(self.inner.encode(key).finish().as_slice())
+    /// Removes the entry of `key`, from the store too; whether there was one. Not an invalidation:
+    /// a load that is under way may store it again.
+    ///
+    /// # Errors
+    /// When the store does not answer; the entry is gone from memory then, and may come back.
+    pub async fn remove(&self, key: &K) -> Result<bool, Error> {
+        let key = self.inner.encode(key).finish();
+        // Memory last: what a reader promotes in between goes with it.
+        let removed = self.inner.remove_find_in_store(&key).await;
+        let was_there = self.inner.cache.node.tier.remove(key.as_slice());
+        Ok(removed? || was_there)
     }
 
     /// What is known of the entry of `key`, for people. Does not count as a read.
@@ -595,6 +613,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     pub(crate) fn count(&self, source: Source) {
         match source {
             Source::Hit => drop(self.counters.hits.add()),
+            Source::Store => self.counters.store_hits.add(1),
             Source::StaleWhileRevalidate | Source::StaleOnError => self.counters.stale_hits.add(1),
             Source::Loaded | Source::Unproven => self.counters.misses.add(1),
             Source::BuiltOnStale => {

@@ -12,8 +12,10 @@ use larder_core::{
 
 use crate::{
     cache::{CacheInner, Reads},
+    codec::Codec,
     error::{LoadError, Transient},
     flight::Flights,
+    l2::L2,
     load::Load,
     loader::SharedLoader,
     region::{Inner, Region, Tracking, UntrackedRegion},
@@ -50,6 +52,8 @@ pub struct RegionBuilder<K, V, E = Error> {
     loader: Option<SharedLoader<K, V, E>>,
     is_transient: fn(&LoadError<E>) -> bool,
     sample: Option<Sample<V>>,
+    codec: Option<Codec<V>>,
+    version: u32,
     key: PhantomData<K>,
 }
 
@@ -80,6 +84,8 @@ impl<K: Key, V: Send + Sync + 'static> RegionBuilder<K, V> {
             loader: None,
             is_transient: LoadError::is_transient,
             sample: None,
+            codec: None,
+            version: 0,
             key: PhantomData,
         }
     }
@@ -167,6 +173,30 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
         self
     }
 
+    /// Keeps values in the cache's store as well, where they outlive the process, as MessagePack
+    /// with the names of fields. Only in regions that are built with
+    /// [`RegionBuilder::build_untracked`], and only values that depend on nothing.
+    #[cfg(feature = "store")]
+    pub fn stored(self) -> Self
+    where
+        V: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.stored_as(Codec::message_pack())
+    }
+
+    /// As [`RegionBuilder::stored`], with a codec of your own.
+    pub fn stored_as(mut self, codec: Codec<V>) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    /// The version of the values: what another version left in the store is a miss. Default 0;
+    /// raise it when the same bytes would mean something else.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
     /// The code that fetches a value. It runs detached, so it owns what it captures.
     ///
     /// It may read other regions, best through [`Load::get_or_load`], and its value inherits from
@@ -193,6 +223,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             loader: Some(Arc::new(move |key, load| Box::pin(loader(key, load)))),
             is_transient: LoadError::is_transient,
             sample: self.sample,
+            codec: self.codec,
+            version: self.version,
             key: PhantomData,
         }
     }
@@ -201,7 +233,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     ///
     /// # Errors
     /// `Config` without a TTL (say `never_expires` if that is meant), with a TTL of zero, or when
-    /// the cache has a region of this name; `NotFound` when it reads an origin the cache lacks.
+    /// the cache has a region of this name, or the region is `stored` and cannot be; `NotFound`
+    /// when it reads an origin the cache lacks.
     pub fn build(self) -> Result<Region<K, V, E>, Error> {
         self.build_as(Tracking::Tracked)
     }
@@ -219,6 +252,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
         if let Reads::Only(names) = &self.reads {
             names.iter().try_for_each(|name| self.cache.node.expect_timeline(name))?;
         }
+        let l2 = self.l2(tracking)?;
         let (id, counters) = self.cache.regions.add(&self.name)?;
         let cache = self.cache.clone();
         let region = Region::new(Inner {
@@ -234,12 +268,29 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             on_abandon: self.on_abandon,
             is_transient: self.is_transient,
             sample: self.sample,
+            l2,
             flights: Flights::default(),
             counters,
         });
         let known: Arc<dyn Reload> = region.inner.clone();
         cache.regions.attach(id, Arc::downgrade(&known));
         Ok(region)
+    }
+
+    fn l2(&self, tracking: Tracking) -> Result<Option<L2<V>>, Error> {
+        let Some(codec) = self.codec.clone() else { return Ok(None) };
+        let refused = |why| {
+            let error = Error::new(ErrorKind::Config, "build region");
+            Err(error.subject(format!("`{}`", self.name)).detail(why))
+        };
+        match &self.cache.store {
+            None => refused("it is `stored`, and its cache has no store; give it one with `store`"),
+            Some(_) if tracking == Tracking::Tracked => refused(
+                "its values are tracked, and a store keeps only those that depend on nothing; \
+                 build it with `build_untracked`, or leave out `stored`",
+            ),
+            Some(store) => Ok(Some(L2 { store: store.clone(), codec, version: self.version })),
+        }
     }
 
     fn policy(&self) -> Result<Policy, Error> {

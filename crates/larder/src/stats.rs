@@ -1,7 +1,8 @@
 //! Counters: one for each thing that can happen, added up when somebody asks.
 //!
 //! Hits come from every core at once, so a counter is a few cells that threads spread over.
-//! **Invariant**: every read ends in exactly one of hit, stale hit, miss and error (X19).
+//! **Invariant**: every read ends in exactly one of hit, store hit, stale hit, miss and error
+//! (X19).
 
 use std::{
     cell::Cell,
@@ -110,6 +111,12 @@ macro_rules! counters {
 counters! {
     /// Reads answered with a fresh value from memory.
     hits: Spread,
+    /// Reads answered with a fresh value from the store.
+    store_hits: Counter,
+    /// Times that the store did not answer or could not keep a value.
+    store_errors: Counter,
+    /// Records in the store that could not be read: another type wrote them, or they are damaged.
+    store_undecodable: Counter,
     /// Reads answered with a value that was not fresh, and said so.
     stale_hits: Counter,
     /// Reads answered with a value loaded for them or for somebody beside them.

@@ -26,6 +26,7 @@ fn record() -> Record {
         ]
         .into_iter()
         .collect(),
+        version: 3,
         stored: WallMillis(1_700_000_000_000),
         fresh_until: WallMillis(u64::MAX),
         value: b"the value".to_vec(),
@@ -35,7 +36,7 @@ fn record() -> Record {
 fn assert_same(a: &Record, b: &Record) {
     assert_eq!((&a.key, &a.value), (&b.key, &b.value));
     assert_eq!(a.stamps, b.stamps);
-    assert_eq!((a.stored, a.fresh_until), (b.stored, b.fresh_until));
+    assert_eq!((a.version, a.stored, a.fresh_until), (b.version, b.stored, b.fresh_until));
     let list = |set: &DependencySet| set.iter().cloned().collect::<Vec<_>>();
     assert_eq!(list(&a.dependencies), list(&b.dependencies));
     assert_eq!(a.dependencies.digests(), b.dependencies.digests());
@@ -94,6 +95,7 @@ proptest! {
             key,
             stamps,
             dependencies: dependencies.into_iter().collect(),
+            version: u32::MAX,
             stored: WallMillis(times.0),
             fresh_until: WallMillis(times.1),
             value,

@@ -52,13 +52,13 @@ pub(super) async fn answer(
         Poll::Pending => {
             let began = began.unwrap_or_else(|| server.clock.now());
             // What abandoned loads left behind is bounded by those who begin new ones.
-            remove_all(server, server.empties.surplus());
+            remove_all(server, server.empties.surplus()).await;
             (bounded(server, fetch).await, Some(began))
         }
     };
     let fetched = fetched.map_err(|error| failure::of_load(server, resource, &error))?;
     if fetched.value.rows == 0 && !fetched.source.is_hit() {
-        remove_all(server, server.empties.add(resource.place, &key));
+        remove_all(server, server.empties.add(resource.place, &key)).await;
     }
     if let Some(began) = began {
         let seconds = match fetched.source.is_hit() {
@@ -107,10 +107,11 @@ async fn bounded(
 }
 
 #[cold]
-fn remove_all(server: &Server, surplus: Vec<(Place, Key)>) {
+async fn remove_all(server: &Server, surplus: Vec<(Place, Key)>) {
     for (place, surplus) in surplus {
         if let Some(resource) = server.catalog.resources.get(place) {
-            resource.region.remove(&surplus);
+            // The resources of a server are kept in memory only, so that this cannot fail.
+            resource.region.remove(&surplus).await.ok();
         }
     }
 }

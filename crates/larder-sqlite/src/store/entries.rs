@@ -17,6 +17,7 @@ use super::{
     options::Durability,
     put::{self, IfPresent},
     remove,
+    row_key::{OwnKey, RowKey},
     select::Select,
     writer::{Queue, Writing},
 };
@@ -63,6 +64,10 @@ impl Entries {
     /// A lookup of some microseconds on the caller's thread where a connection is free and the
     /// value is at most 32 KiB; else one on a thread of the store. Writes nothing.
     pub async fn get(&self, key: &str) -> Result<Option<Stored>, Error> {
+        self.read_counted(key.into()).await
+    }
+
+    pub(crate) async fn read_counted(&self, key: RowKey<'_>) -> Result<Option<Stored>, Error> {
         let looked = self.look(key).await;
         let counter = match &looked {
             Ok(Some(_)) => &self.inner.counters.hits,
@@ -73,25 +78,21 @@ impl Entries {
         looked
     }
 
-    async fn look(&self, key: &str) -> Result<Option<Stored>, Error> {
+    async fn look(&self, key: RowKey<'_>) -> Result<Option<Stored>, Error> {
         let now = self.inner.options.clock.wall();
         let here = |connection: &Connection| {
             self.in_region(connection, Looked::Absent, |region| {
-                find::value(connection, region, key.into(), now, INLINE_BYTES)
+                find::value(connection, region, key, now, INLINE_BYTES)
             })
         };
         let looked = match self.inner.pool.borrow(here)? {
             Some(looked @ (Looked::Absent | Looked::Found(..))) => looked,
             Some(Looked::Larger) | None => {
-                let (own, key) = (self.clone(), key.to_owned());
-                self.inner
-                    .pool
-                    .read(move |connection| {
-                        own.in_region(connection, Looked::Absent, |region| {
-                            find::value(connection, region, key.as_str().into(), now, i64::MAX)
-                        })
-                    })
-                    .await?
+                let key = OwnKey::from(key);
+                self.read(Looked::Absent, move |connection, region| {
+                    find::value(connection, region, key.as_row(), now, i64::MAX)
+                })
+                .await?
             }
         };
         Ok(match looked {
@@ -400,7 +401,7 @@ impl Entries {
     }
 
     /// Changes what is there; `absent` where the region was never written.
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
         absent: T,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
@@ -418,7 +419,7 @@ impl Entries {
     }
 
     /// Writes into the region, which is made if there is none.
-    async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

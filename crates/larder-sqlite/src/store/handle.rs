@@ -114,6 +114,10 @@ impl SqliteStore {
         self.0.keeper.round().await
     }
 
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.0.path

@@ -12,7 +12,7 @@
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
 //!    `counters`: how often what happened.
 //!    `keeper`: what is done behind.
-//! 6. [`entries`]: the public face.
+//! 6. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
 //! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
@@ -58,6 +58,8 @@ mod counters;
 mod keeper;
 
 pub mod entries;
+
+mod records;
 
 mod handle;
 

@@ -24,15 +24,34 @@ impl<'a> RowKey<'a> {
     }
 }
 
-impl<'a> From<&'a str> for RowKey<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
+/// A key that is taken to another thread.
+#[derive(Clone, Debug)]
+pub(crate) enum OwnKey {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl OwnKey {
+    pub(crate) fn as_row(&self) -> RowKey<'_> {
+        match self {
+            Self::Text(text) => RowKey::Text(text),
+            Self::Bytes(bytes) => RowKey::Bytes(bytes),
+        }
     }
 }
 
-impl<'a> From<&'a [u8]> for RowKey<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(bytes)
+impl From<RowKey<'_>> for OwnKey {
+    fn from(key: RowKey<'_>) -> Self {
+        match key {
+            RowKey::Text(text) => Self::Text(text.to_owned()),
+            RowKey::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for RowKey<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
     }
 }
 

@@ -200,7 +200,7 @@ impl World {
                 0 => self.clock.advance(Duration::from_millis(self.below(8000))),
                 1 => {
                     let (level, number) = self.any();
-                    self.regions.get().unwrap()[level].remove(&number);
+                    self.regions.get().unwrap()[level].remove(&number).await.unwrap();
                 }
                 2 => drop(self.cache.invalidate([Dependency::tag("something else")]).await),
                 _ => {

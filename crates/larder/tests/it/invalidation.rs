@@ -127,8 +127,8 @@ async fn removing_is_not_invalidating() {
     let (cache, _) = cache();
     let region = articles(&cache);
     region.get_or_load(&1).await.unwrap();
-    assert!(region.remove(&1));
-    assert!(!region.remove(&1));
+    assert!(region.remove(&1).await.unwrap());
+    assert!(!region.remove(&1).await.unwrap());
     assert!(!is_there(&region, 1).await);
     assert!(region.explain(&1).last_invalidation.is_none());
 }

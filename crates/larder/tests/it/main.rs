@@ -14,6 +14,7 @@
 //! - `rewarm`: what fell and was read often is loaded again
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
+//! - `l2`: values that outlive the process, in a store (features `sqlite` and `store`)
 //! - `origin`: a cache over an origin with a feed
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
 //! - `nested`: entries that are built from entries
@@ -48,6 +49,9 @@ mod rewarm;
 mod events;
 
 mod origin;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod l2;
 
 #[cfg(feature = "sqlite")]
 mod outbox;

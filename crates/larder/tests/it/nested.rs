@@ -130,12 +130,12 @@ async fn a_parent_outlives_its_childs_entry_but_not_its_childs_data() {
     let parent = parent_of(&cache, "parent", &child).ttl(MINUTE).build().unwrap();
     parent.get_or_load(&1).await.unwrap();
     // Removed, then loaded again without a change: neither says anything about the data.
-    assert!(child.remove(&1));
+    assert!(child.remove(&1).await.unwrap());
     assert_eq!(source(&parent).await.1, Source::Hit);
     child.get_or_load(&1).await.unwrap();
     assert_eq!(source(&parent).await.1, Source::Hit);
     // With the child's entry gone the parent still hears of the data.
-    child.remove(&1);
+    child.remove(&1).await.unwrap();
     rows.change(&cache, 1, 7).await;
     assert_eq!(source(&parent).await, (107, Source::Loaded));
 }
@@ -179,7 +179,7 @@ async fn a_parent_expires_with_its_earliest_child() {
     parent.get_or_load(&1).await.unwrap();
     assert_eq!(parent.explain(&1).ttl_left, Some(SECOND * 10), "a child that was loaded");
     clock.advance(SECOND);
-    parent.remove(&1);
+    parent.remove(&1).await.unwrap();
     parent.get_or_load(&1).await.unwrap();
     assert_eq!(parent.explain(&1).ttl_left, Some(SECOND * 9), "a child that was hit");
     let both = cache.region::<u32, i64>("both").ttl(MINUTE).loader(move |id: u32, load: Load| {

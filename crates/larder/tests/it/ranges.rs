@@ -107,7 +107,7 @@ async fn nothing_is_noticed_any_more_when_its_entries_are_gone() {
     }
     assert_eq!(cache.status().ranges, 100);
     for below in 0..50 {
-        cheap.remove(&below);
+        cheap.remove(&below).await.unwrap();
     }
     reprice(&cache, 0, 70).await;
     reprice(&cache, 0, 0).await;
@@ -140,7 +140,7 @@ async fn a_range_is_noticed_for_the_parent_when_the_child_is_gone() {
     // Once from a load of the child, once from the child in memory.
     for way in ["loaded", "hit"] {
         page.get_or_load(&10).await.unwrap();
-        assert!(cheap.remove(&10), "{way}");
+        assert!(cheap.remove(&10).await.unwrap(), "{way}");
         assert_eq!(cache.status().ranges, 1, "{way}");
         reprice(&cache, 60, 50).await;
         assert!(is_there(&page, 10).await, "{way}");
