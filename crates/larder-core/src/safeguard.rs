@@ -37,11 +37,25 @@ pub enum Safeguard {
     RecordLeftToFiller,
     /// Invalidations recorded where a feed restarts are carried out before it does.
     RecordsReadOnRestart,
+    /// A changed row touches the scopes that held it before.
+    OldImageCompared,
+    /// A changed row touches the ranges that hold its value.
+    RangesCompared,
+    /// A full page depends on its last row, too.
+    PageHoldsLastRow,
+    /// An entry inherits what the entries that it is built from depend on.
+    ChildrenInherited,
+    /// The stamps of a value that is computed by hand are taken when that begins.
+    StampsTakenAtBegin,
+    /// A soft invalidation ends the freshness of what it touches.
+    SoftEndsFreshness,
+    /// What this node cannot know any more is not called fresh.
+    ProofRequired,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -57,6 +71,13 @@ impl Safeguard {
         Self::MarkCheckedAfterFill,
         Self::RecordLeftToFiller,
         Self::RecordsReadOnRestart,
+        Self::OldImageCompared,
+        Self::RangesCompared,
+        Self::PageHoldsLastRow,
+        Self::ChildrenInherited,
+        Self::StampsTakenAtBegin,
+        Self::SoftEndsFreshness,
+        Self::ProofRequired,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -10,6 +10,7 @@ use crate::{
     condition::Condition,
     dependency::Dependency,
     error::{Error, ErrorKind},
+    safeguard::Safeguard,
     span::{Nulls, Span},
     timeline::Name,
     tracked::DependsOn,
@@ -100,6 +101,9 @@ impl Scope {
         let column = column.into();
         self.decided_by.push(column.clone());
         let bound = match last {
+            Some(last) if limit <= found && Safeguard::PageHoldsLastRow.is_off() => {
+                Bound::Excluded(last)
+            }
             // Rows without a value stand at one end of the list: which one differs by database.
             Some(last) if limit <= found && last != Value::Null => Bound::Included(last),
             _ => return self,

@@ -16,6 +16,7 @@ use crate::{
     by_digest::DigestMap,
     change::{After, RowChange},
     dependency::{Atom, Dependency, Digest, Watch},
+    safeguard::Safeguard,
     span::{Span, index::SpanIndex},
     timeline::{Name, Position},
     value::Value,
@@ -211,7 +212,8 @@ impl Shapes {
                 if !shape.scheme.sees(row, old, new) {
                     continue;
                 }
-                if shape.scheme.chooses_alike(row, old, new) {
+                let is_alike = shape.scheme.chooses_alike(row, old, new);
+                if is_alike || Safeguard::OldImageCompared.is_off() {
                     images = [&None, &row.new];
                 }
             }
@@ -271,7 +273,8 @@ impl Shape {
         };
         let value = image.get(row.place(column)?)?;
         let group = Digest::scope(timeline, &row.table, terms, None, &Watch::Row);
-        if let Some(spans) = self.spans.get(&group) {
+        if let Some(spans) = self.spans.get(&group).filter(|_| !Safeguard::RangesCompared.is_off())
+        {
             spans.holding(value, touch);
         }
         Some(())

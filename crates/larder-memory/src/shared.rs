@@ -276,6 +276,9 @@ impl Shared {
         knowledge: Knowledge,
         coarse: Moment,
     ) -> bool {
+        if Safeguard::ProofRequired.is_off() {
+            return true;
+        }
         match knowledge {
             Knowledge::Within(age) => !self.clock.reached(proven_since.plus(age), coarse),
             Knowledge::Since(moment) => moment <= proven_since,

@@ -10,6 +10,7 @@ use std::{any::Any, sync::Arc};
 use larder_core::{
     Digest, Mode, Moment,
     freshness::{Deadlines, State},
+    safeguard::Safeguard,
 };
 
 use crate::{
@@ -36,6 +37,9 @@ enum Way {
 
 impl Shared {
     pub(crate) fn soften(&self, digests: &[Digest], cause: &Cause) -> usize {
+        if Safeguard::SoftEndsFreshness.is_off() {
+            return 0;
+        }
         let invalidation = Invalidation { cause: cause.clone(), at: self.clock.now() };
         digests.iter().map(|digest| self.soften_digest(*digest, &invalidation)).sum()
     }

@@ -4,6 +4,7 @@
 //! So it cannot change the timing of what it judges, and it can be tested with histories made by
 //! hand. **Invariant**: a run that did not take every way often enough is void, not good.
 
+mod ask;
 mod check;
 mod index;
 mod line;
@@ -11,9 +12,13 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-pub use self::{check::check, line::BadLine};
+use std::collections::BTreeMap;
 
-use crate::conformance::Ask;
+pub use self::{
+    ask::{Answer, Ask, Kind, Order, Part, TOLD},
+    check::check,
+    line::BadLine,
+};
 
 /// Microseconds on the machine's monotonic clock, which all processes of one machine share.
 pub type Micros = u64;
@@ -43,6 +48,8 @@ pub struct Written {
 pub enum Outcome {
     /// It was committed.
     Committed,
+    /// It was committed, and told of as a soft invalidation: what is called stale may lack it.
+    Softened,
     /// It was rolled back: nobody may ever see its rows.
     RolledBack,
 }
@@ -50,17 +57,19 @@ pub enum Outcome {
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// What was asked.
-    pub ask: Ask,
-    /// The rows of the answer with their versions.
-    pub seen: Vec<(i64, u64)>,
+    /// What kind of entry was asked.
+    pub kind: Kind,
+    /// The rows with their versions, entry by entry of those it was built from.
+    pub parts: Answer,
     /// Before the read began.
     pub began: Micros,
     /// After it returned.
     pub ended: Micros,
-    /// Every commit acknowledged before this must be in a fresh answer: `began` less
+    /// Every commit to the origin acknowledged before this must be in a fresh answer: `began` less
     /// `max_staleness`, or later where the reader asked for at least something later.
-    pub includes: Micros,
+    pub includes_origin: Micros,
+    /// The same for changes of which this process was told; it knows them at once.
+    pub includes_told: Micros,
     /// How the answer came about.
     pub way: Way,
     /// What the answer says of itself.
@@ -68,6 +77,10 @@ pub struct Read {
 }
 
 /// How an answer came about, or what had just happened to the origin.
+///
+/// Every writer that may come late has its way here. A new one (the promotion of an entry from a
+/// store, for one) needs its line, one in [`Way::ALL`], and an arm where the readers translate what
+/// an answer says of its source; without the arm the test fails instead of passing it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Way {
     /// From memory.
@@ -80,6 +93,16 @@ pub enum Way {
     SecondFlight,
     /// Served as stale, while it was loaded again behind.
     StaleWhileRevalidate,
+    /// Served as stale after a soft invalidation.
+    Softened,
+    /// Built from an entry that was stale.
+    BuiltOnStale,
+    /// From memory, where a refresh behind a stale answer had put it.
+    Refreshed,
+    /// From memory, where a rewarm after an invalidation had put it.
+    Rewarmed,
+    /// From memory, where a value was put that had been computed by hand.
+    ByHand,
     /// After waiting for a position.
     AtLeast,
     /// The first answers after the origin could be reached again.
@@ -88,20 +111,31 @@ pub enum Way {
     SchemaChange,
     /// The first answers after another file was put in place.
     FileReplaced,
+    /// The first answers after the feed lost its place in the log.
+    Doubted,
+    /// The first answers of a node that was closed and built anew, and the last of the closed one.
+    Restarted,
 }
 
 impl Way {
     /// Every way.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Hit,
         Self::Led,
         Self::Joined,
         Self::SecondFlight,
         Self::StaleWhileRevalidate,
+        Self::Softened,
+        Self::BuiltOnStale,
+        Self::Refreshed,
+        Self::Rewarmed,
+        Self::ByHand,
         Self::AtLeast,
         Self::Reconnect,
         Self::SchemaChange,
         Self::FileReplaced,
+        Self::Doubted,
+        Self::Restarted,
     ];
 }
 
@@ -110,8 +144,10 @@ impl Way {
 pub enum Label {
     /// It is fresh.
     Fresh,
-    /// It is stale, and says so; only what was never committed is wrong in it.
+    /// It is past its time or softened, and says so: what was invalidated is not in it even so.
     Stale,
+    /// It says that nobody can tell how old it is; only what was never committed is wrong in it.
+    Unproven,
 }
 
 /// One load of the origin.
@@ -147,6 +183,10 @@ pub struct Minimum {
     pub each_way: u64,
     /// The ways that count.
     pub ways: Vec<Way>,
+    /// Reads of each of `kinds`.
+    pub each_kind: u64,
+    /// The kinds that count.
+    pub kinds: Vec<Kind>,
 }
 
 impl Minimum {
@@ -158,6 +198,8 @@ impl Minimum {
             overlapping_loads: 20_000,
             each_way: 1_000,
             ways: Way::ALL.to_vec(),
+            each_kind: 10_000,
+            kinds: Kind::ALL.to_vec(),
         }
     }
 
@@ -170,7 +212,8 @@ impl Minimum {
             close_reads: self.close_reads / times,
             overlapping_loads: self.overlapping_loads / times,
             each_way: (self.each_way / times).max(1),
-            ways: self.ways,
+            each_kind: (self.each_kind / times).max(1),
+            ..self
         }
     }
 }
@@ -178,7 +221,7 @@ impl Minimum {
 /// Something a reader must not have seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// A fresh answer misses a commit that was acknowledged in time.
+    /// An answer misses a commit that was acknowledged in time.
     Missed {
         /// The answer.
         read: Read,
@@ -201,12 +244,14 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Number of answers with a violation.
     pub violated: u64,
+    /// The same, by kind and way.
+    pub violated_in: BTreeMap<(Kind, Way), u64>,
     /// Reads in all.
     pub reads: u64,
     /// Reads that began within [`CLOSE`] after a commit on a row they cover.
     pub close_reads: u64,
     /// Loads that overlapped an open or committing write.
     pub overlapping_loads: u64,
-    /// Reads by each way.
-    pub ways: Vec<(Way, u64)>,
+    /// Reads by kind and way.
+    pub taken: BTreeMap<(Kind, Way), u64>,
 }

@@ -1,18 +1,23 @@
 //! The history test: writer processes on a SQLite file against readers through the library.
 //!
-//! Rounds of writing alternate with things that befall the file, while readers never stop; then
-//! [`crate::history`] judges what everybody noted. **Invariant**: what is noted as begun was noted
+//! Rounds of writing alternate with things that befall the file, while readers never stop, and rows
+//! that are in no file change beside them and are told of; then [`crate::history`] judges what
+//! everybody noted. **Invariant**: what is noted as begun was noted
 //! before it began, and what is noted as ended after it had, so that a slow machine makes the test
 //! weaker and never wrong.
 
 mod database;
+mod ground;
+mod node;
+mod question;
 mod readers;
 mod run;
 mod scene;
+mod told;
 mod writer;
 
 pub use self::{
-    run::{Plan, Stage, run},
+    run::{Plan, Sight, Stage, run},
     writer::serve as serve_writer,
 };
 
@@ -32,6 +37,23 @@ pub enum Fate {
     Rebuilt,
     /// The file is away for a moment.
     Away,
+    /// The log of changes is emptied, so that the feed loses its place.
+    LogLost,
+    /// The file stays; one of the nodes is closed and built anew.
+    Restarted,
+}
+
+impl Fate {
+    /// Every fate; the one that takes the triggers away is the last.
+    pub const ALL: [Self; 7] = [
+        Self::Peace,
+        Self::Replaced,
+        Self::Altered,
+        Self::Away,
+        Self::LogLost,
+        Self::Restarted,
+        Self::Rebuilt,
+    ];
 }
 
 /// How the file keeps its journal.

@@ -1,4 +1,5 @@
-//! Each safeguard taken out once: the history test must notice.
+//! Each safeguard taken out once: the history test must notice, by the kind of entry or the way of
+//! an answer that the safeguard stands for.
 //!
 //! Each mutant runs in a process of its own, because a safeguard is out for a whole process; and
 //! one at a time, because they want the machine for themselves.
@@ -9,14 +10,25 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[track_caller]
 fn is_noticed(safeguard: &str) {
+    run(&["--without", safeguard]);
+}
+
+#[track_caller]
+fn is_seen_by(place: &str, safeguard: &str) {
+    run(&["--without", safeguard, "--seen-by", place]);
+}
+
+#[track_caller]
+fn run(arguments: &[&str]) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut history = Command::new(env!("CARGO_BIN_EXE_history"));
     let output = history
-        .args(["--seed", "1", "--without", safeguard])
+        .args(["--seed", "1"])
+        .args(arguments)
         .output()
         .expect("the binary that was built with this test starts");
     println!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{safeguard}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -67,4 +79,59 @@ fn a_pending_list_that_is_not_consulted_is_noticed() {
 #[test]
 fn a_fill_that_is_not_checked_is_noticed() {
     is_noticed("FillChecked");
+}
+
+#[test]
+fn a_scope_that_forgets_what_left_it_is_noticed() {
+    is_seen_by("Scope", "OldImageCompared");
+}
+
+#[test]
+fn ranges_that_are_not_compared_are_noticed() {
+    is_seen_by("Range", "RangesCompared");
+}
+
+#[test]
+fn a_page_without_its_last_row_is_noticed() {
+    is_seen_by("Page", "PageHoldsLastRow");
+}
+
+#[test]
+fn children_that_are_not_inherited_are_noticed_one_level_up() {
+    is_seen_by("Nested", "ChildrenInherited");
+}
+
+#[test]
+fn children_that_are_not_inherited_are_noticed_two_levels_up() {
+    is_seen_by("Deep", "ChildrenInherited");
+}
+
+#[test]
+fn children_that_are_not_inherited_are_noticed_in_a_diamond() {
+    is_seen_by("Diamond", "ChildrenInherited");
+}
+
+#[test]
+fn a_value_by_hand_with_stamps_from_its_end_is_noticed() {
+    is_seen_by("ByHand", "StampsTakenAtBegin");
+}
+
+#[test]
+fn a_refresh_that_is_not_checked_is_noticed() {
+    is_seen_by("Refreshed", "FillChecked");
+}
+
+#[test]
+fn a_rewarm_that_is_not_checked_is_noticed() {
+    is_seen_by("Rewarmed", "FillChecked");
+}
+
+#[test]
+fn a_soft_invalidation_that_leaves_values_fresh_is_noticed() {
+    is_noticed("SoftEndsFreshness");
+}
+
+#[test]
+fn a_closed_node_that_calls_its_values_fresh_is_noticed() {
+    is_seen_by("Restarted", "ProofRequired");
 }

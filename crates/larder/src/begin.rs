@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use larder_core::{Error, ErrorKind, Key, KeyBytes};
+use larder_core::{Error, ErrorKind, Key, KeyBytes, safeguard::Safeguard};
 
 use crate::{error::LoadError, load::Load, region::Inner};
 
@@ -40,7 +40,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> 
     /// # Cancel safety
     /// Dropped before it ends, it stores nothing or everything.
     pub async fn finish(self, value: V) -> Result<Arc<V>, Error> {
-        let landed = self.region.store(&self.key, value, self.load.collected()).await;
+        let mut collected = self.load.collected();
+        if Safeguard::StampsTakenAtBegin.is_off() {
+            collected.stamps = self.region.cache.node.stamps();
+        }
+        let landed = self.region.store(&self.key, value, collected).await;
         match &landed.result {
             Ok(value) => Ok(value.clone()),
             Err(LoadError::Cache(error)) => Err(error.clone()),

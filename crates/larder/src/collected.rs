@@ -6,6 +6,7 @@
 
 use larder_core::{
     Dependency, DependencySet, Error, Moment, Stamps,
+    safeguard::Safeguard,
     widen::{covers, widened},
 };
 
@@ -64,7 +65,9 @@ impl Collected {
     /// Adds everything that an entry passes on, which was read at `now`. Twice is as once.
     pub(crate) fn inherit(&mut self, inherited: &Inherited, now: Moment) {
         inherited.stamps.iter().for_each(|stamp| self.stamps.add(stamp.clone()));
-        inherited.dependencies.iter().for_each(|one| self.add(one.clone()));
+        if !Safeguard::ChildrenInherited.is_off() {
+            inherited.dependencies.iter().for_each(|one| self.add(one.clone()));
+        }
         inherited.dependencies.holds().iter().for_each(|hold| self.dependencies.keep(hold.clone()));
         if inherited.dependencies.is_widened() {
             self.dependencies.mark_widened();

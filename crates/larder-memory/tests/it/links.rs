@@ -43,6 +43,7 @@ fn no_link_is_left_when_the_timeline_was_shut() {
     nothing_is_left(&tier);
 }
 
+/// MD6.
 #[test]
 fn links_do_not_pile_up_under_refills_and_evictions() {
     let tier = MemoryTier::new(MemoryLimit::bytes(1 << 20), Clock::manual());

@@ -2,16 +2,17 @@
 //!
 //! **Invariant**: nothing here depends on the order in which the notes were taken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{Loaded, Micros, Outcome, Read, Written};
-use crate::conformance::Ask;
+use super::{Ask, Loaded, Micros, Outcome, Part, Read, Written};
 
 /// Everything that was written, by row and by time.
 pub(super) struct Index<'a> {
     rows: HashMap<i64, Row<'a>>,
     /// Ends of commits that concern an answer, sorted.
     commits: HashMap<Ask, Vec<Micros>>,
+    /// Rows with a change that was told softly.
+    softened: HashSet<i64>,
     /// When transactions were open: disjoint, sorted.
     open: Vec<(Micros, Micros)>,
 }
@@ -28,7 +29,7 @@ struct Row<'a> {
 impl<'a> Index<'a> {
     pub(super) fn new(written: &'a [Written]) -> Self {
         let mut rows: HashMap<i64, Row<'a>> = HashMap::new();
-        for commit in written.iter().filter(|write| write.outcome == Outcome::Committed) {
+        for commit in written.iter().filter(|write| write.outcome != Outcome::RolledBack) {
             rows.entry(commit.row).or_default().versions.push(commit);
         }
         let mut commits: HashMap<Ask, Vec<Micros>> = HashMap::new();
@@ -46,17 +47,24 @@ impl<'a> Index<'a> {
         }
         commits.values_mut().for_each(|ends| ends.sort_unstable());
         let open = union(written.iter().map(|write| (write.began, write.ended)).collect());
-        Self { rows, commits, open }
+        let soft = written.iter().filter(|write| write.outcome == Outcome::Softened);
+        let softened = soft.map(|write| write.row).collect();
+        Self { rows, commits, softened, open }
     }
 
-    /// The newest commit of each row that a fresh answer must reflect.
-    pub(super) fn required(&self, includes: Micros) -> impl Iterator<Item = &'a Written> {
-        self.rows.values().filter_map(move |row| row.required(includes))
+    /// The newest commits that must be in an answer to `ask`: of its row, or of each row.
+    pub(super) fn required(&self, ask: Ask, includes: Micros) -> impl Iterator<Item = &'a Written> {
+        let (one, all) = match ask {
+            Ask::Row(id) => (self.rows.get(&id), None),
+            _ => (None, Some(self.rows.values())),
+        };
+        let rows = one.into_iter().chain(all.into_iter().flatten());
+        rows.filter_map(move |row| row.required(includes))
     }
 
-    /// The newest commit of `row` that a fresh answer must reflect.
-    pub(super) fn required_of(&self, row: i64, includes: Micros) -> Option<&'a Written> {
-        self.rows.get(&row)?.required(includes)
+    /// Whether a change of the row was ever told softly.
+    pub(super) fn was_softened(&self, row: i64) -> bool {
+        self.softened.contains(&row)
     }
 
     /// The commit that made this version of the row.
@@ -68,20 +76,23 @@ impl<'a> Index<'a> {
 
     /// Whether an answer may lack the row: some commit from `required` on, begun before `until`,
     /// left it outside.
-    pub(super) fn may_lack(&self, ask: Ask, required: &Written, until: Micros) -> bool {
+    pub(super) fn may_lack(&self, part: &Part, required: &Written, until: Micros) -> bool {
         let Some(row) = self.rows.get(&required.row) else { return true };
         row.versions
             .iter()
             .skip_while(|commit| commit.version < required.version)
-            .any(|commit| commit.began <= until && !belongs(ask, commit))
+            .any(|commit| commit.began <= until && part.leaves_out(commit))
     }
 
     /// Whether a commit that concerns the read ended at most `within` before it began.
     pub(super) fn is_close(&self, read: &Read, within: Micros) -> bool {
-        let Some(ends) = self.commits.get(&read.ask) else { return false };
-        let after = ends.partition_point(|end| *end <= read.began);
-        let last = after.checked_sub(1).and_then(|place| ends.get(place));
-        last.is_some_and(|end| read.began - end <= within)
+        let mut asks = read.parts.iter().flat_map(|part| part.ask.covers());
+        asks.any(|ask| {
+            let Some(ends) = self.commits.get(&ask) else { return false };
+            let after = ends.partition_point(|end| *end <= read.began);
+            let last = after.checked_sub(1).and_then(|place| ends.get(place));
+            last.is_some_and(|end| read.began - end <= within)
+        })
     }
 
     /// Whether any transaction was open at some time during the load.
@@ -108,14 +119,6 @@ impl<'a> Row<'a> {
         let after = self.acknowledged.partition_point(|(end, _)| *end < includes);
         let (_, newest) = self.acknowledged.get(after.checked_sub(1)?)?;
         Some(newest)
-    }
-}
-
-/// Whether the row as `commit` left it belongs to the answer.
-pub(super) fn belongs(ask: Ask, commit: &Written) -> bool {
-    match ask {
-        Ask::Row(id) => commit.row == id && commit.bucket.is_some(),
-        Ask::Bucket(bucket) => commit.bucket == Some(bucket),
     }
 }
 

@@ -26,6 +26,7 @@ impl fmt::Display for Written {
         let bucket = bucket.map_or_else(|| "-".to_owned(), |bucket| bucket.to_string());
         let outcome = match outcome {
             Outcome::Committed => "committed.",
+            Outcome::Softened => "softened.",
             Outcome::RolledBack => "rolled-back.",
         };
         write!(f, "{row} {version} {bucket} {began} {ended} {outcome}")
@@ -52,6 +53,7 @@ fn parse(line: &str) -> Option<Written> {
     let ended = words.next()?.parse().ok()?;
     let outcome = match words.next()? {
         "committed." => Outcome::Committed,
+        "softened." => Outcome::Softened,
         "rolled-back." => Outcome::RolledBack,
         _ => return None,
     };

@@ -1,9 +1,11 @@
 //! Good histories pass, and each kind of bad one is found.
 
+use std::sync::Arc;
+
 use super::{
-    Label, Loaded, Micros, Minimum, Notes, Outcome, Read, Report, Violation, Way, Written, check,
+    Ask, Kind, Label, Loaded, Micros, Minimum, Notes, Order, Outcome, Part, Read, Report, TOLD,
+    Violation, Way, Written, check,
 };
-use crate::conformance::Ask;
 
 fn wrote(row: i64, version: u64, bucket: i64, began: Micros, ended: Micros) -> Written {
     let (bucket, outcome) = (Some(bucket), Outcome::Committed);
@@ -16,11 +18,12 @@ fn removed(row: i64, version: u64, began: Micros, ended: Micros) -> Written {
 
 fn read(ask: Ask, seen: &[(i64, u64)], began: Micros, ended: Micros) -> Read {
     Read {
-        ask,
-        seen: seen.to_vec(),
+        kind: ask.kind(),
+        parts: Arc::new(vec![Part { ask, seen: seen.to_vec() }]),
         began,
         ended,
-        includes: began,
+        includes_origin: began,
+        includes_told: began,
         way: Way::Hit,
         label: Label::Fresh,
     }
@@ -113,17 +116,73 @@ fn what_nobody_committed_must_not_be_seen() {
 
 #[test]
 fn staleness_excuses_what_is_younger_than_it() {
-    let late = |includes| Read { includes, ..read(Ask::Row(1), &[(1, 10)], 1000, 1010) };
+    let late =
+        |includes_origin| Read { includes_origin, ..read(Ask::Row(1), &[(1, 10)], 1000, 1010) };
     good(late(220));
     misses(late(221), 11);
 }
 
 #[test]
-fn an_answer_that_says_it_is_stale_may_be_old_but_not_invented() {
-    let stale =
-        |seen: &[(i64, u64)]| Read { label: Label::Stale, ..read(Ask::Row(1), seen, 1000, 1010) };
-    good(stale(&[(1, 10)]));
+fn an_answer_that_says_nobody_can_tell_may_be_old_but_not_invented() {
+    let of = |seen: &[(i64, u64)]| read(Ask::Row(1), seen, 1000, 1010);
+    let unproven = |seen| Read { label: Label::Unproven, ..of(seen) };
+    good(unproven(&[(1, 10)]));
+    invents(unproven(&[(1, 99)]));
+}
+
+#[test]
+fn an_answer_that_says_it_is_stale_may_lack_what_was_told_softly_and_nothing_else() {
+    let of = |seen: &[(i64, u64)]| read(Ask::Row(1), seen, 1000, 1010);
+    let stale = |seen| Read { label: Label::Stale, ..of(seen) };
+    misses(stale(&[(1, 10)]), 11);
     invents(stale(&[(1, 99)]));
+    let written = story().map(|one| Written { outcome: Outcome::Softened, ..one });
+    assert_eq!(judge(&written, &[stale(&[(1, 10)])]).violated, 0);
+    assert_eq!(judge(&written, &[of(&[(1, 10)])]).violated, 1);
+}
+
+#[test]
+fn a_range_holds_what_lies_in_any_of_its_buckets() {
+    let range = |low, high| Ask::Range { low, high };
+    good(read(range(0, 4), &[], 230, 240));
+    misses(read(range(0, 5), &[], 230, 240), 11);
+    misses(read(range(5, 9), &[(1, 11)], 320, 330), 12);
+    good(read(range(5, 9), &[(1, 11), (2, 12)], 320, 330));
+    invents(read(range(6, 9), &[(1, 11)], 320, 330));
+}
+
+#[test]
+fn a_full_page_may_end_before_a_row_and_a_short_one_may_not() {
+    let page = |order, limit| Ask::Page { bucket: 5, order, limit };
+    good(read(page(Order::ById, 1), &[(1, 11)], 320, 330));
+    misses(read(page(Order::ById, 2), &[(1, 11)], 320, 330), 12);
+    misses(read(page(Order::ById, 1), &[(2, 12)], 320, 330), 11);
+    good(read(page(Order::Newest, 1), &[(2, 12)], 320, 330));
+    misses(read(page(Order::Newest, 1), &[(1, 11)], 320, 330), 12);
+}
+
+#[test]
+fn each_part_of_a_nested_answer_is_judged() {
+    let one = read(Ask::Row(1), &[(1, 11)], 320, 330);
+    let part = |ask, seen: &[(i64, u64)]| Part { ask, seen: seen.to_vec() };
+    let nested = |second| Read {
+        kind: Kind::Nested,
+        parts: Arc::new(vec![part(Ask::Row(1), &[(1, 11)]), second]),
+        ..one.clone()
+    };
+    good(nested(part(Ask::Bucket(5), &[(1, 11), (2, 12)])));
+    misses(nested(part(Ask::Bucket(5), &[(1, 11)])), 12);
+    invents(nested(part(Ask::Row(2), &[(2, 99)])));
+}
+
+#[test]
+fn what_the_process_was_told_of_counts_from_another_moment() {
+    let written = [wrote(TOLD, 10, TOLD, 100, 110), wrote(TOLD, 11, TOLD, 200, 220)];
+    for ask in [Ask::Row(TOLD), Ask::Bucket(TOLD), Ask::Range { low: TOLD, high: TOLD + 1 }] {
+        let old = Read { includes_origin: 0, ..read(ask, &[(TOLD, 10)], 1000, 1010) };
+        assert_eq!(judge(&written, std::slice::from_ref(&old)).violated, 1);
+        assert_eq!(judge(&written, &[Read { includes_told: 0, ..old }]).violated, 0);
+    }
 }
 
 #[test]
@@ -142,6 +201,8 @@ fn a_run_that_did_too_little_is_void() {
         overlapping_loads: 1,
         each_way: 1,
         ways: vec![Way::Hit, Way::Joined],
+        each_kind: 1,
+        kinds: vec![Kind::Id, Kind::Scope],
     };
     let close = read(Ask::Row(1), &[(1, 10)], 111, 112);
     let joined = Read { way: Way::Joined, ..read(Ask::Bucket(5), &[], 150, 160) };
@@ -155,7 +216,11 @@ fn a_run_that_did_too_little_is_void() {
     let void = check(&part).lacks(&minimum);
     assert_eq!(
         void,
-        ["1 reads, at least 2 are needed", "0 reads by Joined, at least 1 are needed"]
+        [
+            "1 reads, at least 2 are needed",
+            "0 reads by Joined, at least 1 are needed",
+            "0 reads of Scope, at least 1 are needed",
+        ]
     );
     let mut part = whole.clone();
     part.loads = vec![Loaded { began: 111, ended: 199 }];
@@ -170,7 +235,7 @@ fn a_full_run_needs_what_the_promise_was_given_for() {
     let full = Minimum::full();
     assert_eq!((full.reads, full.close_reads), (1_000_000, 100_000));
     assert_eq!((full.overlapping_loads, full.each_way), (20_000, 1_000));
-    assert_eq!(full.ways.len(), 9);
+    assert_eq!((full.ways.len(), full.kinds.len(), full.each_kind), (16, 7, 10_000));
     assert_eq!(Minimum::full().smaller(5000).each_way, 1);
 }
 

@@ -96,6 +96,12 @@ pub(super) fn rebuild(path: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Empties the log of changes, read or not.
+pub(super) fn lose_log(path: &Path) -> Result<(), Trouble> {
+    connect(path)?.execute_batch("DELETE FROM larder_log")?;
+    Ok(())
+}
+
 /// A copy of the database at `path`, in the same journal mode.
 pub(super) fn copy(path: &Path, to: &Path, journal: Journal) -> Result<(), Trouble> {
     let connection = connect(path)?;

@@ -7,11 +7,12 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
     Fate, Journal, Tracking, Trouble,
-    readers::{Shared, track_rows},
+    ground::track_rows,
+    readers::{IsLogged, Shared},
     scene::Scene,
 };
 use crate::{
-    history::{Minimum, Notes, Read, Report, Way, check},
+    history::{Kind, Minimum, Notes, Read, Report, Way, Written, check},
     random::Random,
 };
 
@@ -20,6 +21,9 @@ const WRITERS: u64 = 2;
 
 /// Tasks that read.
 const READERS: u64 = 8;
+
+/// Tasks that change rows and tell of it, for each node.
+const TELLERS: u64 = 2;
 
 /// How long answers after something befell the file count as given right after it.
 const AFTERMATH: Duration = Duration::from_millis(150);
@@ -48,17 +52,52 @@ pub struct Plan {
     pub minimum: Minimum,
     /// No turn begins after this long.
     pub at_most: Duration,
-    /// Whether the first violation ends the run.
-    pub stops_at_violation: bool,
+    /// The violation that ends the run, if one does.
+    pub stops_at: Option<Sight>,
     /// The safeguard that is taken out, if any. Only with the feature `mutants`.
     pub without: Option<Safeguard>,
+}
+
+/// Where a violation is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Anywhere.
+    Anywhere,
+    /// In an answer from an entry of this kind.
+    Kind(Kind),
+    /// In an answer that came about in this way.
+    Way(Way),
+}
+
+impl Sight {
+    /// The kind or way of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let kinds = Kind::ALL.into_iter().map(|kind| (format!("{kind:?}"), Self::Kind(kind)));
+        let ways = Way::ALL.into_iter().map(|way| (format!("{way:?}"), Self::Way(way)));
+        kinds.chain(ways).find(|(own, _)| own == name).map(|(_, sight)| sight)
+    }
+
+    /// Violations that `report` has here.
+    pub fn count(self, report: &Report) -> u64 {
+        let is_here = |(kind, way): &(Kind, Way)| match self {
+            Self::Anywhere => true,
+            Self::Kind(own) => *kind == own,
+            Self::Way(own) => *way == own,
+        };
+        let here = report.violated_in.iter().filter(|(place, _)| is_here(place));
+        here.map(|(_, count)| count).sum()
+    }
 }
 
 impl Plan {
     /// Every combination of journal and tracking, and everything that can befall the file.
     pub fn whole(seed: u64, minimum: Minimum, at_most: Duration) -> Self {
-        let all = [Fate::Peace, Fate::Replaced, Fate::Altered, Fate::Away, Fate::Rebuilt];
-        let stage = |journal, tracking| Stage { journal, tracking, fates: all.to_vec() };
+        let stage = |journal, tracking| {
+            let fates = Fate::ALL.into_iter();
+            // Without triggers there is no log that could be lost.
+            let fates = fates.filter(|fate| tracking == Tracking::Rows || *fate != Fate::LogLost);
+            Stage { journal, tracking, fates: fates.collect() }
+        };
         Self {
             seed,
             stages: vec![
@@ -70,7 +109,7 @@ impl Plan {
             round: Duration::from_millis(400),
             minimum,
             at_most,
-            stops_at_violation: false,
+            stops_at: None,
             without: None,
         }
     }
@@ -91,7 +130,7 @@ pub fn run(plan: &Plan) -> Result<Report, Trouble> {
         is_first_turn = false;
         for stage in &plan.stages {
             report.add(play(stage, plan.round, random.next())?);
-            if plan.stops_at_violation && report.violated != 0 {
+            if plan.stops_at.is_some_and(|sight| sight.count(&report) != 0) {
                 return Ok(report);
             }
         }
@@ -123,43 +162,77 @@ fn play(stage: &Stage, round: Duration, seed: u64) -> Result<Report, Trouble> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
-    let shared = {
+    let random = Random::new(seed);
+    let (shared, told) = {
         let _inside = runtime.enter();
-        Shared::open(&scene.path(), stage.tracking)?
+        Shared::open(&scene.path(), stage.tracking, &mut random.split(1))?
     };
-    let readers = start(&runtime, &shared, seed);
-    let acted = act(stage, round, &mut scene, &shared);
+    scene.written.extend(told);
+    let (readers, tellers) = start(&runtime, &shared, &random);
+    let acted = act(stage, round, &mut scene, &shared, &runtime);
     shared.end();
     let mut reads = Vec::new();
     for reader in readers {
         reads.extend(runtime.block_on(reader)?);
+    }
+    for teller in tellers {
+        let (written, more) = runtime.block_on(teller)??;
+        scene.written.extend(written);
+        reads.extend(more);
     }
     acted?;
     let notes = Notes { written: std::mem::take(&mut scene.written), reads, loads: shared.loads() };
     Ok(check(&notes))
 }
 
-fn start(runtime: &Runtime, shared: &Arc<Shared>, seed: u64) -> Vec<JoinHandle<Vec<Read>>> {
-    let random = Random::new(seed);
-    (0..READERS).map(|n| runtime.spawn(shared.clone().read(random.split(100 + n)))).collect()
+type Reader = JoinHandle<Vec<Read>>;
+
+type Teller = JoinHandle<Result<(Vec<Written>, Vec<Read>), Trouble>>;
+
+fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reader>, Vec<Teller>) {
+    let reader = |n| runtime.spawn(shared.clone().read(random.split(100 + n)));
+    let teller = |n: u64| {
+        let node = usize::from(!n.is_multiple_of(TELLERS));
+        runtime.spawn(shared.clone().tell(node, random.split(200 + n)))
+    };
+    ((0..READERS).map(reader).collect(), (0..2 * TELLERS).map(teller).collect())
 }
 
-fn act(stage: &Stage, round: Duration, scene: &mut Scene, shared: &Shared) -> Result<(), Trouble> {
+fn act(
+    stage: &Stage,
+    round: Duration,
+    scene: &mut Scene,
+    shared: &Shared,
+    runtime: &Runtime,
+) -> Result<(), Trouble> {
     let millis = u64::try_from(round.as_millis())?;
-    for fate in &stage.fates {
+    for (number, fate) in stage.fates.iter().enumerate() {
+        let epoch = shared.epoch();
+        if *fate == Fate::Rebuilt {
+            shared.logged(IsLogged::No);
+        }
         scene.befall(*fate)?;
         let way = match fate {
             Fate::Peace => None,
             Fate::Replaced => Some(Way::FileReplaced),
             Fate::Altered | Fate::Rebuilt => Some(Way::SchemaChange),
             Fate::Away => Some(Way::Reconnect),
+            Fate::LogLost => Some(Way::Doubted),
+            Fate::Restarted => Some(Way::Restarted),
         };
         if let Some(way) = way {
             shared.befell(way, AFTERMATH);
         }
+        if *fate == Fate::Restarted {
+            runtime.block_on(shared.restart(number))?;
+        }
         scene.write_for(millis)?;
+        if *fate == Fate::LogLost && shared.epoch() == epoch {
+            return Err("the log was emptied and the feed did not doubt".into());
+        }
         if *fate == Fate::Rebuilt && stage.tracking == Tracking::Rows {
             track_rows(&scene.path())?;
+            shared.logged(IsLogged::Yes);
         }
     }
     Ok(())

@@ -93,7 +93,8 @@ impl Scene {
     pub(super) fn befall(&mut self, fate: Fate) -> Result<(), Trouble> {
         self.count += 1;
         match fate {
-            Fate::Peace => Ok(()),
+            Fate::Peace | Fate::Restarted => Ok(()),
+            Fate::LogLost => database::lose_log(&self.path()),
             Fate::Altered => database::alter(&self.path(), self.count),
             Fate::Rebuilt => database::rebuild(&self.path()),
             Fate::Replaced => self.exchange(),
