@@ -5,7 +5,8 @@
 //! bad input, and names a heading of `STYLE.md` that exists.
 //!
 //! Read next: `tidy/source.rs` for what concerns one Rust file, `tidy/manifest.rs` for the arrows
-//! between crates, `tidy/tree.rs` for what concerns the whole tree.
+//! between crates, `tidy/tree.rs` for what concerns the whole tree,
+//! `tidy/requirements.rs` for what is promised.
 
 use std::{fmt, process::ExitCode};
 
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 use crate::workspace::{self, File};
 
 mod manifest;
+mod requirements;
 mod source;
 mod syntax;
 mod tree;
@@ -64,6 +66,7 @@ const CHECKS: &[Check] = &[
     Check { rule: "A crate introduces itself", find: tree::architecture },
     Check { rule: "A dependency has a reason", find: tree::decisions },
     Check { rule: "A dependency has a reason", find: tree::unused_dependencies },
+    Check { rule: "A promise is named by its tests", find: requirements::requirements },
     Check { rule: "Large files stay outside", find: tree::large_files },
 ];
 

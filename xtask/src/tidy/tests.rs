@@ -176,6 +176,33 @@ fn a_dependency_that_no_crate_uses_is_found() {
 }
 
 #[test]
+fn a_requirement_that_no_test_names_is_found() {
+    let row = |id: &str, test: &str| format!("| {id} | what | `{test}` |\n");
+    let ids: Vec<String> = (1..=14).map(|n| format!("M{n}")).collect();
+    let ids = ids.into_iter().chain((1..=13).map(|n| format!("MD{n}"))).collect::<Vec<_>>();
+    let document = ids.iter().map(|id| row(id, "it_holds")).collect::<String>();
+    let test = |named: &str| {
+        file("crates/a/tests/it.rs", &format!("/// {named}.\n#[test]\nfn it_holds() {{}}\n"))
+    };
+    let found = |document: &str, test: File| {
+        let files = [file("docs/requirements.md", document), test];
+        let found = requirements::requirements(&files).into_iter();
+        found.map(|(_, _, message)| message).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&document, test(&ids.join(", "))), [""; 0]);
+    let unnamed = found(&document, test(&ids[1..].join(", ")));
+    assert_eq!(unnamed, ["the test `it_holds` does not name M1"]);
+    let renamed = found(&document.replacen("it_holds", "it_held", 1), test(&ids.join(", ")));
+    assert_eq!(renamed, ["no test is called `it_held`"]);
+    let bare = file("crates/a/tests/it.rs", "// M1\nfn it_holds() {}\n");
+    assert_eq!(found(&document, bare).len(), ids.len(), "it is no test");
+    let lost = found(&document.replacen("| M1 |", "| M99 |", 1), test(&ids.join(", ")));
+    assert_eq!(lost, ["M1 has 0 lines; give it one"]);
+    let none = found(&document.replacen("`it_holds`", "", 1), test(&ids.join(", ")));
+    assert_eq!(none, ["M1 names no test"]);
+}
+
+#[test]
 fn a_large_file_is_found() {
     let large = |path: &str| File { bytes: 300 * 1024, ..file(path, "") };
     assert_eq!(tree::large_files(&[large("data.bin"), large("Cargo.lock")]).len(), 1);

@@ -72,6 +72,7 @@ async fn one_is_not_the_text_one() {
 
 #[tokio::test]
 async fn nothing_named_or_nothing_known_drops_nothing() {
+    // M3.
     let (cache, _) = cache();
     let region = articles(&cache);
     region.get_or_load(&1).await.unwrap();

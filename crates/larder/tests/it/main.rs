@@ -20,6 +20,7 @@
 //! - `nested`: entries that are built from entries
 //! - `waits`: loads that wait for loads, circles and turns
 //! - `doll`: random entries in entries against random changes
+//! - `matroska`: what matroska-cache promised and got wrong, where no other file has it
 //! - `tracked`: row types that say what they are (feature `derive`)
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -63,6 +64,8 @@ mod waits;
 mod doll;
 
 mod region;
+
+mod matroska;
 
 #[cfg(feature = "derive")]
 mod tracked;

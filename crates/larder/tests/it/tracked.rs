@@ -271,3 +271,33 @@ fn the_timeline_of_a_kind_of_ones_own_is_app() {
     assert_eq!(&**change.timeline(), "app");
     assert_eq!(&**Change::created(&book(7, "a")).timeline(), "shop");
 }
+
+/// M7: a relation counts where it is marked as one; what a row merely holds is its own affair.
+#[tokio::test]
+async fn a_relation_counts_where_it_is_marked_and_not_elsewhere() {
+    #[derive(Clone, Debug, Tracked)]
+    #[tracked(table = "shelf")]
+    struct Shelf {
+        #[id]
+        id: i64,
+        #[related]
+        publisher: Arc<Publisher>,
+        owner: Option<Arc<Publisher>>,
+    }
+    let named_publisher = |name: &str| Arc::new(Publisher { name: name.to_owned() });
+    let cache = larder::Cache::builder().build().unwrap();
+    let region = cache.region::<i64, u32>("shelves").never_expires().build().unwrap();
+    let put = async |id: i64| {
+        let (publisher, owner) = (named_publisher("Ace"), Some(named_publisher("Tor")));
+        let rows = [Shelf { id, publisher, owner: owner.clone() }];
+        assert!(rows[0].owner.is_some());
+        let begun = region.begin(&id);
+        begun.load().depends_on_all(&rows);
+        begun.finish(1).await.unwrap();
+    };
+    put(1).await;
+    put(2).await;
+    assert_eq!(cache.invalidate([Publisher::id("Tor")]).await.unwrap().touched, [0]);
+    assert_eq!(cache.invalidate([Shelf::id(1)]).await.unwrap().touched, [1]);
+    assert_eq!(cache.invalidate([Publisher::id("Ace")]).await.unwrap().touched, [1]);
+}
