@@ -163,12 +163,38 @@ impl History {
         position: Position,
         changes: impl IntoIterator<Item = (&'a Name, &'a Change)>,
     ) -> Touched {
-        let grows = self.applied < position;
-        let mut touched = Touched { everything: !grows, ..Touched::default() };
-        self.applied = if grows { position } else { self.applied.next() };
+        let mut touched = self.advance(position);
         for (timeline, change) in changes {
             self.collect(timeline, change, &mut touched);
         }
+        self.remember_all(&mut touched);
+        touched
+    }
+
+    /// Applies, as one position, that `dependencies` were touched by name; the digests that each of
+    /// them touches, sorted.
+    pub fn touch(&mut self, position: Position, dependencies: &[Dependency]) -> Vec<Vec<Digest>> {
+        let mut touched = self.advance(position);
+        let each = dependencies.iter().map(|dependency| {
+            let begin = touched.digests.len();
+            self.collect_touch(dependency, &mut touched);
+            let mut own = touched.digests.get(begin..).unwrap_or_default().to_vec();
+            own.sort_unstable();
+            own
+        });
+        let each = each.collect();
+        self.remember_all(&mut touched);
+        each
+    }
+
+    /// Goes to `position`: what is touched there so far.
+    fn advance(&mut self, position: Position) -> Touched {
+        let grows = self.applied < position;
+        self.applied = if grows { position } else { self.applied.next() };
+        Touched { everything: !grows, ..Touched::default() }
+    }
+
+    fn remember_all(&mut self, touched: &mut Touched) {
         touched.digests.sort_unstable();
         touched.digests.dedup();
         if touched.everything {
@@ -177,19 +203,20 @@ impl History {
         for &digest in &touched.digests {
             self.remember(digest);
         }
-        touched
+    }
+
+    fn collect_touch(&self, dependency: &Dependency, touched: &mut Touched) {
+        let own = *dependency.timeline() == self.timeline;
+        if own && matches!(dependency.atom(), Atom::Everything) {
+            touched.everything = true;
+        }
+        touched_by_name(dependency, &mut |digest| touched.digests.push(digest));
     }
 
     fn collect(&self, timeline: &str, change: &Change, touched: &mut Touched) {
         let digests = &mut touched.digests;
         match change {
-            Change::Touch(dependency) => {
-                let own = *dependency.timeline() == self.timeline;
-                if own && matches!(dependency.atom(), Atom::Everything) {
-                    touched.everything = true;
-                }
-                touched_by_name(dependency, &mut |digest| digests.push(digest));
-            }
+            Change::Touch(dependency) => self.collect_touch(dependency, touched),
             Change::Row(row) => {
                 let touch = &mut |digest| digests.push(digest);
                 self.shapes.touched_by_row(timeline, row, touch);

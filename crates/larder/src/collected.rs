@@ -10,7 +10,7 @@ use larder_core::{
     widen::{covers, widened},
 };
 
-/// Dependencies of one entry by default: at 150 to 250 bytes each, links included, about two
+/// Dependencies of one entry by default: at 120 to 220 bytes each, links included, about two
 /// megabytes. Ten times fewer would widen lists that people do show on a page; ten times more would
 /// make one entry cost milliseconds to store and as long to inherit.
 pub(crate) const DEFAULT_DEPENDENCIES: usize = 10_000;

@@ -279,13 +279,11 @@ impl Node {
         let history = &mut knowledge.history;
         let position = history.applied().next();
         let mut touched = Vec::with_capacity(dependencies.len());
-        let changes: Vec<Change> = dependencies.iter().cloned().map(Change::Touch).collect();
-        history.apply(position, &changes);
+        let digests = history.touch(position, dependencies);
         history.confirm(position);
-        for dependency in dependencies {
+        for (dependency, digests) in dependencies.iter().zip(digests) {
             let what = dependency.to_string().into();
             let cause = Cause { timeline: app.name.clone(), position, what };
-            let digests = digests_by_name(dependency);
             touched.push(match mode {
                 Mode::Hard => self.tier.invalidate(&digests, &cause),
                 Mode::Soft => self.tier.soften(&digests, &cause),

@@ -415,3 +415,32 @@ fn a_span_is_noticed_while_it_is_held_and_answered_by_its_table_after() {
     assert_eq!(history.held(), 0);
     assert_eq!(history.verdict(&stamp, &set, Position(1)), Verdict::Touched);
 }
+
+proptest! {
+    #[test]
+    fn what_is_touched_by_name_is_remembered_as_the_same_changes(
+        named in proptest::collection::vec(dependency(), 0..6),
+        gap in 0u64..2,
+        asked in dependency(),
+    ) {
+        for timeline in [SHOP, APP] {
+            let new = || History::new(timeline.into(), Epoch(1), Position(5), 1_000);
+            let (mut touched, mut applied) = (new(), new());
+            let stamp = touched.stamp();
+            let each = touched.touch(Position(5 + gap), &named);
+            let changes: Vec<Change> = named.iter().cloned().map(Change::Touch).collect();
+            let batch = applied.apply(Position(5 + gap), &changes);
+            prop_assert_eq!(each.len(), named.len());
+            prop_assert!(each.iter().all(|digests| digests.is_sorted()));
+            let mut all = each.concat();
+            all.sort_unstable();
+            all.dedup();
+            prop_assert_eq!(all, batch.digests);
+            prop_assert_eq!(touched.applied(), applied.applied());
+            prop_assert_eq!(touched.everything(), applied.everything());
+            let set: DependencySet = [asked.clone()].into_iter().collect();
+            let verdict = |history: &History| history.verdict(&stamp, &set, history.applied());
+            prop_assert_eq!(verdict(&touched), verdict(&applied));
+        }
+    }
+}
