@@ -203,7 +203,9 @@ pub(crate) fn fill(
     let mut encoder = KeyEncoder::new(region);
     key.encode(&mut encoder);
     let value: Arc<dyn Any + Send + Sync> = Arc::new([key; 32]);
-    let policy = Policy::new(Some(Duration::from_secs(3600))).expect("a ttl of an hour is fine");
+    let hour = Duration::from_secs(3600);
+    let mut policy = Policy::new(Some(hour)).expect("a ttl of an hour is fine");
+    policy.stale_while_revalidate = hour;
     let now = Clock::system().now();
     let entry = NewEntry {
         key: encoder.finish(),

@@ -24,6 +24,7 @@ const OTHERS: u64 = 10_000;
 /// Rounds with the million, and with fewer.
 const ROUNDS: usize = 20;
 const ROUNDS_OF_FEWER: usize = 200;
+const ROUNDS_OF_SOFT: usize = 5;
 /// Digests invalidated while the million is being swept, in each round, and what depends on each.
 const BESIDE: u64 = 50;
 const DEPENDENTS_BESIDE: u64 = 10;
@@ -58,6 +59,12 @@ pub(crate) fn run() -> Result<Vec<Row>> {
         samples.sweep.push(nanos(measure::since(start)) / 1e6);
         tier.settle();
     }
+    for _ in 0..ROUNDS_OF_SOFT {
+        fill_many(&tier, MANY);
+        samples.soft.push(soften(&tier, &everywhere(), MANY)?);
+        let (_, taken) = measure::time(|| tier.settle());
+        samples.softened.push(nanos(taken) / 1e6);
+    }
     for _ in 0..ROUNDS_OF_FEWER {
         fill_many(&tier, FEWER);
         samples.fewer.push(invalidate(&tier, &everywhere(), FEWER)?);
@@ -79,6 +86,14 @@ fn fill_many(tier: &MemoryTier, count: u64) {
     for key in 0..count {
         fill(tier, 2, key, [tag.clone()]);
     }
+}
+
+/// Microseconds that it takes to soften what depends on `dependency`.
+fn soften(tier: &MemoryTier, dependency: &Dependency, dependents: u64) -> Result<f64> {
+    let cause = Cause { timeline: "app".into(), position: Position(1), what: "the bench".into() };
+    let (touched, taken) = measure::time(|| tier.soften(&[dependency.digest()], &cause));
+    ensure!(touched as u64 == dependents, "{touched} entries were touched, not {dependents}");
+    Ok(nanos(taken) / 1e3)
 }
 
 /// Microseconds that it takes to invalidate what depends on `dependency`.
@@ -103,6 +118,8 @@ fn hits(tier: &MemoryTier, random: &mut Random) -> f64 {
 #[derive(Default)]
 struct Samples {
     many: Vec<f64>,
+    soft: Vec<f64>,
+    softened: Vec<f64>,
     fewer: Vec<f64>,
     small: Vec<f64>,
     sweep: Vec<f64>,
@@ -112,7 +129,7 @@ struct Samples {
 
 impl Samples {
     fn rows(self) -> Vec<Row> {
-        let Self { many, fewer, small, sweep, quiet, beside } = self;
+        let Self { many, soft, softened, fewer, small, sweep, quiet, beside } = self;
         let row = |name: &str, samples: Vec<f64>, percent: usize, unit: &'static str| {
             let runs = samples.len();
             Row::alone(name, percentile(samples, percent), unit, runs)
@@ -123,6 +140,8 @@ impl Samples {
             row("invalidate/1M dependents/worst", many, 100, "us"),
             row("invalidate/10 dependents, beside the sweep/p99", small, 99, "us"),
             row("invalidate/1M dependents/sweep", sweep, 50, "ms"),
+            row("soften/1M dependents/worst", soft, 100, "us"),
+            row("soften/1M dependents/all marked after", softened, 50, "ms"),
             row("hit beside the sweep", beside, 50, "ns")
                 .against("hit without a sweep", percentile(quiet, 50)),
         ]
