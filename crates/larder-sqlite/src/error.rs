@@ -4,6 +4,8 @@
 //! **Invariant**: "cannot answer now" is never mixed with "will never answer": a caller retries or
 //! serves stale on the first and reports the second.
 
+use std::{io, path::Path};
+
 use larder_core::{Error, ErrorKind};
 use rusqlite::{ErrorCode, ffi};
 
@@ -76,6 +78,22 @@ fn hint_of(code: ErrorCode) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// What the file system said while doing `operation` on the file at `path`.
+pub(crate) fn from_io(operation: &'static str, path: &Path, error: &io::Error) -> Error {
+    let (kind, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, ""),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            (ErrorKind::Full, hint_of(ErrorCode::DiskFull))
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            (ErrorKind::ReadOnly, hint_of(ErrorCode::ReadOnly))
+        }
+        _ => (ErrorKind::Unavailable, ""),
+    };
+    let detail = if hint.is_empty() { error.to_string() } else { format!("{error}; {hint}") };
+    Error::new(kind, operation).subject(path.display().to_string()).detail(detail)
 }
 
 /// Whether the database is merely locked by somebody, so that the connection is still good.

@@ -63,6 +63,11 @@ impl Access {
         Ok(is_all)
     }
 
+    /// Forgets what was noted, because the rows are other ones now.
+    pub(crate) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }

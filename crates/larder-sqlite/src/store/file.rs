@@ -10,8 +10,10 @@ use larder_core::{Error, ErrorKind};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
+    life::{Continuity, Life},
     options::{Eviction, StoreOptions},
     schema::{self, Found},
+    witness,
 };
 use crate::error::from_driver;
 
@@ -33,6 +35,9 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     }
     tune(&connection, options).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
+    // A new life must not be lost; and a log that is not its own must not become part of the file.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     let mode: String = connection
         .query_row("PRAGMA main.journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
@@ -46,12 +51,38 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Somebody else may have made it since.
-    if schema::look(&transaction, &subject)? == Found::Empty {
-        schema::create(&transaction).map_err(failed)?;
-    }
+    let found = schema::look(&transaction, &subject)?;
+    let life = live_on(&transaction, path, found)?;
     schema::index_for(&transaction, index_of(options.eviction)).map_err(failed)?;
+    if let Some(life) = life {
+        witness::write(path, &life)?;
+    }
     transaction.commit().map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+    // What was looked at is its own.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok(connection)
+}
+
+/// Compares the file with its witness; the life that begins, if one does.
+fn live_on(connection: &Connection, path: &Path, found: Found) -> Result<Option<Life>, Error> {
+    let subject = path.display().to_string();
+    let failed = |error: rusqlite::Error| from_driver("open the store", &subject, &error);
+    let life = if found == Found::Empty {
+        schema::create(connection).map_err(failed)?;
+        Life::new()?
+    } else {
+        let life = Life::read(connection, &subject)?;
+        match life.since(witness::read(path)?.as_ref()) {
+            Continuity::Unbroken => return Ok(None),
+            Continuity::Broken(why) => {
+                tracing::warn!(store = %subject, "the store begins a new epoch: {why}");
+                life.renewed()?
+            }
+        }
+    };
+    life.write(connection).map_err(failed)?;
+    Ok(Some(life))
 }
 
 /// Opens `path`, which a writer has opened before, for reading.

@@ -59,7 +59,7 @@ pub(crate) fn value(
 }
 
 /// The value of a row whose columns `form`, `checksum` and `value` are at `at`.
-fn stored(row: &Row<'_>, key: RowKey<'_>, at: [usize; 3]) -> Result<Stored, Error> {
+pub(crate) fn stored(row: &Row<'_>, key: RowKey<'_>, at: [usize; 3]) -> Result<Stored, Error> {
     let failed = Writing::failed("read an entry");
     let [form_at, checksum_at, value_at] = at;
     let form: i64 = row.get(form_at).map_err(failed)?;

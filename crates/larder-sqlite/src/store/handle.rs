@@ -9,7 +9,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use larder_core::{Error, ErrorKind};
+use larder_core::{Epoch, Error, ErrorKind};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,12 +18,14 @@ use super::{
     counters::{Counters, StoreStats},
     entries::Entries,
     file,
+    health::{self, Health, OnCorruption},
     keeper::Keeper,
+    life::Life,
     options::StoreOptions,
     pool::Pool,
     region::Regions,
     total::Totals,
-    writer::{Writer, Writing},
+    writer::{Queue, Writer, Writing},
 };
 
 /// A SQLite file that keeps entries. Cloning shares it.
@@ -38,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) access: Arc<Access>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) options: StoreOptions,
+    health: Arc<Health>,
     path: PathBuf,
 }
 
@@ -114,8 +118,32 @@ impl SqliteStore {
         self.0.keeper.round().await
     }
 
+    /// Which unbroken life of its timeline the store is in. Another one begins when the file was
+    /// copied back, restored, or lost changes that were acknowledged: everything that was built on
+    /// the earlier one is a miss.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn epoch(&self) -> Result<Epoch, Error> {
+        let path = self.0.path.display().to_string();
+        let life = self.0.pool.read(move |connection| Life::read(connection, &path)).await?;
+        Ok(life.epoch)
+    }
+
     pub(crate) fn options(&self) -> &StoreOptions {
         &self.0.options
+    }
+
+    pub(crate) fn access(&self) -> &Arc<Access> {
+        &self.0.access
+    }
+
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.0.health
+    }
+
+    pub(crate) fn writer_queue(&self) -> &Arc<Queue> {
+        self.0.writer.queue()
     }
 
     /// Where the file is.
@@ -126,19 +154,25 @@ impl SqliteStore {
 
 impl Inner {
     fn open(path: PathBuf, options: StoreOptions) -> Result<Self, Error> {
-        let connection = file::open_for_writing(&path, &options)?;
+        let health = Arc::<Health>::default();
+        let connection = open_or_replace(&path, &options, &health)?;
         let access = Arc::<Access>::default();
         let counters = Arc::<Counters>::default();
         let writer = Writer::start(
             connection,
-            path.display().to_string(),
+            path.clone(),
             options.clone(),
             access.clone(),
             counters.clone(),
         )?;
-        let pool = Pool::start(path.clone(), options.clone())?;
-        let keeper =
-            Keeper::start(path.clone(), options.clone(), writer.queue().clone(), access.clone())?;
+        let pool = Pool::start(path.clone(), options.clone(), health.clone())?;
+        let keeper = Keeper::start(
+            path.clone(),
+            options.clone(),
+            writer.queue().clone(),
+            access.clone(),
+            health.clone(),
+        )?;
         Ok(Self {
             keeper,
             writer,
@@ -147,8 +181,35 @@ impl Inner {
             access,
             counters,
             options,
+            health,
             path,
         })
+    }
+}
+
+/// Opens the file, or puts it aside and opens what takes its place.
+fn open_or_replace(
+    path: &Path,
+    options: &StoreOptions,
+    health: &Health,
+) -> Result<Connection, Error> {
+    let opened = match health::is_marked(path) {
+        true => Err(Error::new(ErrorKind::Corrupt, "open the store")
+            .subject(path.display().to_string())
+            .detail("a check found faults in it; restore a backup, or let it be replaced")),
+        false => file::open_for_writing(path, options),
+    };
+    match opened {
+        Err(error)
+            if error.kind() == ErrorKind::Corrupt
+                && options.on_corruption == OnCorruption::Replace
+                && health::was_a_store(path) =>
+        {
+            tracing::error!(%error, "the store is corrupt and is replaced");
+            health.set(health::replace_closed(path, options)?);
+            file::open_for_writing(path, options)
+        }
+        opened => opened,
     }
 }
 

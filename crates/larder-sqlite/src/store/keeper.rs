@@ -5,6 +5,7 @@
 //! has not copied yet is in the write-ahead log.
 
 use std::{
+    ops::ControlFlow,
     path::PathBuf,
     sync::{
         Arc,
@@ -20,7 +21,10 @@ use tokio::sync::oneshot;
 
 use super::{
     access::Access,
+    backup,
+    check::{self, Depth},
     file,
+    health::{self, Health, OnCorruption},
     options::StoreOptions,
     remove,
     writer::{Queue, Writing},
@@ -36,6 +40,9 @@ const PAGES_KEPT: i64 = 256;
 /// How long the log may wait to be copied once nobody writes.
 const ROUNDS_UNTIL_COPIED: u32 = 5;
 
+/// Steps of SQLite's machine after which a check asks whether it should end: about a millisecond.
+const PROGRESS_STEPS: i32 = 100_000;
+
 /// The thread and how to wake it.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -49,7 +56,8 @@ struct Shared {
     options: StoreOptions,
     queue: Arc<Queue>,
     access: Arc<Access>,
-    asked: Mutex<Asked>,
+    health: Arc<Health>,
+    asked: Arc<Mutex<Asked>>,
     rung: Condvar,
     /// Writes that are in the file itself.
     copied: AtomicU64,
@@ -74,13 +82,15 @@ impl Keeper {
         options: StoreOptions,
         queue: Arc<Queue>,
         access: Arc<Access>,
+        health: Arc<Health>,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             path,
             options,
             queue,
             access,
-            asked: Mutex::default(),
+            health,
+            asked: Arc::default(),
             rung: Condvar::new(),
             copied: AtomicU64::new(0),
         });
@@ -116,6 +126,7 @@ impl Drop for Keeper {
 impl Shared {
     fn run(&self) {
         let mut connection = None;
+        let mut depth = Some(Depth::Quick);
         let mut quiet = 0;
         loop {
             let (asked, is_closing) = self.pause();
@@ -124,7 +135,10 @@ impl Shared {
                 (true, false) => Haste::WhenLarge,
                 _ => Haste::Now,
             };
-            let result = self.round(&mut connection, haste);
+            let mut result = self.round(&mut connection, haste);
+            if !is_closing {
+                result = result.and(self.look_after(&mut depth));
+            }
             let is_quiet = self.queue.writes.load(Ordering::Relaxed) == before;
             quiet = if is_quiet { quiet + 1 } else { 0 };
             if let Err(error) = &result
@@ -158,6 +172,73 @@ impl Shared {
         self.sweep(connection)?;
         self.give_back(connection)?;
         self.copy(connection, haste)
+    }
+
+    /// What concerns the file as a whole: a check once after it was opened and when a read found
+    /// something, and the backups.
+    fn look_after(&self, depth: &mut Option<Depth>) -> Result<(), Error> {
+        if self.health.take_suspicion() {
+            *depth = Some(Depth::Full);
+        }
+        if let Some(wanted) = depth.take() {
+            self.check(wanted)?;
+        }
+        self.back_up()
+    }
+
+    fn check(&self, depth: Depth) -> Result<(), Error> {
+        let mut connection = file::open_for_reading(&self.path, &self.options)?;
+        let asked = self.asked.clone();
+        let failed = Writing::failed("check the store");
+        // A store that is closed does not wait for the end of it.
+        connection
+            .progress_handler(PROGRESS_STEPS, Some(move || asked.lock().is_closing))
+            .map_err(failed)?;
+        let report = match check::check(&connection, depth) {
+            Err(error) if error.kind() == ErrorKind::Timeout => return Ok(()),
+            checked => checked?,
+        };
+        drop(connection);
+        self.health.checked(&report);
+        if report.is_sound() {
+            return Ok(());
+        }
+        let first = report.findings.first().map(String::as_str).unwrap_or_default();
+        tracing::error!(
+            store = %self.path.display(), faults = report.findings.len(), first,
+            "the store is corrupt",
+        );
+        if self.options.on_corruption == OnCorruption::Refuse {
+            return Ok(());
+        }
+        health::mark(&self.path);
+        let (path, options) = (self.path.clone(), self.options.clone());
+        let access = self.access.clone();
+        let replaced = self.queue.alone_blocking(move |connection| {
+            access.forget();
+            health::replace_open(connection, &path, &options)
+        })?;
+        self.health.set(replaced);
+        Ok(())
+    }
+
+    fn back_up(&self) -> Result<(), Error> {
+        let Some(schedule) = &self.options.backups else { return Ok(()) };
+        let now = self.options.clock.wall();
+        if !schedule.is_due(&self.path, now)? {
+            return Ok(());
+        }
+        let target = schedule.path(&self.path, now)?;
+        let taken = backup::take(&self.path, &target, &self.options, &mut |_| match self
+            .asked
+            .lock()
+            .is_closing
+        {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })?;
+        tracing::info!(backup = %taken.path.display(), "a backup was taken");
+        schedule.trim(&self.path, now)
     }
 
     /// Writes what reads left.

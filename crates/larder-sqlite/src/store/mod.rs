@@ -12,7 +12,10 @@
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
 //!    `counters`: how often what happened.
 //!    `keeper`: what is done behind.
-//! 6. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
+//! 6. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
+//! 7. `check`, `backup`, `kept`, `restore`, `health`: what is done with a file as a whole, and
+//!    [`operation`] the face of it.
+//! 8. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
 //! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
@@ -28,6 +31,10 @@ pub mod options;
 mod schema;
 
 mod row_key;
+
+mod life;
+
+mod witness;
 
 mod file;
 
@@ -55,7 +62,19 @@ mod access;
 
 mod counters;
 
+mod check;
+
+mod backup;
+
+mod kept;
+
+mod restore;
+
+mod health;
+
 mod keeper;
+
+pub mod operation;
 
 pub mod entries;
 
@@ -63,10 +82,14 @@ mod records;
 
 mod handle;
 
+pub use backup::{Backup, Progress};
+pub use check::{Depth, Report};
 pub use counters::StoreStats;
 pub use entries::Entries;
 pub use entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, ValueKind};
 pub use handle::SqliteStore;
+pub use health::{Condition, OnCorruption, Refill};
+pub use operation::backups_in;
 pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;
 pub use select::Select;

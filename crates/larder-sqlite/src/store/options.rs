@@ -3,9 +3,11 @@
 //! The only place where the defaults stand. **Invariant**: a store is bounded in entries and in
 //! bytes, whatever it was told.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use larder_core::{Clock, Error, ErrorKind};
+
+use super::{health::OnCorruption, kept::Schedule};
 
 /// When a write that was acknowledged outlives a failure of power.
 ///
@@ -49,6 +51,8 @@ pub struct StoreOptions {
     pub(crate) mmap_bytes: u64,
     pub(crate) wal_bytes: u64,
     pub(crate) keep_every: Duration,
+    pub(crate) backups: Option<Schedule>,
+    pub(crate) on_corruption: OnCorruption,
 }
 
 impl Default for StoreOptions {
@@ -66,6 +70,8 @@ impl Default for StoreOptions {
             mmap_bytes: 256 << 20,
             wal_bytes: 16 << 20,
             keep_every: Duration::from_secs(1),
+            backups: None,
+            on_corruption: OnCorruption::default(),
         }
     }
 }
@@ -150,6 +156,21 @@ impl StoreOptions {
         self
     }
 
+    /// Takes a backup into `directory` whenever the newest one there is older than `every`, and
+    /// keeps the newest `keep` of them, at least one. Default: none is taken. The directory is made
+    /// if there is none; several stores may share it if their files have different names.
+    pub fn backups(mut self, directory: impl Into<PathBuf>, every: Duration, keep: usize) -> Self {
+        self.backups = Some(Schedule { directory: directory.into(), every, keep });
+        self
+    }
+
+    /// What is done about a file that is corrupt. Default: it is put aside, and the newest sound
+    /// backup takes its place, or nothing.
+    pub fn on_corruption(mut self, on_corruption: OnCorruption) -> Self {
+        self.on_corruption = on_corruption;
+        self
+    }
+
     /// # Errors
     /// `Config`, naming the setting.
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -163,6 +184,10 @@ impl StoreOptions {
                 return Err(Error::new(ErrorKind::Config, "open a store")
                     .detail(format!("`{name}` is 0: nothing could ever be kept")));
             }
+        }
+        if self.backups.as_ref().is_some_and(|backups| backups.every.is_zero()) {
+            return Err(Error::new(ErrorKind::Config, "open a store")
+                .detail("`backups` every 0: give an interval, such as one day"));
         }
         if self.keep_every.is_zero() {
             return Err(Error::new(ErrorKind::Config, "open a store")

@@ -21,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{file, options::StoreOptions};
+use super::{file, health::Health, options::StoreOptions};
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 16_384;
@@ -38,6 +38,7 @@ pub(crate) struct Pool {
 struct Shared {
     path: PathBuf,
     options: StoreOptions,
+    health: Arc<Health>,
     free: Mutex<Free>,
     waiting: Mutex<VecDeque<(Moment, Job)>>,
     arrived: Condvar,
@@ -58,11 +59,16 @@ impl std::fmt::Debug for Shared {
 
 impl Pool {
     /// Starts the threads. They and the borrowed connections open the file when first needed.
-    pub(crate) fn start(path: PathBuf, options: StoreOptions) -> Result<Self, Error> {
+    pub(crate) fn start(
+        path: PathBuf,
+        options: StoreOptions,
+        health: Arc<Health>,
+    ) -> Result<Self, Error> {
         let count = options.readers.max(1);
         let shared = Arc::new(Shared {
             path,
             options,
+            health,
             free: Mutex::default(),
             waiting: Mutex::default(),
             arrived: Condvar::new(),
@@ -90,7 +96,8 @@ impl Pool {
         let mut lent = Lent { shared: &self.shared, connection: Some(connection) };
         let result = lent.connection.as_ref().map(read).transpose();
         // After an error the connection may be broken; the next one starts clean.
-        if result.is_err() {
+        if let Err(error) = &result {
+            self.shared.health.note(error);
             lent.connection = None;
             self.shared.free.lock().opened -= 1;
         }
@@ -106,9 +113,11 @@ impl Pool {
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
+        let health = self.shared.health.clone();
         let job: Job = Box::new(move |connection| {
             if !reply.is_closed() {
-                reply.send(read(connection)).ok();
+                let result = read(connection).inspect_err(|error| health.note(error));
+                reply.send(result).ok();
             }
         });
         let deadline = self.shared.options.clock.now().plus(self.shared.options.busy);

@@ -16,6 +16,15 @@ pub(crate) enum RowKey<'a> {
 }
 
 impl<'a> RowKey<'a> {
+    /// The key that a row shows; `None` when no larder wrote it.
+    pub(crate) fn read(value: ValueRef<'a>) -> Option<Self> {
+        match value {
+            ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Self::Text),
+            ValueRef::Blob(bytes) => Some(Self::Bytes(bytes)),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
+        }
+    }
+
     pub(crate) fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),

@@ -10,6 +10,11 @@
 //! | `tag`, `tagged` | labels by number, and which entries have them |
 //! | `dead` | entries that were deleted and whose rows are not removed yet; no read sees them |
 //! | `total` | entries and bytes of each region, written in the transaction that changes them |
+//! | `store` | one row: which store this is, and which life of it |
+//!
+//! The row 0 of `total` belongs to no region: it is written by every commit and holds their number
+//! and the store's own. The row of `store` is hardly ever written. So a write-ahead log that
+//! belongs to another store shows in the one and not in the other.
 
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
@@ -47,6 +52,8 @@ CREATE TABLE tagged(tag INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(ta
 CREATE TABLE dead(entry INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE total(region INTEGER PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL)
   STRICT;
+CREATE TABLE store(one INTEGER PRIMARY KEY CHECK(one = 1), id INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, position INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
 ";
 
 /// What a file is.

@@ -35,14 +35,13 @@ pub(crate) struct Mark {
 impl Totals {
     /// The totals, inside the transaction that may change them.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("SELECT total(entries), total(bytes) FROM total")?.query_row(
-            [],
-            |row| {
+        connection
+            .prepare_cached("SELECT total(entries), total(bytes) FROM total WHERE 0 < region")?
+            .query_row([], |row| {
                 #[expect(clippy::cast_possible_truncation, reason = "sums of small integers")]
                 let number = |index| row.get(index).map(|sum: f64| sum as i64);
                 Ok(Self { entries: number(0)?, bytes: number(1)?, changes: Vec::new(), own: 0 })
-            },
-        )
+            })
     }
 
     /// Notes that `entries` and `bytes` were added to `region`, or with a minus sign removed.

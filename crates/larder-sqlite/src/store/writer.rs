@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,8 +25,10 @@ use tokio::sync::oneshot;
 use super::{
     access::Access,
     counters::Counters,
+    life::{self, Life},
     options::{Durability, StoreOptions},
     total::Totals,
+    witness,
 };
 use crate::error::from_driver;
 
@@ -49,6 +52,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) counters: &'a Counters,
     /// One time for the whole group.
     pub(crate) now: WallMillis,
+    /// Whether the timeline `app` moved.
+    pub(crate) has_advanced: &'a mut bool,
 }
 
 impl Writing<'_> {
@@ -69,15 +74,37 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
+    file: PathBuf,
     path: String,
     options: StoreOptions,
     access: Arc<Access>,
     counters: Arc<Counters>,
-    waiting: Mutex<VecDeque<Job>>,
+    waiting: Mutex<Waiting>,
     arrived: Condvar,
     closing: AtomicBool,
     pub(crate) commits: AtomicU64,
     pub(crate) writes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    alone: VecDeque<Alone>,
+}
+
+/// What has the connection for itself, outside of any transaction.
+struct Alone(Box<dyn FnOnce(&mut Connection) + Send>);
+
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alone").finish_non_exhaustive()
+    }
+}
+
+/// What the writer does next.
+enum Turn {
+    Alone(Alone),
+    Group(Vec<Job>),
 }
 
 #[derive(Debug)]
@@ -132,13 +159,14 @@ impl Writer {
     /// Starts the thread over `connection`.
     pub(crate) fn start(
         connection: Connection,
-        path: String,
+        file: PathBuf,
         options: StoreOptions,
         access: Arc<Access>,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
         let queue = Arc::new(Queue {
-            path,
+            path: file.display().to_string(),
+            file,
             options,
             access,
             counters,
@@ -151,7 +179,7 @@ impl Writer {
         let own = queue.clone();
         let thread = std::thread::Builder::new()
             .name("larder-write".into())
-            .spawn(move || own.run(&connection))
+            .spawn(move || own.run(connection))
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "start the writer").source(error)
             })?;
@@ -217,12 +245,12 @@ impl Queue {
         if self.closing.load(Ordering::SeqCst) {
             return Err(self.closed());
         }
-        if WAITING_MAX <= waiting.len() {
+        if WAITING_MAX <= waiting.jobs.len() {
             return Err(Error::new(ErrorKind::Overloaded, "write to the store")
                 .subject(&*self.path)
                 .detail(format!("{WAITING_MAX} writes are waiting already")));
         }
-        waiting.push_back(Job { durability, deadline, task });
+        waiting.jobs.push_back(Job { durability, deadline, task });
         drop(waiting);
         self.arrived.notify_one();
         Ok(answer)
@@ -232,9 +260,65 @@ impl Queue {
         Error::new(ErrorKind::Closed, "write to the store").subject(&*self.path)
     }
 
-    fn run(&self, connection: &Connection) {
+    /// Gives `act` the connection for itself, between two commits. What waits is written after it.
+    ///
+    /// # Errors
+    /// Those of `act`; `Closed`; `Panicked`.
+    ///
+    /// # Cancel safety
+    /// It happens, whether it is waited for or not.
+    pub(crate) async fn alone<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit_alone(act)?;
+        answer.await.unwrap_or_else(|_| Err(self.panicked()))
+    }
+
+    /// The same for a thread of its own that may wait.
+    pub(crate) fn alone_blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit_alone(act)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(self.panicked()))
+    }
+
+    fn submit_alone<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, Error>>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(self.closed());
+        }
+        waiting.alone.push_back(Alone(Box::new(move |connection| {
+            reply.send(act(connection)).ok();
+        })));
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(answer)
+    }
+
+    fn panicked(&self) -> Error {
+        Error::new(ErrorKind::Panicked, "write to the store").subject(&*self.path)
+    }
+
+    fn run(&self, mut connection: Connection) {
         let mut synchronous = Durability::Relaxed;
-        while let Some(group) = self.next_group() {
+        while let Some(turn) = self.next_turn() {
+            let group = match turn {
+                Turn::Group(group) => group,
+                Turn::Alone(Alone(act)) => {
+                    if catch_unwind(AssertUnwindSafe(|| act(&mut connection))).is_err() {
+                        tracing::error!(store = %self.path, "the writer panicked and goes on");
+                    }
+                    // So that the keeper looks at the log.
+                    self.writes.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+            };
             let wanted = match group.iter().any(|job| job.durability == Durability::Durable) {
                 true => Durability::Durable,
                 false => Durability::Relaxed,
@@ -244,17 +328,21 @@ impl Queue {
                 connection.pragma_update(None, "synchronous", word).ok();
                 synchronous = wanted;
             }
-            self.commit(connection, group);
+            self.commit(&connection, group);
         }
     }
 
-    /// What waits, as far as it fits into one commit; `None` at the end.
-    fn next_group(&self) -> Option<Vec<Job>> {
+    /// What is next: what wants to be alone, or what waits, as far as it fits into one commit;
+    /// `None` at the end.
+    fn next_turn(&self) -> Option<Turn> {
         let mut waiting = self.waiting.lock();
         loop {
-            if !waiting.is_empty() {
-                let count = waiting.len().min(GROUP_MAX);
-                return Some(waiting.drain(..count).collect());
+            if let Some(alone) = waiting.alone.pop_front() {
+                return Some(Turn::Alone(alone));
+            }
+            if !waiting.jobs.is_empty() {
+                let count = waiting.jobs.len().min(GROUP_MAX);
+                return Some(Turn::Group(waiting.jobs.drain(..count).collect()));
             }
             if self.closing.load(Ordering::SeqCst) {
                 return None;
@@ -280,6 +368,7 @@ impl Queue {
         };
         let now = self.options.clock.wall();
         let began = self.options.clock.now();
+        let mut has_advanced = false;
         let mut done = Vec::with_capacity(group.len());
         let mut rest = VecDeque::from(group);
         while let Some(mut job) = rest.pop_front() {
@@ -290,6 +379,7 @@ impl Queue {
                 access: &self.access,
                 counters: &self.counters,
                 now,
+                has_advanced: &mut has_advanced,
             };
             let result = self.one(&mut job, writing);
             done.push((job, result));
@@ -297,10 +387,15 @@ impl Queue {
                 break;
             }
         }
-        let committed = self.end(connection, &totals);
+        let committed = match has_advanced {
+            true => self.bear_witness(connection),
+            false => Ok(()),
+        }
+        .and_then(|()| self.end(connection, &totals))
+        .inspect_err(|_| roll_back(connection));
         if !rest.is_empty() {
             let mut waiting = self.waiting.lock();
-            rest.into_iter().rev().for_each(|job| waiting.push_front(job));
+            rest.into_iter().rev().for_each(|job| waiting.jobs.push_front(job));
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(done.len() as u64, Ordering::Relaxed);
@@ -312,12 +407,17 @@ impl Queue {
     fn end(&self, connection: &Connection, totals: &Totals) -> Result<(), Error> {
         let ended = totals
             .write(connection)
+            .and_then(|()| life::count_commit(connection))
             .and_then(|()| connection.prepare_cached("COMMIT")?.execute([]))
             .map(drop);
-        ended.map_err(|error| {
-            roll_back(connection);
-            from_driver("write to the store", &self.path, &error)
-        })
+        ended.map_err(|error| from_driver("write to the store", &self.path, &error))
+    }
+
+    /// Writes down how far this transaction goes, before it is committed: if it is not, the store
+    /// seems to have lost it and begins a new epoch, which is needless and safe.
+    fn bear_witness(&self, connection: &Connection) -> Result<(), Error> {
+        let life = Life::read(connection, &self.path)?;
+        witness::write(&self.file, &life)
     }
 
     /// Runs one write inside a savepoint of its own.

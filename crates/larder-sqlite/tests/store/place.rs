@@ -21,6 +21,15 @@ impl Place {
         self.directory.path().join("cache.db")
     }
 
+    /// The path of `name` in the directory of the store.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
     /// The settings of these tests: their clock, and a keeper that comes only when called.
     pub fn options(&self) -> StoreOptions {
         StoreOptions::new().clock(self.clock.clone()).keep_every(Duration::from_secs(3600))

@@ -1,0 +1,197 @@
+//! What is done with a store as a whole: backup, restore, check.
+//!
+//! Apart from `handle`, which opens and closes. **Invariant**: none of it keeps a read or a write
+//! waiting for longer than a restore takes to copy the pages, and all of it runs on threads of its
+//! own or the writer's.
+
+use std::{ops::ControlFlow, path::Path};
+
+use larder_core::{Error, ErrorKind, clock::WallMillis};
+use tokio::sync::oneshot;
+
+use super::{
+    backup::{self, Backup, Progress},
+    check::{self, Depth, Report},
+    file,
+    handle::SqliteStore,
+    health::{self, Condition, Refill},
+    kept,
+    options::StoreOptions,
+    restore::Prepared,
+};
+
+impl SqliteStore {
+    /// Copies the store into a file at `path`, while it is in use.
+    ///
+    /// The copy shows one moment, is verified, reaches the disk, and only then takes the name: a
+    /// backup that is there already is replaced by a whole one or not at all (SD14).
+    ///
+    /// # Errors
+    /// `Conflict` when at `path` there is anything but a backup; `Corrupt` when the store is not
+    /// sound; `Full`, `ReadOnly` and others of writing.
+    ///
+    /// # Cancel safety
+    /// Dropped, it stops within a mebibyte, and nothing is left of it.
+    ///
+    /// # Cost
+    /// Reads the whole file on a thread of its own. Nobody waits for it, but the write-ahead log
+    /// grows meanwhile.
+    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<Backup, Error> {
+        self.backup_with(path, |_| {}).await
+    }
+
+    /// As [`SqliteStore::backup`], and tells `progress` after each mebibyte.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::backup`].
+    pub async fn backup_with(
+        &self,
+        path: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<Backup, Error> {
+        let (source, options) = (self.path().to_owned(), self.options().clone());
+        let target = path.as_ref().to_owned();
+        on_a_thread("take a backup", move |is_wanted| {
+            backup::take(&source, &target, &options, &mut |at| {
+                progress(at);
+                if is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+        })
+        .await
+    }
+
+    /// The backups that [`StoreOptions::backups`] keeps, the oldest first.
+    ///
+    /// # Errors
+    /// Those of reading the directory.
+    pub async fn backups(&self) -> Result<Vec<Backup>, Error> {
+        let Some(schedule) = self.options().backups.clone() else { return Ok(Vec::new()) };
+        let path = self.path().to_owned();
+        on_a_thread("list backups", move |_| kept::list(&schedule.directory, &path)).await
+    }
+
+    /// The backup among those that are kept which shows the store as it was at `at`: the newest
+    /// that is not younger.
+    ///
+    /// # Errors
+    /// `NotFound`, naming the oldest that there is; those of reading the directory.
+    pub async fn backup_as_of(&self, at: WallMillis) -> Result<Backup, Error> {
+        kept::as_of(self.backups().await?, at)
+    }
+
+    /// Puts the content of the backup at `from` in the place of what is in the store.
+    ///
+    /// The backup is copied and checked as a whole first; then its content appears in one step, to
+    /// every reader in every process. The store is in a new epoch from then on.
+    ///
+    /// # Freshness
+    /// An entry with dependencies is a miss until it is proven again: what was invalidated after
+    /// the backup was taken must not come back (J5).
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt` or `Unsupported` for what is no sound backup, `Full` and others of
+    /// writing, `Unavailable` when another process writes for too long. The store is then as it
+    /// was.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may still happen, as a whole.
+    ///
+    /// # Cost
+    /// Twice the room of the backup for as long as it takes. Writes wait while the pages are
+    /// copied.
+    pub async fn restore(&self, from: impl AsRef<Path>) -> Result<(), Error> {
+        let (from, path) = (from.as_ref().to_owned(), self.path().to_owned());
+        let options = self.options().clone();
+        let prepared = {
+            let path = path.clone();
+            on_a_thread("restore a backup", move |_| Prepared::of_backup(&from, &path)).await?
+        };
+        let access = self.access().clone();
+        let restored = self.writer_queue().alone(move |connection| {
+            // The rows that were read are other ones now.
+            access.forget();
+            prepared.put_into(connection, &path, &options)
+        });
+        restored.await
+    }
+
+    /// As [`SqliteStore::restore`], for a store that is not open in this process, may be corrupt,
+    /// or is not there at all.
+    ///
+    /// A file that was a store and cannot be opened is put aside under another name first.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::restore`], and `Unsupported` or `Corrupt` when at `path` there is
+    /// something that was never a store; it is then as it was.
+    pub async fn restore_file(
+        path: impl AsRef<Path>,
+        from: impl AsRef<Path>,
+    ) -> Result<Condition, Error> {
+        let (path, from) = (path.as_ref().to_owned(), from.as_ref().to_owned());
+        let work = move |_: &dyn Fn() -> bool| restore_file(&path, &from);
+        on_a_thread("restore a backup", work).await
+    }
+
+    /// Looks whether the file is what it should be.
+    ///
+    /// # Errors
+    /// Those of reading, but for `Corrupt`, which is a finding.
+    ///
+    /// # Cost
+    /// Reads the whole file on a thread of its own. Nobody waits for it.
+    pub async fn check(&self, depth: Depth) -> Result<Report, Error> {
+        let (path, options) = (self.path().to_owned(), self.options().clone());
+        let report = on_a_thread("check the store", move |_| {
+            check::check(&file::open_for_reading(&path, &options)?, depth)
+        })
+        .await?;
+        self.health().checked(&report);
+        Ok(report)
+    }
+
+    /// How the file is, as far as anybody looked, and what was done about it.
+    pub fn condition(&self) -> Condition {
+        self.health().condition()
+    }
+}
+
+fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
+    let options = StoreOptions::default();
+    let prepared = Prepared::of_backup(from, path)?;
+    let mut live = match file::open_for_writing(path, &options) {
+        Err(error) if error.kind() == ErrorKind::Corrupt && health::was_a_store(path) => {
+            let refill = Refill::Backup(from.to_owned());
+            return health::replace_by(path, &options, prepared, refill);
+        }
+        opened => opened?,
+    };
+    prepared.put_into(&mut live, path, &options)?;
+    Ok(Condition::Sound)
+}
+
+/// Runs `work` on a thread of its own; it may ask whether anybody still waits for it.
+async fn on_a_thread<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (reply, answer) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("larder-whole".into())
+        .spawn(move || {
+            let result = work(&|| !reply.is_closed());
+            reply.send(result).ok();
+        })
+        .map_err(|error| Error::new(ErrorKind::Unavailable, operation).source(error))?;
+    answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Panicked, operation)))
+}
+
+/// Where the backups of a store that is not open are.
+///
+/// # Errors
+/// Those of reading the directory.
+pub fn backups_in(
+    directory: impl AsRef<Path>,
+    store: impl AsRef<Path>,
+) -> Result<Vec<Backup>, Error> {
+    kept::list(directory.as_ref(), store.as_ref())
+}
