@@ -345,9 +345,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         Knowledge::Within(self.policy.max_staleness)
     }
 
-    /// The fresh value in memory, not counted as a read.
-    pub(crate) fn fresh(&self, bytes: &KeyEncoder) -> Option<Arc<V>> {
-        match self.look(bytes, self.within()) {
+    /// The fresh value in memory, as far as `knowledge` goes; not counted as a read.
+    pub(crate) fn fresh(&self, bytes: &KeyEncoder, knowledge: Knowledge) -> Option<Arc<V>> {
+        match self.look(bytes, knowledge) {
             Look::Fresh(found) => Some(found.value),
             Look::Revalidate(_) | Look::Unproven | Look::Nothing => None,
         }

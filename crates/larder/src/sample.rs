@@ -7,6 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use larder_core::Key;
+use larder_memory::Knowledge;
 
 use crate::{ambient, capacity::AskedBy, load::Load, loader, region::Inner, waits::Waits};
 
@@ -66,11 +67,16 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
     /// Whether memory still holds `served` as valid once everything that `load` saw is known. If
     /// so, it is removed.
     async fn is_still_served(&self, key: &K, served: &Arc<V>, load: &Load) -> bool {
+        let loaded = self.cache.node.clock.now();
+        // The entry may be built from others than the load; who does not answer proves nothing.
+        let _ = self.cache.catch_up_all(&self.reads).await;
         if self.cache.catch_up(&load.collected().stamps).await.is_err() {
             return false;
         }
         let bytes = self.encode(key);
-        let same = self.fresh(&bytes).is_some_and(|now| Arc::ptr_eq(&now, served));
+        // Not by `max_staleness`: where that is zero nothing in memory is proven for long enough.
+        let held = self.fresh(&bytes, Knowledge::Since(loaded));
+        let same = held.is_some_and(|held| Arc::ptr_eq(&held, served));
         same && self.cache.node.tier.remove(bytes.finish().as_slice())
     }
 }

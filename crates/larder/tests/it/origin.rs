@@ -3,7 +3,13 @@
 //! The origin is the simulated one, so that every order of events can be had. **Invariant** under
 //! test: announced is not visible, and silence is not knowledge.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use larder::{Cache, Clock, Dependency, Error, Load, Region, Source};
 use larder_testkit::{
@@ -306,4 +312,36 @@ async fn a_token_of_the_origin_is_reached_by_asking_it() {
     token.require(name.clone(), *epoch, position.next());
     world.cache.reach(&token, Duration::from_secs(1)).await.unwrap();
     assert_eq!(world.read().await, (vec![2], Source::Loaded));
+}
+
+#[tokio::test]
+async fn a_sample_finds_what_differs_also_where_every_read_asks_the_origin() {
+    let world = world();
+    let unseen = Arc::new(AtomicU64::new(1));
+    let loader = {
+        let (origin, unseen) = (world.origin.clone(), unseen.clone());
+        move |bucket: i64, load: Load| {
+            let (origin, unseen) = (origin.clone(), unseen.clone());
+            async move {
+                load.ask(&origin, &Ask::Bucket(bucket)).await?;
+                Ok::<_, Error>(vec![unseen.load(Ordering::SeqCst)])
+            }
+        }
+    };
+    let builder = world.cache.region::<i64, Rows>("strict").ttl(MINUTE);
+    let builder = builder.max_staleness(Duration::ZERO).sample(1, |a, b| a == b);
+    let region = builder.loader(loader).build().unwrap();
+    region.get_or_load(&1).await.unwrap();
+    // It changes, and no log and no feed has it.
+    unseen.store(2, Ordering::SeqCst);
+    assert_eq!(region.fetch(&1).await.unwrap().source, Source::Hit);
+    while region.stats().sampled == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The comparison is the last thing that the task does, and it waits for nobody.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(region.stats().violations, 1);
+    assert_eq!(*region.get_or_load(&1).await.unwrap(), [2]);
 }
