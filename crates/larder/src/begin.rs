@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use larder_core::{Error, ErrorKind, Key, KeyBytes, safeguard::Safeguard};
 
-use crate::{error::LoadError, load::Load, region::Inner};
+use crate::{error::LoadError, landing::Landed, load::Load, region::Inner};
 
 /// A computation whose stamps are taken. Dropping it stores nothing.
 pub struct Begun<K, V, E> {
@@ -30,8 +30,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> 
         &self.load
     }
 
-    /// Stores `value`, unless something it depends on changed since the beginning; then it is only
-    /// returned.
+    /// Stores `value`, unless something it depends on changed since the beginning, it is larger
+    /// than an entry may be, or the origin cannot be asked whether it is still right; then it is
+    /// only returned. [`crate::Stats`] counts the first two as `overtaken` and `too_large`.
     ///
     /// # Errors
     /// `Untracked` when no dependency was named and the region is tracked. Nothing is stored then,
@@ -40,19 +41,33 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> 
     /// # Cancel safety
     /// Dropped before it ends, it stores nothing or everything.
     pub async fn finish(self, value: V) -> Result<Arc<V>, Error> {
+        by_hand(self.land(value).await.result)
+    }
+
+    /// As [`Begun::finish`], but a value that is too large is an error.
+    pub(crate) async fn finish_or_refuse(self, value: V) -> Result<Arc<V>, Error> {
+        let landed = self.land(value).await;
+        landed.too_large.map_or(Ok(()), Err)?;
+        by_hand(landed.result)
+    }
+
+    async fn land(self, value: V) -> Landed<V, E> {
         let mut collected = self.load.collected();
         if Safeguard::StampsTakenAtBegin.is_off() {
             collected.stamps = self.region.cache.node.stamps();
         }
-        let landed = self.region.store(&self.key, value, collected).await;
-        match &landed.result {
-            Ok(value) => Ok(value.clone()),
-            Err(LoadError::Cache(error)) => Err(error.clone()),
-            Err(LoadError::Load(_) | LoadError::Panicked) => {
-                Err(Error::new(ErrorKind::Panicked, "store a value that was not loaded"))
-            }
-        }
+        self.region.store(&self.key, value, collected).await
     }
+}
+
+/// The result of a landing before which nothing was loaded.
+fn by_hand<V, E>(result: Result<Arc<V>, LoadError<E>>) -> Result<Arc<V>, Error> {
+    result.map_err(|error| match error {
+        LoadError::Cache(error) => error,
+        LoadError::Load(_) | LoadError::Panicked => {
+            Error::new(ErrorKind::Panicked, "store a value that was not loaded")
+        }
+    })
 }
 
 impl<K, V, E> fmt::Debug for Begun<K, V, E> {

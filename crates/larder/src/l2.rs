@@ -11,8 +11,9 @@ use larder_core::{
     DependencySet, Error, ErrorKind, KeyBytes, Moment, Stamps, WallMillis, freshness::Deadlines,
     record::Record, store::Store, timeline::APP,
 };
+use larder_memory::Inserted;
 
-use crate::{codec::Codec, landing::Landed, region::Inner};
+use crate::{codec::Codec, fetched::Kept, landing::Landed, region::Inner};
 
 /// How long a flight waits for the store. A store on this machine answers in microseconds; one that
 /// takes longer than this is slower than many origins.
@@ -90,7 +91,8 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
     fn land_promoted(&self, key: &KeyBytes, promoted: Promoted<V>) -> Landed<V, E> {
         let Promoted { value, deadlines, stamps } = promoted;
         let (value, dependencies) = (Arc::new(value), DependencySet::new());
-        let kept = self.publish(key, &value, deadlines, &stamps, &dependencies);
+        let inserted = self.publish(key, &value, deadlines, &stamps, &dependencies);
+        let kept = if inserted == Inserted::Stored { Kept::InMemory } else { Kept::Not };
         Landed::promoted(value, deadlines, kept, stamps, dependencies, self.cache.node.clock.now())
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Landed<V, E> {
     pub(crate) result: Result<Arc<V>, LoadError<E>>,
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) kept: Kept,
+    /// Why it can never be kept, if it is larger than an entry may be.
+    pub(crate) too_large: Option<Error>,
     /// Whether the value was built from another one that was not fresh.
     pub(crate) is_stale: bool,
     pub(crate) stamps: Stamps,
@@ -61,6 +63,7 @@ impl<V, E> Landed<V, E> {
             result: Err(error),
             deadlines: None,
             kept: Kept::Not,
+            too_large: None,
             is_stale: false,
             stamps: Stamps::new(),
             dependencies: DependencySet::new(),
@@ -83,6 +86,7 @@ impl<V, E> Landed<V, E> {
             result: Ok(value),
             deadlines: Some(deadlines),
             kept,
+            too_large: None,
             is_stale: false,
             stamps,
             dependencies,
@@ -210,17 +214,31 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         let deadlines = self.policy.deadlines(now, cap);
         let value = Arc::new(value);
         // Built from something that is stale, it may be of no use to anybody already.
-        let kept = match proven && now < deadlines.gone_at() {
-            true => self.publish(key, &value, deadlines, &stamps, &dependencies),
-            false => Kept::Not,
+        let inserted = (proven && now < deadlines.gone_at())
+            .then(|| self.publish(key, &value, deadlines, &stamps, &dependencies));
+        let kept = if inserted == Some(Inserted::Stored) { Kept::InMemory } else { Kept::Not };
+        let too_large = match inserted {
+            Some(Inserted::TooLarge { weight, limit }) => Some(self.too_large(weight, limit)),
+            Some(Inserted::Stored | Inserted::Overtaken) | None => None,
         };
         if kept == Kept::InMemory {
             self.keep_in_store(key, &value, deadlines, &dependencies).await;
         }
         let (result, deadlines) = (Ok(value), Some(deadlines));
         let takers = Takers::default();
-        let came = Came::Loaded;
-        Landed { result, deadlines, kept, is_stale, stamps, dependencies, at: now, came, takers }
+        let (at, came) = (now, Came::Loaded);
+        Landed {
+            result,
+            deadlines,
+            kept,
+            too_large,
+            is_stale,
+            stamps,
+            dependencies,
+            at,
+            came,
+            takers,
+        }
     }
 
     fn say_widened(&self) {
@@ -241,7 +259,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         deadlines: Deadlines,
         stamps: &Stamps,
         dependencies: &DependencySet,
-    ) -> Kept {
+    ) -> Inserted {
         let node = &self.cache.node;
         let pass = node.tier.pass(stamps.iter().map(|stamp| &*stamp.timeline));
         let entry = NewEntry {
@@ -253,15 +271,26 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             stamps: stamps.clone(),
             pass,
         };
-        match node.tier.insert(entry, || node.may_store(stamps, dependencies)) {
-            Inserted::Stored => return Kept::InMemory,
+        let inserted = node.tier.insert(entry, || node.may_store(stamps, dependencies));
+        match inserted {
+            Inserted::Stored => {}
             Inserted::Overtaken if node.is_forgotten(stamps, dependencies) => {
                 self.counters.forgotten.add(1);
             }
             Inserted::Overtaken => self.counters.overtaken.add(1),
             Inserted::TooLarge { .. } => self.counters.too_large.add(1),
         }
-        Kept::Not
+        inserted
+    }
+
+    #[cold]
+    fn too_large(&self, weight: u64, limit: u64) -> Error {
+        Error::new(ErrorKind::Limit, "store a value of region")
+            .subject(format!("`{}`", self.name))
+            .detail(format!(
+                "it counts {weight} bytes, an entry at most {limit}; raise the memory limit or \
+                 split the value"
+            ))
     }
 
     fn untracked(&self) -> Error {

@@ -707,9 +707,10 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> UntrackedRegion
     /// Puts `value` under `key`, in place of what was there, for the region's TTL.
     ///
     /// # Errors
-    /// `Limit` when the value is larger than an entry may be; what was there is gone.
+    /// `Limit` when the value is larger than an entry may be, with both numbers; what was there is
+    /// gone.
     pub async fn insert(&self, key: &K, value: V) -> Result<Arc<V>, Error> {
-        self.0.begin(key).finish(value).await
+        self.0.begin(key).finish_or_refuse(value).await
     }
 }
 

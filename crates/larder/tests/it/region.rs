@@ -154,3 +154,18 @@ async fn a_dependency_on_a_timeline_that_is_not_there_is_an_error() {
     let error = region.build().unwrap().get_or_load(&1).await.unwrap_err();
     assert!(matches!(&error, LoadError::Cache(error) if error.kind() == ErrorKind::NotFound));
 }
+
+#[tokio::test]
+async fn a_value_too_large_to_keep_is_refused_by_insert_and_only_returned_by_finish() {
+    let memory = MemoryLimit::bytes(1 << 20);
+    let cache = Cache::builder().memory(memory).build().unwrap();
+    let region = cache.region::<u32, Vec<u8>>("blobs").ttl(MINUTE).build_untracked().unwrap();
+    region.insert(&1, vec![0; 10]).await.unwrap();
+    let error = region.insert(&1, vec![0; 2 << 20]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains("2097"), "it has the number: {error}");
+    assert!(region.get(&1).await.unwrap().is_none(), "what was there is gone");
+    let kept = region.begin(&1).finish(vec![0; 2 << 20]).await.unwrap();
+    assert_eq!((kept.len(), region.stats().too_large), (2 << 20, 2));
+    assert!(region.get(&1).await.unwrap().is_none());
+}
