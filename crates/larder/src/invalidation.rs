@@ -158,7 +158,7 @@ impl Invalidating {
     /// Bounded for each dependency, however many entries depend on it: entries beyond the first few
     /// are swept behind. With a limit that is smaller than the number of links: about 100 ns for
     /// each entry up to the limit, during which other invalidations and loads that begin wait. With
-    /// a rewarm: about 200 ns for each entry that falls, before it does.
+    /// a rewarm: about 200 ns for each entry that falls, before it does, once the limit allows them.
     ///
     /// # Cancel safety
     /// It does not wait; once polled it is done.
@@ -170,6 +170,13 @@ impl Invalidating {
     pub async fn commit(self) -> Result<Invalidated, Error> {
         self.check()?;
         let node = &self.cache.node;
+        // What is refused anyway is not searched for what is hot: that is a walk over all of it.
+        if self.rewarm.is_some()
+            && let Limit::AtMost(most) = self.limit
+            && node.tier.exceeds(&preview::reach(self.content.dependencies()), most)
+        {
+            return Err(self.beyond_the_limit());
+        }
         // Before they fall: afterwards nobody knows what they were built from.
         let chosen = self.rewarm.map(|rewarm| {
             let chosen = rewarm::choose(&self.cache, self.content.dependencies(), rewarm.at_most);
