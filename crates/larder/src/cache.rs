@@ -179,21 +179,23 @@ impl Cache {
         Invalidating::new(self.inner.clone(), invalidation)
     }
 
-    /// The entries that would fall if `dependency` were invalidated, page by page.
+    /// The entries that would fall if `dependencies` were invalidated, page by page; each of them
+    /// once. Nothing named, no entries.
     ///
     /// # Freshness
     /// What is there when it is called. Entries that are stored or end meanwhile may be shown or
     /// not.
     ///
     /// # Errors
-    /// `NotFound` when it names a timeline this cache does not have.
+    /// `NotFound` when one names a timeline this cache does not have.
     ///
     /// # Cost
-    /// Bounded by the size of the page, however many entries depend on it; no lock is held for
-    /// longer than a copy of a few thousand links takes.
-    pub fn dependents(&self, dependency: &Dependency, page: Page) -> Result<Dependents, Error> {
-        self.inner.node.expect_timeline(dependency.timeline())?;
-        let reach = preview::reach(std::slice::from_ref(dependency));
+    /// Bounded for each dependency by the size of the page, however many entries depend on it; no
+    /// lock is held for longer than a copy of a few thousand links takes.
+    pub fn dependents(&self, dependencies: &[Dependency], page: Page) -> Result<Dependents, Error> {
+        let known = |one: &Dependency| self.inner.node.expect_timeline(one.timeline());
+        dependencies.iter().try_for_each(known)?;
+        let reach = preview::reach(dependencies);
         Ok(preview::page(&self.inner, &reach, page))
     }
 

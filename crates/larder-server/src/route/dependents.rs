@@ -35,14 +35,7 @@ pub(super) async fn answer(server: &Server, head: &Parts) -> Result<Response<Rep
         tracing::error!(?error, "dependents could not be listed");
         Problem::new(Code::LoadFailed, "they could not be listed; see the log")
     };
-    let found = match &*dependencies {
-        // The cost of this form is bounded by the page.
-        [only] => server.cache.dependents(only, page).map_err(failed)?,
-        _ => {
-            let all = server.cache.invalidation().drop_all_of(dependencies);
-            all.preview().map_err(failed)?.entries(page)
-        }
-    };
+    let found = server.cache.dependents(&dependencies, page).map_err(failed)?;
     let mut shown = shown(server, &found);
     if let Json::Object(members) = &mut shown {
         members.insert("of".to_owned(), json!(of));

@@ -2,7 +2,7 @@
 //!
 //! **Invariant** under test: looking changes nothing, and a step is taken as a whole or not at all.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, slice, time::Duration};
 
 use larder::{
     Cache, Dependency, Error, ErrorKind, Invalidation, Load, Mode, Page, Position, Region, Token,
@@ -157,7 +157,7 @@ async fn nothing_named_and_unknown_timelines_are_refused() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("`depot`"), "{error}");
     assert!(cache.invalidation().drop_all_of(unknown.clone()).preview().is_err());
-    assert!(cache.dependents(&unknown[1], Page::first(1)).is_err());
+    assert!(cache.dependents(&unknown, Page::first(1)).is_err());
     assert!(region.get(&(1, "title 0".into())).await.unwrap().is_some(), "nothing half done");
 }
 
@@ -171,7 +171,7 @@ async fn whoever_depends_on_something_is_listed_for_every_kind_of_it() {
     begun.load().tag("rare");
     begun.finish(1).await.unwrap();
     let listed = |dependency: Dependency| {
-        all_pages(|page| cache.dependents(&dependency, page).unwrap(), 4).len()
+        all_pages(|page| cache.dependents(slice::from_ref(&dependency), page).unwrap(), 4).len()
     };
     assert_eq!(listed(author(2)), 5);
     assert_eq!(listed(Dependency::scope("app", "Book", [("author", 3)])), 5);
@@ -180,7 +180,7 @@ async fn whoever_depends_on_something_is_listed_for_every_kind_of_it() {
     assert_eq!(listed(Dependency::tag("rare")), 1);
     assert_eq!(listed(Dependency::everything("app")), 16);
     assert_eq!(listed(Dependency::tag("no such tag")), 0);
-    let rare = cache.dependents(&Dependency::tag("rare"), Page::first(10)).unwrap();
+    let rare = cache.dependents(&[Dependency::tag("rare")], Page::first(10)).unwrap();
     assert_eq!((&*rare.entries[0].region, &*rare.entries[0].key), ("other", "7"));
     assert_eq!(rare.next, None);
     // A row that is said to have changed reaches whoever reads the whole table.
