@@ -133,3 +133,26 @@ async fn the_end_of_the_cache_is_the_end_of_the_stream() {
     assert_eq!(subscription.next().await, None);
     assert_eq!(subscription.next().await, None);
 }
+
+#[tokio::test]
+async fn names_that_wait_for_a_slow_subscriber_are_bounded() {
+    let (cache, _) = cache();
+    let mut slow = cache.subscribe();
+    let many = |step: i64| (0..10_000).map(move |id| Dependency::id("app", "Row", [step, id]));
+    for step in 0..20 {
+        cache.invalidate(many(step)).await.unwrap();
+    }
+    let (mut names, mut missed) = (0, 0);
+    while let Some(Some(notice)) = now_or_never(slow.next()).await {
+        match notice {
+            Notice::Invalidated(Event { what: What::Named(named), .. }) => names += named.len(),
+            Notice::Missed(count) => missed += count,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((10_000..=20_000).contains(&names), "{names} names were kept");
+    assert_eq!(names as u64 / 10_000 + missed, 20, "what is not told is counted");
+    // There is room again, also for one that is larger than all of it.
+    cache.invalidate((0..50).flat_map(many)).await.unwrap();
+    assert_eq!(event(&mut slow).await.entries, 0);
+}
