@@ -374,17 +374,18 @@ impl CacheInner {
         Ok(())
     }
 
-    /// Waits, up to `within`, until everything announced by now is visible to loads.
-    pub(crate) async fn settle(&self, within: Duration) {
+    /// Waits, up to `within`, until everything that the origins of `reads` announced by now is
+    /// visible to loads.
+    pub(crate) async fn settle(&self, within: Duration, reads: &Reads) {
         let node = &self.node;
         let mut progress = node.progress();
         let arrival = node.arrival();
-        if node.may_begin(&arrival) {
+        if node.may_begin(&arrival, reads) {
             return;
         }
         let settled = async {
-            let _ = self.catch_up_all(&Reads::Anything).await;
-            while !node.may_begin(&arrival) && progress.changed().await.is_ok() {}
+            let _ = self.catch_up_all(reads).await;
+            while !node.may_begin(&arrival, reads) && progress.changed().await.is_ok() {}
         };
         // A result from an origin that keeps a change back is checked like any other.
         let _ = tokio::time::timeout(within, settled).await;

@@ -150,7 +150,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
                 return Landed::failed(error.into());
             }
         };
-        self.cache.settle(SETTLE).await;
+        self.cache.settle(SETTLE, &self.reads).await;
         let load = self.begin_as(run, Some(turn.lending()));
         let begun = self.cache.node.clock.now();
         self.counters.loads.add(1);

@@ -231,10 +231,12 @@ impl Node {
         (raised, validity)
     }
 
-    /// Whether a load that begins now would be stamped with all that was known at `arrival`.
-    pub(crate) fn may_begin(&self, arrival: &Arrival) -> bool {
+    /// Whether a load of `reads` that begins now would be stamped with all that was known at
+    /// `arrival`. What is told on `app` is visible at once.
+    pub(crate) fn may_begin(&self, arrival: &Arrival, reads: &Reads) -> bool {
         self.timelines
             .iter()
+            .filter(|timeline| reads.includes(&timeline.name))
             .all(|timeline| flight::may_begin(&timeline.knowledge.lock().history, arrival))
     }
 

@@ -345,3 +345,35 @@ async fn a_sample_finds_what_differs_also_where_every_read_asks_the_origin() {
     assert_eq!(region.stats().violations, 1);
     assert_eq!(*region.get_or_load(&1).await.unwrap(), [2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_waits_only_for_the_origins_its_region_reads() {
+    let clock = Clock::manual();
+    let [shop, crm] = ["shop", "crm"].map(|name| {
+        let origin = SimOrigin::new(name, 1, clock.clone(), StampFrom::Before);
+        let commit = origin.emit(&[put(1, 1, 1)]);
+        origin.show(commit);
+        origin
+    });
+    let builder = Cache::builder().clock(clock).feed(Arc::new(shop.clone()));
+    let cache = builder.feed(Arc::new(crm.clone())).build().unwrap();
+    for origin in [&shop, &crm] {
+        while origin.deliver() {}
+        origin.confirm();
+    }
+    let loader = move |bucket: i64, load: Load| {
+        let origin = shop.clone();
+        async move {
+            let rows = load.ask(&origin, &Ask::Bucket(bucket)).await?;
+            Ok::<_, Error>(rows.iter().map(|row| row.version).collect())
+        }
+    };
+    let builder = cache.region::<i64, Rows>("shop").ttl(MINUTE).reads("shop");
+    let region = builder.loader(loader).build().unwrap();
+    // Announced, and kept from loads for longer than anybody waits.
+    crm.emit(&[put(1, 1, 2)]);
+    assert!(crm.deliver());
+    let began = tokio::time::Instant::now();
+    assert_eq!(*region.get_or_load(&1).await.unwrap(), [1]);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
