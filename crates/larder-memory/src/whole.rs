@@ -24,10 +24,13 @@ impl Shared {
         V: Any + Send + Sync,
     {
         let slot = self.engine.get(key)?;
-        let proven_since = self.validity_of(&slot)?;
+        let firm = self.validity_of(&slot);
+        // What was softened lives on, with deadlines of its own.
+        let softened = if firm.is_none() { Some(self.softened(&slot)?) } else { None };
+        let proven_since = firm.or_else(|| self.gates.proven_since(slot.pass))?;
         let (stamps, dependencies, deadlines) = self.ledger.with(slot.mark, |record| {
             let dependencies = record.dependencies.as_deref().cloned().unwrap_or_default();
-            (record.stamps.clone(), dependencies, record.deadlines)
+            (record.stamps.clone(), dependencies, softened.unwrap_or(record.deadlines))
         })?;
         let now = self.now();
         let state = deadlines.state(now);

@@ -99,7 +99,9 @@ impl Invalidating {
 
     /// Makes the entries stale instead, from the commit on, as if their TTL had just ended: who
     /// reads one gets it as stale while it is loaded again behind, for as long as its region's
-    /// `stale_while_revalidate` says. Where a region has none, its entries fall.
+    /// `stale_while_revalidate` says, and where loading it fails for as long as `stale_if_error`
+    /// says, if that is longer; a loader that reads one gets it in the second case only. Where a
+    /// region has no `stale_while_revalidate`, its entries fall.
     ///
     /// A load that was running is not stored as fresh either; who comes after does not get it.
     pub fn soft(mut self) -> Self {

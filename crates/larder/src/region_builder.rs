@@ -111,7 +111,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     }
 
     /// How long after its TTL a value may be served when loading it failed for a [transient]
-    /// reason. Default: not at all. An invalidated value is never served.
+    /// reason. Default: not at all. An invalidated value is never served; one that was invalidated
+    /// softly is, as if past its TTL, in regions with a `stale_while_revalidate`.
     ///
     /// [transient]: Transient
     pub fn stale_if_error(mut self, window: Duration) -> Self {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use larder::{EntryState, Mode, Notice, Region, Source};
+use larder::{EntryState, Error, Load, Mode, Notice, Region, Source};
 
 use crate::gate::{Gate, TRANSIENT, cache, row_dependency, spawn_read};
 
@@ -113,4 +113,40 @@ async fn what_was_invalidated_is_not_served_even_if_it_was_softened_before() {
     gate.fail(crate::gate::FINE);
     clock.advance(Duration::from_secs(30));
     assert_eq!(read(&region).await, (1, Source::Loaded));
+}
+
+#[tokio::test]
+async fn a_softened_value_covers_for_errors_in_a_loader_as_well() {
+    // Its window for errors is the longer one.
+    let (cache, clock) = cache();
+    let gate = Gate::open();
+    let builder = gate.region(&cache).never_expires().stale_while_revalidate(MINUTE);
+    let child = builder.stale_if_error(10 * MINUTE).build().unwrap();
+    let parent = cache.region::<u32, i64>("parent").ttl(MINUTE).loader({
+        let child = child.clone();
+        move |id: u32, load: Load| {
+            let child = child.clone();
+            async move { Ok::<_, Error>(load.fetch(&child, &id).await?.value.wrapping_add(100)) }
+        }
+    });
+    let parent = parent.build().unwrap();
+    read(&child).await;
+    cache.invalidation().drop_all_of([row_dependency()]).soft().commit().await.unwrap();
+    gate.fail(TRANSIENT);
+    for minutes in [0, 2] {
+        clock.advance(minutes * MINUTE);
+        // What it is built on was touched before it began.
+        assert_eq!(read(&parent).await, (101, Source::Unproven));
+        assert_eq!(read(&child).await.0, 1, "as a reader gets it");
+    }
+    assert!(parent.get(&1).await.unwrap().is_none(), "what it is built on was touched");
+    clock.advance(8 * MINUTE);
+    assert!(parent.fetch(&1).await.is_err() && child.fetch(&1).await.is_err());
+    // What was taken away for good is given to no loader either.
+    gate.fail(crate::gate::FINE);
+    clock.advance(MINUTE);
+    read(&child).await;
+    gate.fail(TRANSIENT);
+    cache.invalidate([row_dependency()]).await.unwrap();
+    assert!(parent.fetch(&1).await.is_err());
 }
