@@ -169,17 +169,17 @@ impl<V, E> Drop for Waiter<V, E> {
 
 /// Answers remembered for one result: one for each distinct arrival.
 #[derive(Default)]
-pub(crate) struct Takers(Mutex<Vec<(Arrival, bool)>>);
+pub(crate) struct Takers(Mutex<HashMap<Arrival, bool>>);
 
 impl Takers {
     /// The remembered answer for `arrival`, or that of `decide`.
     pub(crate) fn ask(&self, arrival: &Arrival, decide: impl FnOnce() -> bool) -> bool {
         let mut known = self.0.lock();
-        if let Some((_, answer)) = known.iter().find(|(other, _)| other == arrival) {
+        if let Some(answer) = known.get(arrival) {
             return *answer;
         }
         let answer = decide();
-        known.push((arrival.clone(), answer));
+        known.insert(arrival.clone(), answer);
         answer
     }
 }
