@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -103,7 +104,8 @@ impl Subscription {
     /// before was told.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing. The waker is called on the thread of whoever invalidates,
+    /// be it a feed under its own lock: one made by hand must return at once.
     ///
     /// # Cost
     /// Nothing to whoever invalidates but a short lock: notices wait here, up to 1,024 of them,
@@ -153,13 +155,17 @@ impl Events {
         self.count.store(inboxes.len(), Ordering::Release);
     }
 
-    /// Wakes who waits. Called without a lock.
+    /// Wakes who waits. Called without a lock of this cache; but a feed that delivers may hold one
+    /// of its own, and the SQLite watcher does. So a waker that panics is not let through: it would
+    /// take down an invalidation that is done, or the feed. It must not call the feed either.
     pub(crate) fn wake(&self) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         let inboxes: Vec<_> = self.inboxes.lock().iter().filter_map(Weak::upgrade).collect();
-        inboxes.iter().for_each(|inbox| inbox.filled.notify_one());
+        for inbox in inboxes {
+            let _ = catch_unwind(AssertUnwindSafe(|| inbox.filled.notify_one()));
+        }
     }
 
     /// Tells everybody that nothing more comes.
