@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -81,6 +81,8 @@ pub struct Subscription(Arc<Inbox>);
 #[derive(Default)]
 pub(crate) struct Events {
     inboxes: Mutex<Vec<Weak<Inbox>>>,
+    /// Nothing more comes. Written under the lock of the inboxes.
+    ended: AtomicBool,
     /// How many there were when somebody last looked, so that nobody pays for telling nobody.
     count: AtomicUsize,
 }
@@ -132,6 +134,7 @@ impl Events {
         let inbox = Arc::new(Inbox::default());
         let mut inboxes = self.inboxes.lock();
         inboxes.retain(|inbox| inbox.strong_count() != 0);
+        inbox.queue.lock().ended = self.ended.load(Ordering::Relaxed);
         inboxes.push(Arc::downgrade(&inbox));
         self.count.store(inboxes.len(), Ordering::Release);
         Subscription(inbox)
@@ -168,11 +171,14 @@ impl Events {
         }
     }
 
-    /// Tells everybody that nothing more comes.
+    /// Tells everybody that nothing more comes, also those who subscribe later.
     pub(crate) fn end(&self) {
-        for inbox in self.inboxes.lock().iter().filter_map(Weak::upgrade) {
+        let inboxes = self.inboxes.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        for inbox in inboxes.iter().filter_map(Weak::upgrade) {
             inbox.queue.lock().ended = true;
         }
+        drop(inboxes);
         self.wake();
     }
 }

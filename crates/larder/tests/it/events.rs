@@ -156,3 +156,11 @@ async fn names_that_wait_for_a_slow_subscriber_are_bounded() {
     cache.invalidate((0..50).flat_map(many)).await.unwrap();
     assert_eq!(event(&mut slow).await.entries, 0);
 }
+
+#[tokio::test]
+async fn who_subscribes_after_the_end_is_told_of_it() {
+    let (cache, _) = cache();
+    cache.close().await;
+    let mut late = cache.subscribe();
+    assert_eq!(now_or_never(late.next()).await, Some(None));
+}
