@@ -158,6 +158,17 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         load: &Load,
         key: &K,
         bytes: &KeyEncoder,
+        start: Option<Start<V, E>>,
+    ) -> Result<Fetched<V>, LoadError<E>> {
+        let result = self.read_nested(load, key, bytes, start).await;
+        result.inspect_err(|_| self.counters.errors.add(1))
+    }
+
+    async fn read_nested(
+        self: &Arc<Self>,
+        load: &Load,
+        key: &K,
+        bytes: &KeyEncoder,
         mut start: Option<Start<V, E>>,
     ) -> Result<Fetched<V>, LoadError<E>> {
         self.expect_heard_by(load)?;
@@ -186,11 +197,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
                 }
                 Err(error) => self.despite_for(load, bytes, error),
             };
-            match &result {
-                Ok(fetched) => self.count(fetched.source),
-                Err(_) => self.counters.errors.add(1),
-            }
-            return result;
+            return result.inspect(|fetched| self.count(fetched.source));
         }
     }
 
@@ -200,6 +207,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         load: &Load,
         bytes: &KeyEncoder,
     ) -> Result<Option<Arc<V>>, Error> {
+        let result = self.look_nested(load, bytes).await;
+        result.inspect_err(|_| self.counters.errors.add(1))
+    }
+
+    async fn look_nested(&self, load: &Load, bytes: &KeyEncoder) -> Result<Option<Arc<V>>, Error> {
         self.expect_heard_by(load)?;
         let max_staleness = self.policy.max_staleness.min(load.runs().max_staleness);
         let knowledge = self.knowledge(max_staleness).await?;

@@ -149,7 +149,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         if let Some(load) = ambient::current() {
             return Box::pin(inner.nested_get(&load, &bytes)).await;
         }
-        let knowledge = inner.knowledge(inner.policy.max_staleness).await?;
+        let knowledge = inner.knowledge(inner.policy.max_staleness).await;
+        let knowledge = knowledge.inspect_err(|_| inner.counters.errors.add(1))?;
         match inner.look(&bytes, knowledge) {
             Look::Fresh(found) => {
                 inner.counters.hits.add();

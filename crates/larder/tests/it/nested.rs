@@ -399,3 +399,16 @@ async fn an_untracked_child_of_another_cache_is_refused_where_changes_would_end_
     // Nothing was stored that would outlive the change.
     assert!(parent.get(&2).await.unwrap().is_none() && parent.get(&3).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn every_read_that_ends_in_an_error_is_counted() {
+    let ((own, _), (other, _)) = (cache(), cache());
+    let rows = Rows::default();
+    let child = rows.region(&other, "child").ttl(MINUTE).build().unwrap();
+    let parent = own.region::<u32, i64>("parent").ttl(MINUTE).build().unwrap();
+    let begun = parent.begin(&1);
+    assert!(begun.load().get_or_load(&child, 1).await.is_err());
+    assert_eq!(child.stats().errors, 1);
+    assert!(begun.load().scope(child.get(&1)).await.is_err());
+    assert_eq!(child.stats().errors, 2);
+}
