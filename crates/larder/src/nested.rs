@@ -189,6 +189,8 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
                     // from (its position is forgotten), only a load will do.
                     knowledge = knowledge.filter(|_| !was_found);
                     was_found = true;
+                    // It may have been spent on a flight whose result was too old for this load.
+                    start = start.or_else(|| self.start(key));
                     continue;
                 }
                 Ok(Missed::Landed { fetched, landed, arrival }) => {

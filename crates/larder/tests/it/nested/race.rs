@@ -280,3 +280,43 @@ async fn a_child_that_cannot_be_proven_makes_a_parent_that_is_not_fresh() {
     assert_eq!(*parent.get_or_load(&1).await.unwrap(), [2, 1]);
     assert_eq!(parent.fetch(&1).await.unwrap().source, Source::Hit);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_too_old_for_its_own_parent_can_be_begun_again() {
+    let clock = Clock::manual();
+    let origin = SimOrigin::new("shop", 1, clock.clone(), StampFrom::Before);
+    commit(&origin, 1);
+    let builder = Cache::builder().clock(clock).changes_remembered(3);
+    let cache = builder.feed(Arc::new(origin.clone())).build().unwrap();
+    tell(&origin);
+    let asked = origin.clone();
+    let child = cache.region::<i64, Vec<u64>>("child").ttl(MINUTE);
+    let child = child.loader(move |bucket: i64, load: Load| {
+        let origin = asked.clone();
+        async move {
+            let rows = load.ask(&origin, &Ask::Bucket(bucket)).await?;
+            Ok::<_, Error>(rows.iter().map(|row| row.version).collect())
+        }
+    });
+    let child = child.build().unwrap();
+    let parent = cache.region::<u32, i64>("parent").ttl(MINUTE).build().unwrap();
+    // 1. A commit is announced and kept back, so what the parent loads is too old for it.
+    let hidden = origin.emit(&[Write::Put(Row { id: 1, bucket: 1, version: 2 })]);
+    assert!(origin.deliver());
+    let begun = parent.begin(&1);
+    let mut read = Box::pin(begun.load().fetch(&child, &1));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(read.as_mut().poll(&mut context).is_pending());
+    child.get_or_load(&1).await.unwrap();
+    // 2. The commit is shown, a reader has it loaded, and how it was found is forgotten.
+    origin.show(hidden);
+    origin.confirm();
+    assert_eq!(*child.get_or_load(&1).await.unwrap(), [2]);
+    for step in 0..9 {
+        cache.invalidate([row(100 + step)]).await.unwrap();
+    }
+    assert_eq!(child.fetch(&1).await.unwrap().source, Source::Hit);
+    // 3. Only now the parent goes on: what memory has cannot be built from.
+    let fetched = read.await.unwrap();
+    assert_eq!(*fetched.value, [2]);
+}
