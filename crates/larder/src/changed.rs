@@ -4,14 +4,15 @@
 //! is in. **Invariant**: user code runs before anything is locked or written, so a row type that
 //! panics leaves nothing half done.
 
-use larder_core::{Error, ErrorKind, TrackedChange};
+use larder_core::{Error, TrackedChange};
 
 use crate::{cache::Cache, invalidation::Told};
 
 impl Cache {
     /// Drops every entry that the changes of rows can have made wrong: those built from the rows
     /// themselves, from scopes a row was in, is in, or, where that is unknown, may have been in,
-    /// and from their tables. All of them are one step on the timeline `app`.
+    /// and from their tables. All of them are one step on the timeline `app`; nothing told is no
+    /// step.
     ///
     /// For what no feed watches. Where a feed watches the table too, telling is quicker than
     /// waiting for it and does no harm.
@@ -57,8 +58,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// `Config` without a change; `NotFound` when a row is of a timeline this cache does not have.
-    /// Nothing was dropped then.
+    /// `NotFound` when a row is of a timeline this cache does not have. Nothing was dropped then.
     ///
     /// # Cost
     /// A hash for each set of columns that scopes of the table ask for, twice where the row before
@@ -72,8 +72,7 @@ impl Cache {
     ) -> Result<Told, Error> {
         let changes: Vec<TrackedChange> = changes.into_iter().collect();
         if changes.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "tell what changed")
-                .detail("it names no change; tell at least one"));
+            return Ok(Told { token: self.token(), entries: 0 });
         }
         let node = self.node();
         changes.iter().try_for_each(|change| node.expect_timeline(change.timeline()))?;

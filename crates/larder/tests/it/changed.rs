@@ -214,8 +214,19 @@ async fn what_cannot_be_told_drops_nothing() {
     let error = cache.changed(told).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("nowhere"), "{error}");
-    assert_eq!(cache.changed([]).await.unwrap_err().kind(), ErrorKind::Config);
     let panics = std::panic::catch_unwind(|| Change::created(&book("sci-fi", -1)));
     assert!(panics.is_err());
+    assert_eq!(left(&counts).await.len(), 3);
+}
+
+#[tokio::test]
+async fn nothing_told_is_nothing_dropped_and_no_step() {
+    let (cache, _) = cache();
+    let counts = counts(&cache);
+    fill(&counts).await;
+    let before = cache.token();
+    let told = cache.changed([]).await.unwrap();
+    assert_eq!((told.entries, &told.token), (0, &before));
+    assert_eq!((cache.token(), cache.stats().invalidations), (before, 0));
     assert_eq!(left(&counts).await.len(), 3);
 }
