@@ -34,6 +34,7 @@ use crate::{
 /// assert_eq!(done.touched, [0, 0]);
 /// # Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "nothing is invalidated before `commit`"]
 pub struct Invalidating {
     cache: Arc<CacheInner>,
@@ -154,13 +155,15 @@ impl Invalidating {
     /// # Errors
     /// `Config` without a dependency, or with a rewarm that may load nothing at once; `NotFound`
     /// when one names a timeline this cache does not have; `Limit` when more entries would fall
-    /// than [`Invalidating::at_most`] allows, with both numbers. Nothing was invalidated then.
+    /// than [`Invalidating::at_most`] allows, with both numbers. Nothing was invalidated then; to
+    /// commit it with another limit after a refusal, keep a clone.
     ///
     /// # Cost
     /// Bounded for each dependency, however many entries depend on it: entries beyond the first few
     /// are swept behind. With a limit that is smaller than the number of links: about 100 ns for
     /// each entry up to the limit, during which other invalidations and loads that begin wait. With
-    /// a rewarm: about 200 ns for each entry that falls, before it does, once the limit allows them.
+    /// a rewarm: about 200 ns for each entry that falls, before it does, once the limit allows
+    /// them.
     ///
     /// # Cancel safety
     /// It does not wait; once polled it is done.
