@@ -164,3 +164,24 @@ async fn who_subscribes_after_the_end_is_told_of_it() {
     let mut late = cache.subscribe();
     assert_eq!(now_or_never(late.next()).await, Some(None));
 }
+
+#[tokio::test]
+async fn a_waker_that_panics_disturbs_nobody_who_invalidates() {
+    struct Bad;
+    impl std::task::Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker was told to panic");
+        }
+    }
+    let (cache, _) = cache();
+    let (mut bad, mut good) = (cache.subscribe(), cache.subscribe());
+    let waker = std::task::Waker::from(Arc::new(Bad));
+    let mut waits = Box::pin(bad.next());
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    let act = async {
+        cache.invalidate([Dependency::tag("now")]).await.unwrap();
+    };
+    let notice = pending_then(good.next(), act).await;
+    assert!(matches!(notice, Some(Notice::Invalidated(_))), "{notice:?}");
+}
