@@ -50,6 +50,13 @@ pub(super) const SOAKS: &[Soak] = &[
     },
     // The server killed under load: it comes back, and the origin is intact.
     Soak { name: "kill", package: "larder-server", target: "kill", taking: Taking::Environment },
+    // Processes that write to a store killed: what they acknowledged is there, nothing is half.
+    Soak {
+        name: "store-kill",
+        package: "larder-sqlite",
+        target: "store_kill",
+        taking: Taking::Environment,
+    },
     // The memory tier, and the flights above it, under schedules that shuttle chooses.
     Soak {
         name: "schedules",

@@ -4,7 +4,7 @@
 //! **Invariant**: in this process nothing but SQLite opens or closes a store file, because closing
 //! another descriptor of it would drop the locks that SQLite holds.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use larder_core::{Error, ErrorKind};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
@@ -13,7 +13,7 @@ use super::{
     life::{Continuity, Life},
     options::{Eviction, StoreOptions},
     schema::{self, Found},
-    witness,
+    witness::{self, beside},
 };
 use crate::error::from_driver;
 
@@ -27,7 +27,13 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let log = match fs::metadata(beside(path, "-wal")) {
+        Ok(log) if 0 < log.len() => Log::Left,
+        _ => Log::None,
+    };
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // Whatever is wrong with it, a log that is not its own must not become part of the file.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     connection.busy_timeout(options.busy).map_err(failed)?;
     if schema::look(&connection, &subject)? == Found::Empty {
         // Only before the first table is there a choice (SD17).
@@ -35,9 +41,8 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     }
     tune(&connection, options).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
-    // A new life must not be lost; and a log that is not its own must not become part of the file.
+    // A new life must not be lost.
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     let mode: String = connection
         .query_row("PRAGMA main.journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
@@ -52,7 +57,7 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Somebody else may have made it since.
     let found = schema::look(&transaction, &subject)?;
-    let life = live_on(&transaction, path, found)?;
+    let life = live_on(&transaction, path, found, log)?;
     schema::index_for(&transaction, index_of(options.eviction)).map_err(failed)?;
     if let Some(life) = life {
         witness::write(path, &life)?;
@@ -64,8 +69,24 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     Ok(connection)
 }
 
+/// Whether there was a write-ahead log beside a file before it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Log {
+    None,
+    Left,
+}
+
 /// Compares the file with its witness; the life that begins, if one does.
-fn live_on(connection: &Connection, path: &Path, found: Found) -> Result<Option<Life>, Error> {
+///
+/// # Errors
+/// `Corrupt` when the file is another store's and there was a log: both may be that store's, but if
+/// only the log is, a mixture of the two would be read.
+fn live_on(
+    connection: &Connection,
+    path: &Path,
+    found: Found,
+    log: Log,
+) -> Result<Option<Life>, Error> {
     let subject = path.display().to_string();
     let failed = |error: rusqlite::Error| from_driver("open the store", &subject, &error);
     let life = if found == Found::Empty {
@@ -73,7 +94,14 @@ fn live_on(connection: &Connection, path: &Path, found: Found) -> Result<Option<
         Life::new()?
     } else {
         let life = Life::read(connection, &subject)?;
-        match life.since(witness::read(path)?.as_ref()) {
+        let seen = witness::read(path)?;
+        if log == Log::Left && seen.is_some_and(|seen| seen.id != life.id) {
+            return Err(Error::new(ErrorKind::Corrupt, "open the store").subject(subject).detail(
+                "the `-wal` file beside it, or both, belong to another store; if both were copied \
+                 here, remove the `-witness` file",
+            ));
+        }
+        match life.since(seen.as_ref()) {
             Continuity::Unbroken => return Ok(None),
             Continuity::Broken(why) => {
                 tracing::warn!(store = %subject, "the store begins a new epoch: {why}");

@@ -1,6 +1,7 @@
 //! The SQLite store against real files.
 //!
 //! - `place`: a store in a directory of its own, with a clock that stands still.
+//! - `broken`: SD13: zeroed pages, cut files, strange logs.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
 //! - `limits`: S13, SD2, X5: room.
@@ -11,6 +12,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod broken;
 mod entries;
 mod limits;
 mod opening;
