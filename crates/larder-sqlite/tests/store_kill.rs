@@ -292,6 +292,9 @@ impl Seen {
         for name in &self.removed {
             assert!(!found.contains_key(name), "{name}");
         }
+        // Its keeper takes backups, too, and lets old ones go.
+        drop(entries);
+        drop(store);
         self.verify_backups(path).await;
     }
 

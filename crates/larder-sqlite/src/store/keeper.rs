@@ -168,10 +168,12 @@ impl Shared {
             Some(connection) => connection,
             none => none.insert(file::open_for_keeping(&self.path, &self.options)?),
         };
-        self.write_accesses()?;
-        self.sweep(connection)?;
-        self.give_back(connection)?;
-        self.copy(connection, haste)
+        let done = self
+            .write_accesses()
+            .and_then(|()| self.sweep(connection))
+            .and_then(|()| self.give_back(connection));
+        // Whatever failed: if it was for room, copying the log may give some.
+        done.and(self.copy(connection, haste))
     }
 
     /// What concerns the file as a whole: a check once after it was opened and when a read found

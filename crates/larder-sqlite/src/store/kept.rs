@@ -52,8 +52,13 @@ impl Schedule {
         let kept = list(&self.directory, store)?;
         let surplus = kept.len().saturating_sub(self.keep.max(1));
         for old in kept.into_iter().take(surplus) {
-            fs::remove_file(&old.path)
-                .map_err(|error| from_io("remove an old backup", &old.path, &error))?;
+            // Another process that keeps the same store may have been quicker.
+            match fs::remove_file(&old.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(from_io("remove an old backup", &old.path, &error));
+                }
+                _ => {}
+            }
         }
         for path in left_behind(&self.directory, store, now) {
             tracing::info!(file = %path.display(), "removing what is left of a backup");
