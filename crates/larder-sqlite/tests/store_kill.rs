@@ -29,6 +29,9 @@ const NUMBER: &str = "LARDER_STORE_KILL_NUMBER";
 /// Entries in one bulk write.
 const BULK: u64 = 50;
 
+/// Rounds on one file: with more of them most of the time goes into looking at all that is there.
+const ROUNDS: u64 = 20;
+
 /// Lines after which a process is killed, at most.
 const LINES_MAX: u64 = 300;
 
@@ -38,10 +41,16 @@ fn what_was_acknowledged_outlives_kill_9() {
     let (seed, rounds) = budget();
     println!("store-kill: seed {seed}, {rounds} rounds");
     let (directory, mut random) = (TempDir::new("store-kill").unwrap(), Random(seed));
-    let path = directory.join("cache.db");
+    let mut path = PathBuf::new();
     let mut seen = Seen::default();
-    let mut lines = 0;
+    let (mut lines, mut bulks) = (0, 0);
     for round in 0..rounds {
+        if round.is_multiple_of(ROUNDS) {
+            let place = directory.join(&format!("{round}"));
+            std::fs::create_dir(&place).unwrap();
+            path = place.join("cache.db");
+            bulks += std::mem::take(&mut seen).bulks.len();
+        }
         // Two at once: when one is killed, the other goes on.
         let mut one = Killed::start(&path, "write", 2 * round);
         let mut other = Killed::start(&path, "write", 2 * round + 1);
@@ -54,7 +63,8 @@ fn what_was_acknowledged_outlives_kill_9() {
         }
         run(seen.verify(&path));
     }
-    println!("store-kill: {lines} acknowledged writes, {} bulk writes", seen.bulks.len());
+    bulks += seen.bulks.len();
+    println!("store-kill: {lines} acknowledged writes, {bulks} of them bulk writes");
 }
 
 #[test]

@@ -95,6 +95,25 @@ fn wherever_a_file_is_cut_nothing_wrong_is_read() {
 }
 
 #[test]
+fn a_store_that_is_corrupt_gives_no_backup() {
+    // S16, S17.
+    run(async {
+        let place = Place::new();
+        write(&place).await;
+        let store = SqliteStore::open_with(place.path(), refusing(&place)).await.unwrap();
+        store.backup(place.beside("kept")).await.unwrap();
+        drop(store);
+        let good = fs::read(place.beside("kept")).unwrap();
+        zero_pages(&place.path(), 20..22);
+        let store = SqliteStore::open_with(place.path(), refusing(&place)).await.unwrap();
+        let refused = store.backup(place.beside("kept")).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+        // The good one is still there.
+        assert!(fs::read(place.beside("kept")).unwrap() == good);
+    });
+}
+
+#[test]
 fn bits_that_flip_in_values_are_noticed() {
     run(async {
         let place = Place::new();
@@ -119,17 +138,15 @@ fn bits_that_flip_in_values_are_noticed() {
     });
 }
 
-/// The log of another store at `place`, which was killed; what it wrote began the log anew, or is
-/// all that there ever was.
+/// The log of another store at `place`, which was killed; what it wrote is all that there ever was,
+/// or fits into a file that is like this one page by page.
 async fn strange_log(place: &Place, log: &str) -> Vec<u8> {
-    let store = place.open().await;
-    if log == "begun anew" {
-        let entries = (0..ENTRIES).map(|number| (format!("{number}"), forever("strange")));
-        store.entries("r").insert_many(entries).await.unwrap();
-        store.keep().await.unwrap();
+    if log == "that of a twin" {
+        write(place).await;
     }
-    store.entries("r").insert("0", forever("strange")).await.unwrap();
-    store.entries("r").insert("new", forever("strange")).await.unwrap();
+    let store = place.open().await;
+    let strange = value(31).replace("31", "13");
+    store.entries("r").insert("31", forever(&strange).tags(["t"])).await.unwrap();
     fs::read(wal(&place.path())).unwrap()
 }
 
@@ -140,7 +157,7 @@ fn wal(path: &Path) -> std::path::PathBuf {
 #[test]
 fn a_log_of_another_store_is_never_read() {
     run(async {
-        for log in ["begun anew", "all of it"] {
+        for log in ["that of a twin", "all of it"] {
             let (place, strange) = (Place::new(), Place::new());
             write(&place).await;
             let whole = fs::read(place.path()).unwrap();
@@ -154,7 +171,7 @@ fn a_log_of_another_store_is_never_read() {
             assert!(fs::read(wal(&place.path())).unwrap() == log);
             let store = place.open().await;
             assert!(matches!(store.condition(), Condition::Replaced { .. }));
-            assert_eq!(store.entries("r").get("0").await.unwrap(), None);
+            assert_eq!(store.entries("r").get("31").await.unwrap(), None);
             assert!(store.check(Depth::Full).await.unwrap().is_sound());
             // The log went with the file that it lay beside.
             drop(store);

@@ -123,8 +123,11 @@ fn a_backup_does_not_keep_writers_waiting_and_shows_one_moment() {
         let before = store.stats().await.unwrap().entries;
         let (wrote, writes) = mpsc::channel();
         let entries = store.entries("r");
+        let mut told = 0;
         let backup = store
             .backup_with(place.beside("kept"), move |progress| {
+                told += 1;
+                assert!(told < 1000, "it begins again with every commit");
                 // From inside the copy: a writer that had to wait for it would wait for ever.
                 let (entries, wrote) = (entries.clone(), wrote.clone());
                 let write = move || {
@@ -201,11 +204,17 @@ fn what_is_no_sound_backup_is_refused_and_changes_nothing() {
     run(async {
         let place = Place::new();
         let store = filled(&place).await;
+        store.entries("r").insert("short", forever("unmistakable")).await.unwrap();
         let backup = store.backup(place.beside("kept")).await.unwrap().path;
         let whole = fs::read(&backup).unwrap();
         let mut zeroed = whole.clone();
         let middle = zeroed.len() / 2 / 4096 * 4096;
         zeroed[middle..middle + 4096].fill(0);
+        // One that only the checksum of the value knows of.
+        let mut flipped = whole.clone();
+        let at = whole.windows(12).position(|window| window == b"unmistakable").unwrap();
+        flipped[at] ^= 1;
+        fs::write(place.beside("flipped"), &flipped).unwrap();
         let other = Connection::open(place.beside("other.db")).unwrap();
         other.execute_batch("CREATE TABLE notes(text)").unwrap();
         drop(other);
@@ -219,6 +228,7 @@ fn what_is_no_sound_backup_is_refused_and_changes_nothing() {
             ("garbage", ErrorKind::Corrupt),
             ("short", ErrorKind::Corrupt),
             ("zeroed", ErrorKind::Corrupt),
+            ("flipped", ErrorKind::Corrupt),
             ("empty", ErrorKind::Unsupported),
             ("other.db", ErrorKind::Unsupported),
             ("nowhere", ErrorKind::NotFound),
@@ -227,7 +237,7 @@ fn what_is_no_sound_backup_is_refused_and_changes_nothing() {
             assert_eq!(refused.kind(), kind, "{name}: {refused}");
         }
         assert_eq!(store.epoch().await.unwrap(), epoch);
-        assert_eq!(store.stats().await.unwrap().entries, 11);
+        assert_eq!(store.stats().await.unwrap().entries, 12);
         store.entries("r").insert("still", forever("s")).await.unwrap();
         store.keep().await.unwrap();
         assert!(store.check(Depth::Full).await.unwrap().is_sound());
