@@ -51,6 +51,8 @@ impl Query {
             if let Some(to) = to {
                 query.and(&format!("{column} < ?"), Value::Text(to));
             }
+            // A blob sorts after every text, and a pattern would read it as one.
+            query.condition.push_str(" AND entry.key < x''");
             query.and("entry.key GLOB ?", Value::Text(pattern.as_glob().to_owned()));
         }
         let ids = |names| tag_numbers(connection, region, names).map_err(failed);
@@ -152,7 +154,8 @@ pub(crate) fn count(
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// At most `limit` entries that `select` names, by key, from the one after `after` on.
+/// At most `limit` entries that `select` names, by key, from the one after `after` on. Those whose
+/// keys are bytes are counted and removed, but nobody could read a list of them.
 pub(crate) fn page(
     connection: &Connection,
     region: i64,
@@ -164,6 +167,7 @@ pub(crate) fn page(
     let Some(mut query) = Query::new(connection, region, select, now)? else {
         return Ok(Vec::new());
     };
+    query.condition.push_str(" AND entry.key < x''");
     if let Some(after) = after {
         query.and("entry.key > ?", Value::Text(after.to_owned()));
     }

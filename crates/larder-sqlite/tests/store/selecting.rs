@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use larder_core::store::Store as _;
 use larder_sqlite::store::{Entries, Pattern, Select, Stored};
 
 use crate::place::{Place, forever, living, run};
@@ -152,5 +153,26 @@ fn what_was_removed_by_selection_is_gone_before_its_rows_are() {
         assert_eq!(keys(&entries, &tagged).await, ["b"]);
         place.clock.advance(Duration::from_secs(2));
         assert_eq!(entries.get("b").await.unwrap(), Some(Stored::text("again")));
+    });
+}
+
+#[test]
+fn a_list_has_the_keys_that_people_chose_and_no_pattern_reads_others_as_text() {
+    // S6: a region of a cache has keys of bytes beside them.
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let entries = store.entries("both");
+        entries.insert("chosen", forever("1")).await.unwrap();
+        store.put("both", b"chosen-not", vec![1], None).await.unwrap();
+        let all = Select::everything();
+        let page = entries.page(&all, None, 10).await.unwrap();
+        assert_eq!(page.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["chosen"]);
+        assert_eq!(entries.count(&all).await.unwrap(), 2);
+        for pattern in [Pattern::percent("%not"), Pattern::glob("chosen?*")] {
+            let select = Select::everything().matching(pattern);
+            assert_eq!(entries.remove_matching(&select).await.unwrap(), 0);
+        }
+        assert_eq!(entries.remove_matching(&all).await.unwrap(), 2);
     });
 }
