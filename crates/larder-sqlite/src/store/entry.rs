@@ -73,6 +73,8 @@ impl Stored {
 pub enum Lifetime {
     /// So long from the moment it is written, rounded up to a whole millisecond. Never zero.
     For(Duration),
+    /// Up to a moment; what is written after it is never there.
+    Until(WallMillis),
     /// Until it is removed or evicted.
     Forever,
 }
@@ -87,6 +89,7 @@ impl Lifetime {
             Self::For(Duration::ZERO) => Err(Error::new(ErrorKind::Config, "write an entry")
                 .detail("a lifetime of zero: give a positive one, or say `forever`")),
             Self::For(lifetime) => Ok(Some(now.plus(lifetime))),
+            Self::Until(moment) => Ok(Some(moment)),
             Self::Forever => Ok(None),
         }
     }

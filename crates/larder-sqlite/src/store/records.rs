@@ -37,7 +37,7 @@ impl Store for SqliteStore {
             let lifetime = match until {
                 None => Lifetime::Forever,
                 Some(until) if until <= now => return Ok(()),
-                Some(until) => Lifetime::For(until.since(now)),
+                Some(until) => Lifetime::Until(until),
             };
             let (key, entry) = (key.to_vec(), NewEntry::new(Stored::bytes(record), lifetime));
             self.entries(region)
