@@ -9,6 +9,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{items::Items, spoken};
 
+mod cache;
+
+pub use cache::{
+    AtStore, Backup, Cache, CacheCommand, Check, Export, Get, Import, InRegion, Kind, Living, Ls,
+    Restore, Rm, Selection, Set, Tags, Top, TopBy,
+};
+
 /// Keeps answers from your database fast, and fresh by itself.
 #[derive(Debug, Parser)]
 #[command(name = "larder", version, arg_required_else_help = true, after_help = AFTER)]
@@ -23,7 +30,7 @@ const AFTER: &str = "Every setting of the file can also be given in the environm
     LARDER_LOG=debug shows more (error, warn, info, debug, trace).\n\n\
     Exit codes: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, \
     4 stopped before all answers were given, \
-    5 more would have fallen than --at-most.";
+    5 more would have fallen than --at-most, 6 there is no such entry.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -48,6 +55,12 @@ pub enum Command {
     Dependents(Dependents),
     /// Make a token: the secret for the client, and its hash for the configuration.
     Token,
+    /// Look into a store, change what is in it, back it up and restore it.
+    Cache(Cache),
+    /// Print the completions of a shell.
+    Completions(Completions),
+    /// Print the manual page, or write a page for each command.
+    Man(Man),
 }
 
 /// Which configuration.
@@ -260,6 +273,21 @@ pub struct Dependents {
     /// Print the server's answer as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `larder completions`
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Which shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `larder man`
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The directory in which to write a page for each command.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// A running server.

@@ -19,6 +19,8 @@ pub enum Exit {
     Cut,
     /// More entries would have fallen than were allowed to, so none did.
     TooMany,
+    /// There is no entry under the key that was asked for.
+    Absent,
 }
 
 impl From<Exit> for ExitCode {
@@ -30,6 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::Config => 3,
             Exit::Cut => 4,
             Exit::TooMany => 5,
+            Exit::Absent => 6,
         })
     }
 }

@@ -15,7 +15,8 @@
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
 //! 7. [`literal`], [`items`], [`spoken`], [`declared`], [`rows`], [`tables`]: from what
 //!    clients and settings say to dependencies and changes.
-//! 8. [`demo`]: the music shop.
+//! 8. [`mod@entry`]: an entry of a store as JSON.
+//! 9. [`demo`]: the music shop.
 
 pub mod cli;
 
@@ -76,6 +77,8 @@ pub mod declared;
 pub mod rows;
 
 pub mod tables;
+
+pub mod entry;
 
 pub mod told;
 

@@ -35,6 +35,12 @@ pub mod dependents;
 
 pub mod token;
 
+mod cache;
+
+mod manual;
+
+mod shown;
+
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "larder.toml";
 
@@ -51,6 +57,9 @@ pub fn run(command: Command) -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Dependents(arguments) => dependents::run(&arguments),
         Command::Token => token::run(),
+        Command::Cache(arguments) => cache::run(&arguments),
+        Command::Completions(arguments) => manual::run_completions(&arguments),
+        Command::Man(arguments) => manual::run_man(&arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", with_causes(&error));
@@ -67,7 +76,10 @@ pub fn run(command: Command) -> Exit {
 }
 
 fn with_causes(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = match error.downcast_ref::<larder_core::Error>() {
+        Some(error) => format!("failed to {error}"),
+        None => error.to_string(),
+    };
     for cause in error.chain().skip(1) {
         write!(text, "\n  because: {cause}").expect("writing to a string cannot fail");
     }

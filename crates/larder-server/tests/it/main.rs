@@ -13,6 +13,7 @@
 //! - `limits`: every bullet of what keeps one client from taking everything.
 //! - `hostile`: requests that no well-meaning client sends.
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
+//! - `caching`: `larder cache` on a file, and what shells and manuals are told.
 //! - `printed`: what the commands print, word by word and as JSON.
 
 #![allow(
@@ -25,6 +26,7 @@ mod client;
 mod shop;
 
 mod answers;
+mod caching;
 mod changing;
 mod declaring;
 mod explaining;

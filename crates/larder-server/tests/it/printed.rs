@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Compares with the text of that name.
-fn expect(name: &str, shop: &Shop, output: &Output) {
+pub(crate) fn expect(name: &str, shop: &Shop, output: &Output) {
     let dir = shop.dir().canonicalize().unwrap();
     let text = out(output).replace(&*dir.to_string_lossy(), "DIR");
     let text = text.replace(&*shop.dir().to_string_lossy(), "DIR");

@@ -1,0 +1,296 @@
+//! `larder cache`: what can be typed about the entries of a store.
+//!
+//! Apart from the rest of the command line because it is about a file and not about a server.
+//! **Invariant**: nothing that removes or replaces more than what was named does so unasked on a
+//! terminal.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::config::Span;
+
+/// `larder cache`
+#[derive(Args, Debug)]
+pub struct Cache {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: CacheCommand,
+    /// Which store, and how to print.
+    #[command(flatten)]
+    pub at: AtStore,
+}
+
+/// A store, whether a server has it open or not.
+#[derive(Args, Clone, Debug)]
+pub struct AtStore {
+    /// The file of the store; `set`, `import` and `restore` make it if there is none.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub store: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What `larder cache` can do.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List entries by key, a page at a time.
+    Ls(Ls),
+    /// Write the value of an entry to standard output; the exit code is 6 if there is none.
+    Get(Get),
+    /// Write an entry in place of what is there.
+    Set(Set),
+    /// Remove entries by key, by pattern or by tag.
+    Rm(Rm),
+    /// List tags with the number of their entries.
+    Tags(Tags),
+    /// Show what is in the store, region by region.
+    Stats,
+    /// List the entries that were read most, or that are largest, oldest or longest unread.
+    Top(Top),
+    /// Write entries as lines of JSON.
+    Export(Export),
+    /// Read entries from lines of JSON, as `export` writes them.
+    Import(Import),
+    /// Copy the store into a file, while it is in use, and verify the copy.
+    Backup(Backup),
+    /// Put the content of a backup in the place of what is in the store, which may be broken.
+    Restore(Restore),
+    /// Look whether the file is what it should be.
+    Check(Check),
+    /// Remove what has expired and give free room back to the file system.
+    Vacuum,
+}
+
+/// A region of a store.
+#[derive(Args, Clone, Debug)]
+pub struct InRegion {
+    /// The region of the entries.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub region: String,
+}
+
+/// Which entries.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
+    /// Those whose key matches; `%` stands for any characters, everything else for itself.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "glob")]
+    pub pattern: Option<String>,
+    /// Those whose key matches; `*` stands for any characters, `?` for one, `[a-z]` for one of a
+    /// set.
+    #[arg(long, value_name = "PATTERN")]
+    pub glob: Option<String>,
+    /// Those that have the tag; with several, at least one of them.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Those that have this tag too; with several, every one of them.
+    #[arg(long, value_name = "TAG")]
+    pub all_tags: Vec<String>,
+    /// Only those that do not have the tag.
+    #[arg(long, value_name = "TAG")]
+    pub not_tag: Vec<String>,
+}
+
+/// `larder cache ls`
+#[derive(Args, Debug)]
+pub struct Ls {
+    /// Which entries.
+    #[command(flatten)]
+    pub which: Selection,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+    /// Entries to show at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+    /// The last key of the page before.
+    #[arg(long, value_name = "KEY")]
+    pub after: Option<String>,
+}
+
+/// `larder cache get`
+#[derive(Args, Debug)]
+pub struct Get {
+    /// The key of the entry.
+    pub key: String,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
+/// What the bytes of a value are.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kind {
+    /// JSON text.
+    Json,
+    /// UTF-8 text.
+    Text,
+    /// Anything.
+    Bytes,
+}
+
+/// How long an entry lives; one of the two must be said.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+pub struct Living {
+    /// So long from now, such as 90s, 10m or 7d.
+    #[arg(long, value_name = "DURATION")]
+    pub ttl: Option<Span>,
+    /// Until it is removed or evicted.
+    #[arg(long)]
+    pub forever: bool,
+}
+
+/// `larder cache set`
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("life").required(true).args(["ttl", "forever"])))]
+pub struct Set {
+    /// The key of the entry.
+    pub key: String,
+    /// The value [default: all of standard input]
+    #[arg(conflicts_with = "file")]
+    pub value: Option<String>,
+    /// The file with the value.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How long it lives.
+    #[command(flatten)]
+    pub living: Living,
+    /// A label by which it is found and removed with others; may be given several times.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// What the value is [default: json if it reads as such, else text if it is, else bytes]
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// Keep it from eviction.
+    #[arg(long)]
+    pub pin: bool,
+    /// Only if there is no entry under the key; else the exit code is 1.
+    #[arg(long)]
+    pub add: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
+/// `larder cache rm`
+#[derive(Args, Debug)]
+pub struct Rm {
+    /// The keys of the entries; or say which with one of the options.
+    #[arg(
+        value_name = "KEY",
+        required_unless_present_any = ["pattern", "glob", "tag", "all_tags", "not_tag", "all"],
+        conflicts_with_all = ["pattern", "glob", "tag", "all_tags", "not_tag", "all"]
+    )]
+    pub keys: Vec<String>,
+    /// Which entries.
+    #[command(flatten)]
+    pub which: Selection,
+    /// All entries of the region.
+    #[arg(long, conflicts_with_all = ["pattern", "glob", "tag", "all_tags", "not_tag"])]
+    pub all: bool,
+    /// Only show how many would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; off a terminal nobody is asked anyway.
+    #[arg(long)]
+    pub yes: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
+/// `larder cache tags`
+#[derive(Args, Debug)]
+pub struct Tags {
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+    /// Tags to show at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+    /// The last tag of the page before.
+    #[arg(long, value_name = "TAG")]
+    pub after: Option<String>,
+}
+
+/// By what `larder cache top` sorts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TopBy {
+    /// Read most often first.
+    Reads,
+    /// Largest first.
+    Size,
+    /// Written longest ago first.
+    Age,
+    /// Read or written longest ago first: what eviction would take.
+    Idle,
+}
+
+/// `larder cache top`
+#[derive(Args, Debug)]
+pub struct Top {
+    /// What comes first.
+    #[arg(long, default_value = "reads")]
+    pub by: TopBy,
+    /// Entries to show at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub limit: usize,
+    /// Only entries of this region [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+}
+
+/// `larder cache export`
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Which entries.
+    #[command(flatten)]
+    pub which: Selection,
+    /// Only entries of this region [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+}
+
+/// `larder cache import`
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The file to read [default: standard input]
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// The region of lines that name none.
+    #[command(flatten)]
+    pub place: InRegion,
+    /// How long entries live whose lines do not say it.
+    #[command(flatten)]
+    pub living: Living,
+}
+
+/// `larder cache backup`
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The file to write; a backup that is there is replaced once the new one is whole.
+    pub to: PathBuf,
+}
+
+/// `larder cache restore`
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// The backup.
+    pub from: PathBuf,
+    /// Do not ask; off a terminal nobody is asked anyway.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `larder cache check`
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Only the pages and the totals, not every index, tag and value.
+    #[arg(long)]
+    pub quick: bool,
+}

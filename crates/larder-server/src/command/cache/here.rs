@@ -1,0 +1,123 @@
+//! The store that a command is about, which entries of it, and who is asked first.
+//!
+//! **Invariant**: a command that only looks makes no file, and a corrupt file is left as it is.
+
+use std::{
+    io::{BufRead, IsTerminal as _, Write},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use larder_sqlite::store::{Lifetime, OnCorruption, Pattern, Select, SqliteStore, StoreOptions};
+
+use crate::{
+    cli::{AtStore, Living, Selection},
+    config::ConfigError,
+};
+
+/// The limits belong to whoever serves the file: a command that had its own would evict entries
+/// that were welcome there.
+const NO_LIMIT: u64 = 1 << 62;
+
+impl AtStore {
+    /// Where the store is.
+    pub(super) fn path(&self) -> Result<&Path, ConfigError> {
+        let problem = "no store is named: say which file with --store FILE";
+        self.store.as_deref().ok_or_else(|| ConfigError::new("store", problem))
+    }
+
+    /// Opens the store that is there.
+    pub(super) async fn open(&self) -> Result<SqliteStore> {
+        let path = self.path()?;
+        if !path.exists() {
+            bail!(
+                "there is no store at {}; `set`, `import` and `restore` make one",
+                path.display()
+            );
+        }
+        self.open_or_make().await
+    }
+
+    /// Opens the store, and makes it if there is none.
+    pub(super) async fn open_or_make(&self) -> Result<SqliteStore> {
+        let options = StoreOptions::new()
+            .max_entries(NO_LIMIT)
+            .max_bytes(NO_LIMIT)
+            .on_corruption(OnCorruption::Refuse);
+        Ok(SqliteStore::open_with(self.path()?, options).await?)
+    }
+}
+
+impl Selection {
+    /// What it means to a store.
+    pub(super) fn select(&self) -> Select {
+        let mut select = Select::everything();
+        if let Some(pattern) = &self.pattern {
+            select = select.matching(Pattern::percent(pattern));
+        }
+        if let Some(pattern) = &self.glob {
+            select = select.matching(Pattern::glob(pattern));
+        }
+        if !self.tag.is_empty() {
+            select = select.any_of(self.tag.clone());
+        }
+        if !self.all_tags.is_empty() {
+            select = select.all_of(self.all_tags.clone());
+        }
+        select.none_of(self.not_tag.clone())
+    }
+}
+
+impl Living {
+    /// How long an entry lives, if that was said.
+    pub(super) fn lifetime(&self) -> Option<Lifetime> {
+        match (self.ttl, self.forever) {
+            (Some(ttl), _) => Some(Lifetime::For(ttl.0)),
+            (None, true) => Some(Lifetime::Forever),
+            (None, false) => None,
+        }
+    }
+}
+
+/// Asks whoever sits at the terminal; off one, the command line was the answer.
+pub(super) fn is_wanted(question: &str) -> Result<bool> {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return Ok(true);
+    }
+    ask(question, &mut stdin.lock(), &mut stderr)
+}
+
+fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> Result<bool> {
+    write!(to, "{question} [y/N] ").and_then(|()| to.flush()).context("cannot ask")?;
+    let mut answer = String::new();
+    from.read_line(&mut answer).context("cannot read the answer")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub(super) fn bar(length: u64, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let template = format!("{{bar:40}} {{human_pos}} of {{human_len}} {unit}, {{eta}} left");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answer, is_yes) in
+            [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("no\n", false)]
+        {
+            let mut asked = Vec::new();
+            assert_eq!(ask("remove?", &mut answer.as_bytes(), &mut asked).unwrap(), is_yes);
+            assert_eq!(asked, b"remove? [y/N] ");
+        }
+    }
+}
