@@ -52,6 +52,9 @@ pub enum Condition {
     Sound,
     /// The last check found these faults. What is read may be an error, never a wrong value.
     Corrupt(Vec<String>),
+    /// The path leads to another file or to none, while this store still has the one that was
+    /// there: what is written is lost. Open it again; put files in place by restoring them.
+    Moved,
     /// It was corrupt and was replaced since it was opened, or while it was opened.
     Replaced {
         /// Where the corrupt file is now, if anything of it could be kept.

@@ -24,11 +24,12 @@ use super::{
     backup,
     check::{self, Depth},
     file,
-    health::{self, Health, OnCorruption},
+    health::{self, Condition, Health, OnCorruption},
     options::StoreOptions,
     remove,
     writer::{Queue, Writing},
 };
+use crate::identity::Identity;
 
 /// Rows in one piece of work: some hundred microseconds on the writer.
 const PIECE: usize = 100;
@@ -53,6 +54,8 @@ pub(crate) struct Keeper {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    /// The file that was opened; `None` where it could not be told.
+    identity: Option<Identity>,
     options: StoreOptions,
     queue: Arc<Queue>,
     access: Arc<Access>,
@@ -85,6 +88,7 @@ impl Keeper {
         health: Arc<Health>,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
+            identity: Identity::of(&path).ok(),
             path,
             options,
             queue,
@@ -179,6 +183,10 @@ impl Shared {
     /// What concerns the file as a whole: a check once after it was opened and when a read found
     /// something, and the backups.
     fn look_after(&self, depth: &mut Option<Depth>) -> Result<(), Error> {
+        if self.has_moved() {
+            // Whatever is there now, it is not what was opened.
+            return Ok(());
+        }
         if self.health.take_suspicion() {
             *depth = Some(Depth::Full);
         }
@@ -186,6 +194,22 @@ impl Shared {
             self.check(wanted)?;
         }
         self.back_up()
+    }
+
+    fn has_moved(&self) -> bool {
+        let Some(identity) = self.identity else { return false };
+        if identity.is_at(&self.path).unwrap_or(false) {
+            return false;
+        }
+        if self.health.condition() != Condition::Moved {
+            self.health.set(Condition::Moved);
+            tracing::error!(
+                store = %self.path.display(),
+                "the file of the store was moved or replaced while it is open: what is written is \
+                 lost; open it again, and restore backups instead of moving files",
+            );
+        }
+        true
     }
 
     fn check(&self, depth: Depth) -> Result<(), Error> {

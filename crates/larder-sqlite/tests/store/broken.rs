@@ -200,3 +200,18 @@ fn a_store_copied_over_another_begins_a_new_epoch() {
         assert_eq!(backups_in(place.directory(), place.path()).unwrap(), []);
     });
 }
+
+#[test]
+fn a_file_that_is_exchanged_under_an_open_store_is_told() {
+    run(async {
+        let place = Place::new();
+        write(&place).await;
+        let store = place.open().await;
+        store.keep().await.unwrap();
+        assert_eq!(store.condition(), Condition::Sound);
+        fs::rename(place.path(), place.beside("moved.db")).unwrap();
+        // The round cannot do what needs the file, and says what it saw all the same.
+        store.keep().await.ok();
+        assert_eq!(store.condition(), Condition::Moved);
+    });
+}
