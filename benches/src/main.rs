@@ -34,9 +34,13 @@ mod http;
 
 mod shop;
 
+mod store;
+
 mod writer;
 
 mod child;
+
+mod python;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -111,6 +115,11 @@ const BENCHES: &[Bench] = &[
         name: "http",
         question: "how many hits over HTTP does a core serve, and how many does nginx?",
         run: http::run,
+    },
+    Bench {
+        name: "store",
+        question: "what does the SQLite store cost beside the statements that it is made of?",
+        run: store::run,
     },
 ];
 

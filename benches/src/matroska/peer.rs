@@ -1,24 +1,22 @@
 //! The peer: matroska-cache in a Python of its own, on a Redis of its own.
 //!
 //! Redis listens on a socket in a temporary directory, keeps nothing on disk, and is nobody else's.
-//! What Python needs is installed into the target directory, once. **Invariant**: neither process
-//! lives longer than [`LIFE`], should even this one be killed.
+//! **Invariant**: neither process lives longer than [`LIFE`], should even this one be killed.
 
 use std::{
-    env,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{ChildStdout, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use larder::Clock;
 use serde::Deserialize;
 
-use crate::{child::Child, measure};
+use crate::{child::Child, measure, python};
 
 /// Seconds after which `timeout` ends a process.
 const LIFE: &str = "900";
@@ -48,7 +46,8 @@ struct Answer {
 impl Peer {
     /// Starts both processes, out of `dir`.
     pub(super) fn start(dir: &Path) -> Result<Self> {
-        let interpreter = interpreter()?;
+        let interpreter =
+            python::interpreter("matroska", &PACKAGES, "matroska_cache.backends.redis")?;
         let socket = dir.join("redis.sock");
         let redis = redis(&socket)?;
         let mut command = limited(&interpreter);
@@ -68,37 +67,6 @@ impl Peer {
             .with_context(|| format!("matroska-cache answered {question} with `{line}`"))?;
         Ok(answer.median_micros * 1e3)
     }
-}
-
-/// The Python that has the packages; they are installed when they are missing.
-fn interpreter() -> Result<PathBuf> {
-    let own = env::current_exe()?;
-    let target = own.parent().and_then(Path::parent).context("this is in no target directory")?;
-    let home = target.join("peers").join("matroska");
-    let python = home.join("bin").join("python");
-    if !has_packages(&python) {
-        eprintln!("  installing {} for Python", PACKAGES.join(" and "));
-        let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
-        made.context("Python 3 with its module `venv` is missing (Debian: python3-venv)")?;
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        let installed = run(install.args(PACKAGES));
-        installed.with_context(|| format!("pip cannot install {}", PACKAGES.join(" and ")))?;
-        ensure!(has_packages(&python), "matroska-cache was installed and cannot be imported");
-    }
-    Ok(python)
-}
-
-fn has_packages(python: &Path) -> bool {
-    let mut command = Command::new(python);
-    command.args(["-c", "import matroska_cache.backends.redis"]).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-    ensure!(status.success(), "it ended with {status}");
-    Ok(())
 }
 
 fn redis(socket: &Path) -> Result<Child> {
