@@ -64,7 +64,7 @@ impl Exchange {
 
     /// Lets a path fail from now on.
     pub(crate) fn breaks(&self, path: &str) {
-        self.with(|state| drop(state.down.insert(path.to_owned())));
+        self.with(|state| state.down.insert(path.to_owned()));
     }
 
     /// Another day, with other prices.
