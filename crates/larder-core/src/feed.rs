@@ -11,9 +11,10 @@ use crate::{
     BoxFuture,
     change::Change,
     clock::Moment,
+    dependency::Dependency,
     error::Error,
     invalidation::Invalidation,
-    timeline::{Epoch, Name, Position},
+    timeline::{Epoch, Name, Position, Stamp},
 };
 
 /// Where a feed delivers. Implemented by the cache; all methods are short and never call back.
@@ -111,6 +112,14 @@ pub trait Feed: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// What a value must depend on besides `dependency`, which its loader named without asking the
+    /// origin and read as of `stamp` or later, for every change of it to be heard: `None` where the
+    /// feed tells of them all.
+    fn companion(&self, dependency: &Dependency, stamp: &Stamp) -> Option<Dependency> {
+        let _ = (dependency, stamp);
+        None
+    }
 
     /// Stops watching and waits until the sink is not called any more.
     fn stop(&self);

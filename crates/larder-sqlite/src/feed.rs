@@ -13,7 +13,7 @@ use std::{
 };
 
 use larder_core::{
-    BoxFuture, Clock, Error, ErrorKind,
+    BoxFuture, Clock, Dependency, Error, ErrorKind, Stamp,
     feed::{Feed, FeedSink},
     timeline::Name,
 };
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     bell::{Bell, Ear, Rung},
+    knowledge::Knowledge,
     watcher::Watcher,
 };
 
@@ -46,6 +47,7 @@ const ALERT: u32 = 64;
 /// The feed of one SQLite database. Made by [`crate::SqliteOrigin::feed`].
 #[derive(Debug)]
 pub struct SqliteFeed {
+    knowledge: Arc<Knowledge>,
     timeline: Name,
     clock: Clock,
     shared: Arc<Shared>,
@@ -88,7 +90,7 @@ struct Waiting {
 
 impl SqliteFeed {
     pub(crate) fn new(
-        timeline: Name,
+        knowledge: Arc<Knowledge>,
         path: PathBuf,
         clock: Clock,
         interval: Duration,
@@ -101,7 +103,8 @@ impl SqliteFeed {
             desk: Mutex::default(),
             bell: Bell::new()?,
         };
-        Ok(Self { timeline, clock, shared: Arc::new(shared), thread: Mutex::default() })
+        let timeline = knowledge.timeline().clone();
+        Ok(Self { knowledge, timeline, clock, shared: Arc::new(shared), thread: Mutex::default() })
     }
 
     /// Starts, on the thread that `spawn` makes.
@@ -177,6 +180,10 @@ impl Feed for SqliteFeed {
                 result => result,
             }
         })
+    }
+
+    fn companion(&self, dependency: &Dependency, stamp: &Stamp) -> Option<Dependency> {
+        self.knowledge.companion(dependency, stamp)
     }
 
     fn stop(&self) {

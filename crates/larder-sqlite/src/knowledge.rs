@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use larder_core::{Dependency, Epoch, Stamp, Value, timeline::Name};
+use larder_core::{Dependency, Epoch, Position, Stamp, Value, timeline::Name};
 use parking_lot::RwLock;
 
 use crate::{analysis::Analysis, track::tracked::Tracked};
@@ -21,6 +21,7 @@ pub(crate) struct Knowledge {
     timeline: Name,
     view: RwLock<View>,
     reads_unwatched: AtomicBool,
+    is_touch_due: AtomicBool,
     panics: AtomicU64,
 }
 
@@ -33,6 +34,8 @@ pub(crate) struct View {
     pub(crate) coverage: Coverage,
     /// Touches of [`UNWATCHED`] so far, by which positions are ahead of the log's numbers.
     pub(crate) extra: u64,
+    /// Every commit after this position touched [`UNWATCHED`].
+    pub(crate) unwatched_since: Option<Position>,
 }
 
 /// How much of the database is watched, and how closely.
@@ -52,8 +55,14 @@ pub(crate) const UNWATCHED: &str = "*";
 
 impl Knowledge {
     pub(crate) fn new(timeline: Name, coverage: Coverage) -> Self {
-        let view = RwLock::new(View { epoch: None, coverage, extra: 0 });
-        Self { timeline, view, reads_unwatched: AtomicBool::new(false), panics: AtomicU64::new(0) }
+        let view = RwLock::new(View { epoch: None, coverage, extra: 0, unwatched_since: None });
+        Self {
+            timeline,
+            view,
+            reads_unwatched: AtomicBool::new(false),
+            is_touch_due: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn timeline(&self) -> &Name {
@@ -85,6 +94,44 @@ impl Knowledge {
     /// 4. The watcher sees the commit, then reads the flag: it is set.
     pub(crate) fn reads_unwatched(&self) -> bool {
         self.reads_unwatched.load(Ordering::SeqCst)
+    }
+
+    /// What a value must depend on besides `dependency`, which its loader named by hand and read as
+    /// of `stamp` or later.
+    ///
+    /// What it read of the table is not known, and it may have read before anybody knew that
+    /// unwatched tables are read at all:
+    ///
+    /// 1. A loader reads a row of a table that is not watched.
+    /// 2. Somebody commits to that row. Nothing is touched: nobody is known to read it.
+    /// 3. The loader names the row. No later commit has to come.
+    ///
+    /// Therefore naming asks the watcher for one touch, commit or not, unless every commit since
+    /// `stamp` made one. The value of 1 is overtaken by it and not stored; the next one is.
+    pub(crate) fn companion(&self, dependency: &Dependency, stamp: &Stamp) -> Option<Dependency> {
+        let view = self.view();
+        let Coverage::Rows(tracked) = &view.coverage else { return None };
+        if dependency.about_table().is_some_and(|table| tracked.covers_wholly(table)) {
+            return None;
+        }
+        let is_heard = view.unwatched_since.is_some_and(|since| since <= stamp.as_of);
+        if view.epoch != Some(stamp.epoch) || !is_heard {
+            self.is_touch_due.store(true, Ordering::SeqCst);
+        }
+        Some(Dependency::table(self.timeline.clone(), UNWATCHED))
+    }
+
+    /// Whether [`Knowledge::companion`] asked for a touch; asked once, it is due no more.
+    pub(crate) fn takes_due_touch(&self) -> bool {
+        self.is_touch_due.load(Ordering::SeqCst) && self.is_touch_due.swap(false, Ordering::SeqCst)
+    }
+
+    /// Notes that unwatched tables were touched at `position`, and are at every commit from now on.
+    pub(crate) fn touched_unwatched(&self, position: Position) {
+        self.reads_unwatched.store(true, Ordering::SeqCst);
+        self.change(|view| {
+            view.unwatched_since.get_or_insert(position);
+        });
     }
 
     /// What an answer depends on, as widely as `coverage` demands.
@@ -132,7 +179,7 @@ impl View {
         if self.epoch != Some(before.epoch) {
             return before.clone();
         }
-        let as_of = larder_core::Position(newest.saturating_add(self.extra));
+        let as_of = Position(newest.saturating_add(self.extra));
         Stamp { as_of, ..before.clone() }
     }
 }

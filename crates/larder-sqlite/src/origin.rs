@@ -128,9 +128,9 @@ impl SqliteOrigin {
             Readers::start(path.clone(), clock.clone(), knowledge.clone(), options.readers)?;
         let watch = || {
             let (track, knowledge) = (options.track, knowledge.clone());
-            let watcher = Watcher::new(path.clone(), clock.clone(), track, knowledge);
-            let (name, interval) = (options.name.clone(), options.poll_interval);
-            SqliteFeed::new(name, path, clock, interval, watcher).map(Arc::new)
+            let watcher = Watcher::new(path.clone(), clock.clone(), track, knowledge.clone());
+            let interval = options.poll_interval;
+            SqliteFeed::new(knowledge, path, clock, interval, watcher).map(Arc::new)
         };
         let feed = if options.track == Track::None { None } else { Some(watch()?) };
         Ok(Arc::new(Self { options, knowledge, readers, feed }))

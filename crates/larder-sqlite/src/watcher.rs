@@ -302,6 +302,7 @@ impl Watcher {
             view.epoch = Some(epoch);
             view.coverage = coverage;
             view.extra = 0;
+            view.unwatched_since = None;
         });
         sink.restarted(self.knowledge.timeline(), epoch, self.position, doubt);
         Ok(())
@@ -365,10 +366,13 @@ impl Watcher {
         } else {
             connected.settled.is_none() || connected.settled != header
         };
+        let rows = matches!(self.knowledge.view().coverage, Coverage::Rows(_));
+        if rows && self.knowledge.takes_due_touch() {
+            self.touch_unwatched(sink);
+        }
         if !moved || Safeguard::DataVersionRead.is_off() {
             return Ok(());
         }
-        let rows = matches!(self.knowledge.view().coverage, Coverage::Rows(_));
         if !rows && !was_wal && connected.seen != header {
             // What is in the header may not be committed yet, and may never be. Once it can be read
             // under a lock nothing more has to be touched: nobody was confirmed up to here before.
@@ -433,10 +437,16 @@ impl Watcher {
             sink.received(&timeline, self.position, &lines.changes);
         }
         if self.knowledge.reads_unwatched() {
-            self.knowledge.change(|view| view.extra += 1);
-            self.touch(sink, Dependency::table(timeline, UNWATCHED));
+            self.touch_unwatched(sink);
         }
         Ok(Some(cursor))
+    }
+
+    /// Tells that anything may have changed of which the log does not tell.
+    fn touch_unwatched(&mut self, sink: &dyn FeedSink) {
+        self.knowledge.change(|view| view.extra += 1);
+        self.touch(sink, Dependency::table(self.knowledge.timeline().clone(), UNWATCHED));
+        self.knowledge.touched_unwatched(self.position);
     }
 
     fn touch(&mut self, sink: &dyn FeedSink, dependency: Dependency) {

@@ -137,7 +137,7 @@ impl CacheBuilder {
                 .with_store(self.store);
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.
-        for feed in &inner.feeds {
+        for feed in inner.feeds.iter() {
             feed.start(sink.clone())?;
         }
         Ok(Cache::new(inner))

@@ -34,7 +34,7 @@ pub struct Cache {
 
 pub(crate) struct CacheInner {
     pub(crate) node: SharedNode,
-    pub(crate) feeds: Vec<Arc<dyn Feed>>,
+    pub(crate) feeds: Arc<[Arc<dyn Feed>]>,
     pub(crate) capacity: Arc<Capacity>,
     /// Dependencies of one entry.
     pub(crate) max_dependencies: usize,
@@ -335,6 +335,7 @@ impl CacheInner {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let (regions, heat) = (Regions::default(), Heat::default());
+        let feeds = feeds.into();
         Self { node, feeds, capacity, max_dependencies, runtime, regions, heat, store: None }
     }
 
@@ -366,7 +367,7 @@ impl CacheInner {
 
     /// Asks the origins of `stamps` now.
     pub(crate) async fn catch_up(&self, stamps: &Stamps) -> Result<(), Error> {
-        for feed in &self.feeds {
+        for feed in self.feeds.iter() {
             if stamps.get(feed.timeline()).is_some() {
                 feed.catch_up().await?;
             }
@@ -392,7 +393,7 @@ impl CacheInner {
     }
 
     fn stop(&self) {
-        for feed in &self.feeds {
+        for feed in self.feeds.iter() {
             feed.stop();
         }
         self.node.tier.close();

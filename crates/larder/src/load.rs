@@ -7,8 +7,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Dependency, DependsOn, Error, ErrorKind, Name, Stamps, dependency::Hold, origin::Origin,
-    safeguard::Safeguard, timeline::APP,
+    Dependency, DependsOn, Error, ErrorKind, Name, Stamps, dependency::Hold, feed::Feed,
+    origin::Origin, safeguard::Safeguard, timeline::APP,
 };
 use parking_lot::Mutex;
 
@@ -47,6 +47,7 @@ pub struct Load(Arc<State>);
 
 struct State {
     node: SharedNode,
+    feeds: Arc<[Arc<dyn Feed>]>,
     baseline: Stamps,
     runs: Runs,
     collected: Mutex<Collected>,
@@ -67,7 +68,8 @@ impl Load {
         let baseline = cache.node.stamps();
         let stamps = baseline.get(APP).cloned().into_iter().collect();
         let collected = Mutex::new(Collected::new(stamps, cache.max_dependencies));
-        Self(Arc::new(State { node: cache.node.clone(), baseline, runs, collected }))
+        let (node, feeds) = (cache.node.clone(), cache.feeds.clone());
+        Self(Arc::new(State { node, feeds, baseline, runs, collected }))
     }
 
     /// Says that the value depends on `what`: a [`Dependency`], a scope, or a tracked row with all
@@ -88,9 +90,14 @@ impl Load {
     fn name(&self, dependency: Dependency) {
         let hold = self.0.node.register(&dependency);
         let stamp = self.0.baseline.get(dependency.timeline()).cloned();
+        let mut feeds = self.0.feeds.iter();
+        let feed = feeds.find(|feed| feed.timeline() == dependency.timeline());
+        let companion =
+            feed.zip(stamp.as_ref()).and_then(|(feed, stamp)| feed.companion(&dependency, stamp));
         let mut collected = self.0.collected.lock();
         collected.stamps = std::mem::take(&mut collected.stamps).with(stamp);
         collected.add(dependency);
+        companion.into_iter().for_each(|companion| collected.add(companion));
         hold.into_iter().for_each(|hold| collected.dependencies.keep(hold));
     }
 

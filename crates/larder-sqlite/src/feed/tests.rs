@@ -31,9 +31,9 @@ fn a_feed_that_gets_no_thread_lets_go_of_its_sink_and_can_be_started_later() {
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE t(a)").unwrap();
     let knowledge = Arc::new(Knowledge::new("shop".into(), Coverage::Database));
     let clock = Clock::system();
-    let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge);
+    let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
     let interval = Duration::from_secs(3600);
-    let feed = SqliteFeed::new("shop".into(), path.clone(), clock, interval, watcher).unwrap();
+    let feed = SqliteFeed::new(knowledge, path.clone(), clock, interval, watcher).unwrap();
     let sink = Arc::new(Nobody);
     let refused = feed.start_on(sink.clone(), |_, _| Err(std::io::ErrorKind::WouldBlock.into()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -80,7 +80,7 @@ fn a_thread_that_panicked_goes_on_watching_in_a_new_life() {
     let clock = Clock::system();
     let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
     let interval = Duration::from_millis(1);
-    let feed = SqliteFeed::new("shop".into(), path.clone(), clock, interval, watcher).unwrap();
+    let feed = SqliteFeed::new(knowledge.clone(), path.clone(), clock, interval, watcher).unwrap();
     let (heard, hears) = std::sync::mpsc::sync_channel(64);
     feed.start(Arc::new(Fragile { fallen: false.into(), heard })).unwrap();
     let next = || hears.recv_timeout(Duration::from_secs(20)).expect("the thread goes on");
@@ -113,7 +113,7 @@ fn a_waker_that_panics_does_not_end_the_thread() {
     let clock = Clock::system();
     let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
     let interval = Duration::from_millis(1);
-    let feed = SqliteFeed::new("shop".into(), path.clone(), clock, interval, watcher).unwrap();
+    let feed = SqliteFeed::new(knowledge.clone(), path.clone(), clock, interval, watcher).unwrap();
     let (heard, hears) = std::sync::mpsc::sync_channel(64);
     feed.start(Arc::new(Fragile { fallen: true.into(), heard })).unwrap();
     let next = || hears.recv_timeout(Duration::from_secs(20)).expect("the thread goes on");

@@ -61,6 +61,8 @@ pub(crate) struct TrackedTable {
     pub(crate) key: Arc<[usize]>,
     spec: Spec,
     sees_all: bool,
+    /// Whether the update of every column is logged.
+    sees_every_column: bool,
 }
 
 /// Why a database is not tracked.
@@ -120,6 +122,12 @@ impl Tracked {
         self.by_id.get(&id).map(|table| &**table)
     }
 
+    /// Whether every change of `table` is logged, whatever somebody reads of it.
+    pub(crate) fn covers_wholly(&self, table: &str) -> bool {
+        let tracked = self.tables.get(&table.to_ascii_lowercase());
+        tracked.is_some_and(|tracked| tracked.sees_all || tracked.sees_every_column)
+    }
+
     /// Whether every change of `table` that can change what `analysis` reads is logged.
     pub(crate) fn covers(&self, table: &str, analysis: &Analysis) -> bool {
         self.lacks(table, analysis).is_none()
@@ -159,6 +167,7 @@ impl TrackedTable {
             key: Arc::from([]),
             spec: spec.clone(),
             sees_all: false,
+            sees_every_column: false,
         }
     }
 }
@@ -194,6 +203,11 @@ fn tracked_table(
         return Ok(Err("the primary key is another one".to_owned()));
     };
     let generated = table.columns.iter().any(|column| column.generated);
+    let is_watched = |column: &Column| {
+        let mut watched = spec.logged.iter().chain(&spec.reads);
+        watched.any(|name| name.eq_ignore_ascii_case(&column.name))
+    };
+    let sees_every_column = table.columns.iter().all(is_watched);
     Ok(Ok(TrackedTable {
         name: table.name.clone(),
         columns: spec.logged.clone().into(),
@@ -201,6 +215,7 @@ fn tracked_table(
         key: key.into(),
         spec: spec.clone(),
         sees_all: generated || spec.closeness == Closeness::Whole,
+        sees_every_column,
     }))
 }
 

@@ -4,15 +4,7 @@
 //! read by other means than those that would name them, so that the loader's names are all there
 //! is.
 
-use std::{
-    ops::Bound::Included,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{ops::Bound::Included, path::Path, sync::Arc, time::Duration};
 
 use larder::{
     Condition, Dependency, Epoch, Error, Load, Nulls, Order as Sort, Origin, Position, Scope, Span,
@@ -119,9 +111,6 @@ pub(super) struct Ground {
 pub(super) struct Common {
     pub(super) told: Arc<Told>,
     pub(super) loads: Arc<Mutex<Vec<Loaded>>>,
-    /// Whether changes of single rows are logged. What a loader names of a table that is not in the
-    /// log nobody tells of; so nothing is named while the triggers are gone.
-    pub(super) is_logged: Arc<AtomicBool>,
 }
 
 impl Ground {
@@ -147,7 +136,7 @@ impl Ground {
         let ask = leaf.ask;
         let seen = if ask.is_told() {
             self.load_told(ask, load).await
-        } else if leaf.how == How::Named && self.common.is_logged.load(Ordering::SeqCst) {
+        } else if leaf.how == How::Named {
             self.load_named(leaf, load).await?
         } else {
             rows(&load.ask(&*self.origin, &self.statements.query(leaf)).await?)

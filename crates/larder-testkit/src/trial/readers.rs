@@ -48,15 +48,6 @@ pub(super) struct Shared {
     fate_until: AtomicU64,
 }
 
-/// Whether changes of single rows are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IsLogged {
-    /// They are.
-    Yes,
-    /// The triggers are gone.
-    No,
-}
-
 /// A read that is under way.
 #[derive(Clone, Copy)]
 struct Begun {
@@ -89,11 +80,7 @@ impl Shared {
         let (first, mut written) = Told::new(0, random);
         let (second, more) = Told::new(1, random);
         written.extend(more);
-        let first = Common {
-            told: Arc::new(first),
-            loads: Arc::default(),
-            is_logged: Arc::new(AtomicBool::new(true)),
-        };
+        let first = Common { told: Arc::new(first), loads: Arc::default() };
         let second = Common { told: Arc::new(second), ..first.clone() };
         let open = |common: &Common| {
             let node = Node::open(path, tracking, common.clone())?;
@@ -152,12 +139,6 @@ impl Shared {
     pub(super) fn loads(&self) -> Vec<Loaded> {
         let [first, _] = &self.common;
         first.loads.lock().clone()
-    }
-
-    /// Says whether changes of single rows are logged from now on.
-    pub(super) fn logged(&self, is_logged: IsLogged) {
-        let [first, _] = &self.common;
-        first.is_logged.store(is_logged == IsLogged::Yes, Ordering::SeqCst);
     }
 
     fn node(&self, number: usize) -> Arc<Node> {

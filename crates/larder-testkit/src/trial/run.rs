@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Duration};
 use larder_core::{Clock, safeguard::Safeguard};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::{
-    Fate, Journal, Tracking, Trouble,
-    ground::track_rows,
-    readers::{IsLogged, Shared},
-    scene::Scene,
-};
+use super::{Fate, Journal, Tracking, Trouble, ground::track_rows, readers::Shared, scene::Scene};
 use crate::{
     history::{Kind, Minimum, Notes, Read, Report, Way, Written, check},
     random::Random,
@@ -208,9 +203,6 @@ fn act(
     let millis = u64::try_from(round.as_millis())?;
     for (number, fate) in stage.fates.iter().enumerate() {
         let epoch = shared.epoch();
-        if *fate == Fate::Rebuilt {
-            shared.logged(IsLogged::No);
-        }
         scene.befall(*fate)?;
         let way = match fate {
             Fate::Peace => None,
@@ -232,7 +224,6 @@ fn act(
         }
         if *fate == Fate::Rebuilt && stage.tracking == Tracking::Rows {
             track_rows(&scene.path())?;
-            shared.logged(IsLogged::Yes);
         }
     }
     Ok(())

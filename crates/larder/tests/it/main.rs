@@ -16,6 +16,7 @@
 //! - `region`: building, untracked values, null, explain, limits
 //! - `l2`: values that outlive the process, in a store (features `sqlite` and `store`)
 //! - `origin`: a cache over an origin with a feed
+//! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
 //! - `nested`: entries that are built from entries
 //! - `waits`: loads that wait for loads, circles and turns
@@ -56,6 +57,9 @@ mod l2;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
+
+#[cfg(feature = "sqlite")]
+mod named;
 
 mod nested;
 
