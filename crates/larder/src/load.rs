@@ -33,7 +33,7 @@ use crate::{
 /// let inner = load.clone();
 /// let name = tokio::spawn(async move {
 ///     inner.depends_on(Dependency::table("app", "Banner"));
-///     inner.get_or_load(&authors, 7).await
+///     inner.get_or_load(&authors, &7).await
 /// });
 /// # let name: Result<_, LoadError<Error>> =
 /// name.await.expect("the task does not panic")

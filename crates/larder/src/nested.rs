@@ -47,7 +47,7 @@ impl Load {
     /// # use larder::{Dependency, Error, Load, Region};
     /// # async fn load_page(load: Load, authors: Region<u32, String>) -> Result<String, Error> {
     /// load.depends_on(Dependency::id("app", "Article", [12]));
-    /// let author = load.get_or_load(&authors, 7).await?;
+    /// let author = load.get_or_load(&authors, &7).await?;
     /// Ok(format!("by {author}"))
     /// # }
     /// ```
@@ -71,14 +71,14 @@ impl Load {
     pub async fn get_or_load<K, V, E>(
         &self,
         region: &Region<K, V, E>,
-        key: K,
+        key: &K,
     ) -> Result<Arc<V>, LoadError<E>>
     where
         K: Key,
         V: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        Ok(self.fetch(region, &key).await?.value)
+        Ok(self.fetch(region, key).await?.value)
     }
 
     /// As [`Load::get_or_load`], and how the value came about.

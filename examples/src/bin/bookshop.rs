@@ -150,8 +150,8 @@ fn front(cache: &Cache, titles: &Page, authors: &Region<i64, String>) -> Result<
     let loader = move |category: String, load: Load| {
         let (titles, authors) = inner.clone();
         async move {
-            let titles = load.get_or_load(&titles, category).await?;
-            let author = load.get_or_load(&authors, 2).await?;
+            let titles = load.get_or_load(&titles, &category).await?;
+            let author = load.get_or_load(&authors, &2).await?;
             Ok::<_, Error>(format!("{titles}; author of the day: {author}"))
         }
     };

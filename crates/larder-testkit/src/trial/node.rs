@@ -131,7 +131,7 @@ async fn join(
     let mut parts = Vec::new();
     for child in question.children() {
         let region = if matches!(child, Question::Leaf(_)) { &leaves } else { &pairs };
-        parts.extend(load.get_or_load(region, child).await?.iter().cloned());
+        parts.extend(load.get_or_load(region, &child).await?.iter().cloned());
     }
     Ok(parts)
 }

@@ -127,7 +127,7 @@ impl World {
                 1 => load.fetch(&region, &number).await.map(|fetched| fetched.value),
                 2 => {
                     let load = load.clone();
-                    tokio::spawn(async move { load.get_or_load(&region, number).await })
+                    tokio::spawn(async move { load.get_or_load(&region, &number).await })
                         .await
                         .unwrap()
                 }
@@ -135,7 +135,7 @@ impl World {
                     let part = load.scope(async move { region.get_or_load(&number).await });
                     tokio::spawn(part).await.unwrap()
                 }
-                _ => load.get_or_load(&region, number).await,
+                _ => load.get_or_load(&region, &number).await,
             };
             for (row, version) in part?.iter() {
                 let own = seen.entry(*row).or_insert(*version);

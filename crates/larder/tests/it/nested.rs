@@ -74,7 +74,7 @@ fn parent_of(
     let child = child.clone();
     cache.region(name).loader(move |id: u32, load: Load| {
         let child = child.clone();
-        async move { Ok::<_, Error>(*load.get_or_load(&child, id).await? + 100) }
+        async move { Ok::<_, Error>(*load.get_or_load(&child, &id).await? + 100) }
     })
 }
 
@@ -153,8 +153,9 @@ async fn a_child_read_twice_is_inherited_once() {
         move |id: u32, load: Load| {
             let (left, right) = (left.clone(), right.clone());
             async move {
-                let both = tokio::join!(load.get_or_load(&left, id), load.get_or_load(&right, id));
-                let again = *load.get_or_load(&left, id).await?;
+                let both =
+                    tokio::join!(load.get_or_load(&left, &id), load.get_or_load(&right, &id));
+                let again = *load.get_or_load(&left, &id).await?;
                 Ok::<_, Error>(*both.0? + *both.1? + again)
             }
         }
@@ -185,8 +186,8 @@ async fn a_parent_expires_with_its_earliest_child() {
     let both = cache.region::<u32, i64>("both").ttl(MINUTE).loader(move |id: u32, load: Load| {
         let (child, plain) = (child.clone(), plain.clone());
         async move {
-            let child = *load.get_or_load(&child, id).await?;
-            Ok::<_, Error>(child + *load.get_or_load(&plain, id).await?)
+            let child = *load.get_or_load(&child, &id).await?;
+            Ok::<_, Error>(child + *load.get_or_load(&plain, &id).await?)
         }
     });
     let both = both.build().unwrap();
@@ -289,7 +290,7 @@ async fn the_childs_error_is_typed() {
         let child = child.clone();
         async move {
             load.tag("parent");
-            match load.get_or_load(&child, id).await {
+            match load.get_or_load(&child, &id).await {
                 Err(LoadError::Load(error)) => Ok::<_, Error>(error.to_string()),
                 other => Err(Error::new(ErrorKind::Origin, "fail").detail(format!("{other:?}"))),
             }
@@ -311,7 +312,7 @@ async fn an_old_child_counts_as_of_where_it_was_validated() {
         cache.invalidate([row(other)]).await.unwrap();
     }
     let begun = hand_made.begin(&1);
-    let value = *begun.load().get_or_load(&child, 1).await.unwrap();
+    let value = *begun.load().get_or_load(&child, &1).await.unwrap();
     assert_eq!(child.stats().hits, 1);
     begun.finish(value).await.unwrap();
     assert_eq!(app_position(&child), start);
@@ -378,7 +379,7 @@ async fn an_untracked_child_of_another_cache_is_refused_where_changes_would_end_
         let child = Region::clone(&child);
         move |id: u32, load: Load| {
             let child = child.clone();
-            async move { Ok::<_, Error>(*load.get_or_load(&child, id).await? + 100) }
+            async move { Ok::<_, Error>(*load.get_or_load(&child, &id).await? + 100) }
         }
     });
     let parent = parent.build_untracked().unwrap();
@@ -407,7 +408,7 @@ async fn every_read_that_ends_in_an_error_is_counted() {
     let child = rows.region(&other, "child").ttl(MINUTE).build().unwrap();
     let parent = own.region::<u32, i64>("parent").ttl(MINUTE).build().unwrap();
     let begun = parent.begin(&1);
-    assert!(begun.load().get_or_load(&child, 1).await.is_err());
+    assert!(begun.load().get_or_load(&child, &1).await.is_err());
     assert_eq!(child.stats().errors, 1);
     assert!(begun.load().scope(child.get(&1)).await.is_err());
     assert_eq!(child.stats().errors, 2);

@@ -134,7 +134,7 @@ async fn a_range_is_noticed_for_the_parent_when_the_child_is_gone() {
     let builder = cache.region::<i64, i64>("page").ttl(MINUTE);
     let builder = builder.loader(move |key: i64, load: Load| {
         let inner = inner.clone();
-        async move { Ok::<_, Error>(*load.get_or_load(&inner, key).await?) }
+        async move { Ok::<_, Error>(*load.get_or_load(&inner, &key).await?) }
     });
     let page = builder.build().unwrap();
     // Once from a load of the child, once from the child in memory.

@@ -35,17 +35,17 @@ const WAYS: [Way; 5] = [Way::Load, Way::Plain, Way::SpawnedClone, Way::SpawnedSc
 async fn read(way: Way, load: Load, other: &Region<u32, i64>) -> Result<i64, LoadError<Error>> {
     let region = other.clone();
     let value = match way {
-        Way::Load => load.get_or_load(&region, 1).await,
+        Way::Load => load.get_or_load(&region, &1).await,
         Way::Plain => region.get_or_load(&1).await,
         Way::SpawnedClone => {
-            tokio::spawn(async move { load.get_or_load(&region, 1).await }).await.unwrap()
+            tokio::spawn(async move { load.get_or_load(&region, &1).await }).await.unwrap()
         }
         Way::SpawnedScope => {
             tokio::spawn(load.scope(async move { region.get_or_load(&1).await })).await.unwrap()
         }
         Way::ByHand => {
             let begun = other.begin(&2);
-            let value = begun.load().get_or_load(other, 1).await;
+            let value = begun.load().get_or_load(other, &1).await;
             begun.load().tag("by hand");
             begun.finish(0).await.unwrap();
             value
@@ -156,7 +156,7 @@ async fn a_diamond_and_two_who_wait_for_one_are_no_circle() {
                 async move {
                     let mut sum = 0;
                     for child in &children {
-                        sum += *load.get_or_load(child, id).await?;
+                        sum += *load.get_or_load(child, &id).await?;
                     }
                     Ok::<_, Error>(sum)
                 }
@@ -189,7 +189,7 @@ async fn a_wait_that_was_given_up_is_no_part_of_a_circle() {
             async move {
                 load.tag("child");
                 leave.acquire().await.unwrap().forget();
-                Ok::<_, Error>(*load.get_or_load(parent.get().unwrap(), 1).await?)
+                Ok::<_, Error>(*load.get_or_load(parent.get().unwrap(), &1).await?)
             }
         }
     });
@@ -203,7 +203,7 @@ async fn a_wait_that_was_given_up_is_no_part_of_a_circle() {
             async move {
                 load.tag("parent");
                 match number {
-                    0 => Ok::<_, Error>(*load.get_or_load(&child, 1).await?),
+                    0 => Ok::<_, Error>(*load.get_or_load(&child, &1).await?),
                     _ => Ok(7),
                 }
             }
@@ -273,14 +273,14 @@ fn fan(
             let mut parts = tokio::task::JoinSet::new();
             for part in 0..fan {
                 let (load, child) = (load.clone(), child.clone());
-                parts.spawn(async move { load.get_or_load(&child, id * fan + part).await });
+                parts.spawn(async move { load.get_or_load(&child, &(id * fan + part)).await });
             }
             let mut sum = 0;
             while let Some(part) = parts.join_next().await {
                 sum += *part.unwrap()?;
             }
             busy.work().await;
-            sum += *load.get_or_load(&child, 1_000_000 + id).await?;
+            sum += *load.get_or_load(&child, &(1_000_000 + id)).await?;
             busy.work().await;
             Ok::<_, Error>(sum)
         }
@@ -336,11 +336,11 @@ async fn two_reads_of_one_load_that_end_together_want_one_turn() {
             let (one, two) = (children[0].clone(), children[1].clone());
             async move {
                 let first = async {
-                    let value = load.get_or_load(&one, id).await;
+                    let value = load.get_or_load(&one, &id).await;
                     // Waits again while the other one may be asking for the turn.
-                    load.get_or_load(&one, id + 1).await.and(value)
+                    load.get_or_load(&one, &(id + 1)).await.and(value)
                 };
-                let (first, second) = tokio::join!(first, load.get_or_load(&two, id));
+                let (first, second) = tokio::join!(first, load.get_or_load(&two, &id));
                 Ok::<_, Error>(*first? + *second?)
             }
         });
@@ -371,7 +371,7 @@ async fn a_read_that_is_given_up_leaves_no_turn_behind() {
                 load.tag("parent");
                 let given_up = tokio::select! {
                     biased;
-                    value = load.get_or_load(&child, id) => *value?,
+                    value = load.get_or_load(&child, &id) => *value?,
                     () = async { for _ in 0..10 { yield_now().await } } => -1,
                 };
                 Ok::<_, Error>(given_up)
@@ -397,7 +397,7 @@ async fn a_load_that_wants_its_turn_back_comes_before_those_that_never_had_one()
     let parent =
         cache.region::<u32, i64>("parent").ttl(MINUTE).loader(move |id: u32, load: Load| {
             let child = child.clone();
-            async move { Ok::<_, Error>(*load.get_or_load(&child, id).await?) }
+            async move { Ok::<_, Error>(*load.get_or_load(&child, &id).await?) }
         });
     let parent = parent.build().unwrap();
     let busy = Busy::default();
@@ -429,7 +429,7 @@ fn reads_next(cache: &Cache, name: &'static str, next: &Later) -> Region<u32, i6
         let next = next.clone();
         async move {
             let Some(next) = next.get() else { return Ok(1) };
-            Ok::<_, Error>(*load.get_or_load(next, id).await? + 1)
+            Ok::<_, Error>(*load.get_or_load(next, &id).await? + 1)
         }
     });
     let region = builder.build_untracked().unwrap();
@@ -470,7 +470,7 @@ async fn loads_that_wait_for_another_one_count_against_those_that_may_wait() {
         let child = child.clone();
         move |_: u32, load: Load| {
             let child = child.clone();
-            async move { Ok::<_, Error>(*load.get_or_load(&child, 1).await?) }
+            async move { Ok::<_, Error>(*load.get_or_load(&child, &1).await?) }
         }
     });
     let parent = parent.build().unwrap();

@@ -71,7 +71,7 @@ async fn what_children_add_up_to_counts_and_a_widened_child_widens_its_parent() 
             let children = children.clone();
             async move {
                 for child in &children {
-                    load.get_or_load(child, id).await?;
+                    load.get_or_load(child, &id).await?;
                 }
                 Ok::<_, Error>(1)
             }

@@ -29,7 +29,7 @@ fn slow_parent(
         move |id: u32, load: Load| {
             let (child, read, leave) = (child.clone(), read.clone(), leave.clone());
             async move {
-                let value = *load.get_or_load(&child, id).await?;
+                let value = *load.get_or_load(&child, &id).await?;
                 read.add_permits(1);
                 leave.acquire().await.unwrap().forget();
                 Ok::<_, Error>(value + 100)
@@ -79,13 +79,13 @@ async fn a_child_that_changed_before_it_is_read_is_loaded_again() {
     child.get_or_load(&1).await.unwrap();
     let begun = parent.begin(&1);
     rows.change(&cache, 1, 7).await;
-    let value = *begun.load().get_or_load(&child, 1).await.unwrap();
+    let value = *begun.load().get_or_load(&child, &1).await.unwrap();
     assert_eq!(value, 7);
     begun.finish(value).await.unwrap();
     // It is right; but its one stamp on `app` is of its beginning, so it cannot be shown to be.
     assert!(parent.get(&1).await.unwrap().is_none());
     let begun = parent.begin(&1);
-    let value = *begun.load().get_or_load(&child, 1).await.unwrap();
+    let value = *begun.load().get_or_load(&child, &1).await.unwrap();
     begun.finish(value).await.unwrap();
     assert_eq!(*parent.get(&1).await.unwrap().unwrap(), 7);
 }
@@ -153,7 +153,7 @@ async fn a_refreshed_parent_depends_on_what_it_was_refreshed_from() {
         let (child, chosen) = (child.clone(), chosen.clone());
         move |_: u32, load: Load| {
             let (child, chosen) = (child.clone(), chosen.load(Ordering::SeqCst));
-            async move { Ok::<_, Error>(*load.get_or_load(&child, chosen).await?) }
+            async move { Ok::<_, Error>(*load.get_or_load(&child, &chosen).await?) }
         }
     });
     let parent = parent.ttl(MINUTE).stale_while_revalidate(MINUTE).build().unwrap();
@@ -222,8 +222,8 @@ fn joined(shops: &Shops, name: &'static str) -> RegionBuilder<i64, Vec<u64>> {
     shops.cache.region(name).ttl(MINUTE).loader(move |bucket: i64, load: Load| {
         let [shop, crm] = regions.clone();
         async move {
-            let mut rows = load.get_or_load(&shop, bucket).await?.to_vec();
-            rows.extend(load.get_or_load(&crm, bucket).await?.iter());
+            let mut rows = load.get_or_load(&shop, &bucket).await?.to_vec();
+            rows.extend(load.get_or_load(&crm, &bucket).await?.iter());
             Ok::<_, Error>(rows)
         }
     })

@@ -80,7 +80,7 @@ async fn a_spawned_task_inherits_through_a_clone_or_a_scope_and_not_without() {
     let child = rows.region(&cache, "child").ttl(MINUTE).build().unwrap();
     let cloned = reading(&cache, "cloned", &child, |load, child, id| async move {
         let load = load.clone();
-        let part = tokio::spawn(async move { load.get_or_load(&child, id).await });
+        let part = tokio::spawn(async move { load.get_or_load(&child, &id).await });
         Ok(*part.await.unwrap()?)
     });
     let scoped = reading(&cache, "scoped", &child, |load, child, id| async move {
@@ -128,7 +128,7 @@ async fn a_value_computed_by_hand_inherits() {
     let child = rows.region(&cache, "child").ttl(MINUTE).build().unwrap();
     let region = cache.region::<u32, i64>("by hand").ttl(MINUTE).build().unwrap();
     let begun = region.begin(&1);
-    let value = *begun.load().get_or_load(&child, 1).await.unwrap();
+    let value = *begun.load().get_or_load(&child, &1).await.unwrap();
     rows.change(&cache, 1, 7).await;
     begun.finish(value).await.unwrap();
     assert!(region.get(&1).await.unwrap().is_none());
@@ -136,7 +136,7 @@ async fn a_value_computed_by_hand_inherits() {
     let with = begun.load().get_or_load_with(&child, &1, async |_| Ok(-1)).await;
     assert!(with.unwrap_err().to_string().contains("`child`"));
     let begun = region.begin(&1);
-    let value = *begun.load().get_or_load(&child, 1).await.unwrap();
+    let value = *begun.load().get_or_load(&child, &1).await.unwrap();
     begun.finish(value).await.unwrap();
     assert_eq!(*region.get(&1).await.unwrap().unwrap(), 7);
     rows.change(&cache, 1, 8).await;
