@@ -153,6 +153,14 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| malformed())
 }
 
+/// A part of a path, decoded: there a plus is a plus.
+pub fn path(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.contains('%') {
+        return Ok(text.into());
+    }
+    decode(&text.replace('+', "%2B")).map(|text| Cow::Owned(text.into_owned()))
+}
+
 fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }

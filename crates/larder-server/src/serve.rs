@@ -68,7 +68,7 @@ pub async fn start(config: Config, timing: Timing) -> Result<Running, StartError
     let listener =
         TcpListener::bind(wanted).await.map_err(|error| StartError::Listen(wanted, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(wanted, error))?;
-    let server = Server::build(config, timing)?;
+    let server = Server::build(config, timing).await?;
     let connections = Arc::new(Connections::new(server.clone()));
     let checked = server.clone();
     tokio::task::spawn_blocking(move || checked.check_origins());

@@ -13,6 +13,7 @@ use std::{
 
 use http::StatusCode;
 use larder::{Cache, Clock, Moment};
+use larder_sqlite::store::SqliteStore;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -36,6 +37,10 @@ pub struct Server {
     pub cache: Cache,
     /// Origins and resources.
     pub catalog: Arc<Catalog>,
+    /// Where entries outlive the process, if anywhere.
+    pub store: Option<SqliteStore>,
+    /// Turns of requests that write into it.
+    pub writes: Semaphore,
     /// Who may do what.
     pub auth: Auth,
     /// The names this server goes by.
@@ -118,7 +123,7 @@ impl Server {
     /// Puts the server together: opens the origins and starts to watch them.
     ///
     /// Must be called inside a tokio runtime.
-    pub fn build(config: Config, timing: Timing) -> Result<Arc<Self>, ConfigError> {
+    pub async fn build(config: Config, timing: Timing) -> Result<Arc<Self>, ConfigError> {
         let clock = Clock::system();
         let auth = Auth::new(&config)?;
         let key = config.server.position_key.map(|key| *key.reveal());
@@ -127,6 +132,8 @@ impl Server {
         })?;
         let empties = Arc::new(Empties::new(config.cache.empty_results_bytes));
         let (cache, catalog) = Catalog::build(&config, &clock, &empties)?;
+        let store = open(&config).await?;
+        let writes = config.store.as_ref().map_or(0, |store| store.writes);
         let recent = Recent::new(config.server.events_bytes).map_err(|error| {
             ConfigError::new("server.events_size", format!("no randomness: {error}"))
         })?;
@@ -138,6 +145,8 @@ impl Server {
         Ok(Arc::new(Self {
             notices: OnceLock::new(),
             cache,
+            store,
+            writes: Semaphore::new(writes),
             catalog: Arc::new(catalog),
             auth,
             hosts: Hosts::new(&config.server.hosts, config.server.listen),
@@ -194,4 +203,11 @@ impl Server {
     pub fn uptime(&self) -> Duration {
         self.clock.now().since(self.started)
     }
+}
+
+/// Opens the store that the configuration names.
+async fn open(config: &Config) -> Result<Option<SqliteStore>, ConfigError> {
+    let Some(store) = &config.store else { return Ok(None) };
+    let opened = SqliteStore::open_with(&store.path, store.options.clone()).await;
+    opened.map(Some).map_err(|error| ConfigError::new("store.path", format!("failed to {error}")))
 }

@@ -24,7 +24,8 @@ pub struct Cache {
 /// A store, whether a server has it open or not.
 #[derive(Args, Clone, Debug)]
 pub struct AtStore {
-    /// The file of the store; `set`, `import` and `restore` make it if there is none.
+    /// The file of the store; `set`, `import` and `restore` make it if there is none [default:
+    /// store.path of the configuration]
     #[arg(long, value_name = "FILE", global = true)]
     pub store: Option<PathBuf>,
     /// Print the result as JSON.

@@ -17,7 +17,7 @@ pub(super) fn run() -> Result<Exit> {
     say!("The configuration needs only the hash:");
     say!();
     say!("[token.NAME]");
-    say!("scopes = [\"read\"]        # read, invalidate, admin");
+    say!("scopes = [\"read\"]        # read, write, invalidate, admin");
     say!("hash = \"{}\"", hash.to_hex());
     Ok(Exit::Done)
 }

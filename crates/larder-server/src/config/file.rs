@@ -23,6 +23,8 @@ pub struct File {
     pub server: Server,
     /// `[cache]`: what all resources share.
     pub cache: Cache,
+    /// `[store]`: the file that keeps entries.
+    pub store: super::store::Written,
     /// `[token.NAME]`: who may do what.
     pub token: BTreeMap<String, Token>,
     /// `[origin.NAME]`: where the truth lives.
@@ -106,6 +108,8 @@ pub enum Scope {
     Read,
     /// Invalidate.
     Invalidate,
+    /// Write and remove entries of the store.
+    Write,
     /// Everything, the metrics and the page included.
     Admin,
 }

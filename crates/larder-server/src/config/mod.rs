@@ -22,12 +22,15 @@ pub mod environment;
 
 pub mod provenance;
 
+pub mod store;
+
 mod resolve;
 
 pub use duration::{Lifetime, Span};
 pub use file::{Kind, Scope, Tracking};
 pub use provenance::{Setting, Source};
 pub use size::Size;
+pub use store::Store;
 
 use crate::secret::Secret;
 
@@ -40,6 +43,8 @@ pub struct Config {
     pub server: Server,
     /// What all resources share.
     pub cache: Cache,
+    /// Where entries outlive the process, if anywhere.
+    pub store: Option<Store>,
     /// Who may do what.
     pub tokens: Vec<Token>,
     /// Where the truth lives, by name.

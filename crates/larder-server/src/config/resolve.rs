@@ -26,13 +26,15 @@ pub(super) fn resolve(
     base: &Path,
     sources: Sources,
 ) -> Result<Config, ConfigError> {
-    let file::File { server, cache, token, origin, resource } = file;
+    let file::File { server, cache, store, token, origin, resource } = file;
     let mut taker = Taker { sources, settings: Vec::new() };
     let server = taker.server(server, base)?;
     let cache = taker.cache(&cache)?;
+    let store = super::store::resolve(store, base, &mut taker)?;
     let mut config = Config {
         server,
         cache,
+        store,
         tokens: Vec::new(),
         origins: Default::default(),
         resources: Default::default(),
@@ -89,6 +91,12 @@ fn check_name(section: &str, name: &str) -> Result<(), ConfigError> {
         _ => return Ok(()),
     };
     Err(ConfigError::new(format!("[{section}.{name}]"), problem))
+}
+
+impl super::store::Settle for Taker {
+    fn settle<T: Display>(&mut self, name: &str, written: Option<T>, default: T) -> T {
+        self.take(format!("store.{name}"), written, default)
+    }
 }
 
 impl Taker {

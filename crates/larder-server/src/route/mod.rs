@@ -37,6 +37,8 @@ pub mod dependents;
 
 pub mod events;
 
+pub mod entries;
+
 pub mod metrics;
 
 pub mod health;
@@ -73,7 +75,17 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
             Some(name) => explain::answer(server, name, head),
         };
     }
+    if let Some(rest) = path.strip_prefix("/v1/entries")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return entries::answer(server, authority, rest, head, body).await;
+    }
     match path {
+        "/v1/stats" => {
+            server.auth.check(&head.headers, Scope::Admin)?;
+            only_get(head)?;
+            entries::stats(server).await
+        }
         "/v1/invalidate" | "/v1/changes" => {
             server.auth.check(&head.headers, Scope::Invalidate)?;
             only(&Method::POST, "POST", head)?;

@@ -32,7 +32,7 @@ fn page(server: &Server) -> String {
 }
 
 /// Everything that can be asked besides resources, and whether a browser can just go there.
-const PATHS: [(&str, &str, Way, &str); 11] = [
+const PATHS: [(&str, &str, Way, &str); 18] = [
     ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
     (
         "GET",
@@ -51,6 +51,18 @@ const PATHS: [(&str, &str, Way, &str); 11] = [
     ),
     ("POST", "/v1/changes", Way::Typed, "takes rows that changed"),
     ("GET", "/v1/events", Way::Typed, "everything that is invalidated, as it happens"),
+    ("GET", "/v1/entries/{key}", Way::Typed, "the value of an entry of the store"),
+    ("PUT", "/v1/entries/{key}?ttl=...", Way::Typed, "writes one"),
+    ("DELETE", "/v1/entries/{key}", Way::Typed, "removes one"),
+    ("POST", "/v1/entries/{key}:incr?by=...", Way::Typed, "adds to the number in one"),
+    ("POST", "/v1/entries/{key}:touch?ttl=...", Way::Typed, "lets one live longer"),
+    (
+        "GET, DELETE",
+        "/v1/entries?pattern=...&tag=...",
+        Way::Typed,
+        "entries by pattern and tags, listed or removed",
+    ),
+    ("GET", "/v1/stats", Way::Typed, "how the store is doing"),
     ("GET", "/v1/status", Way::Link, "settings, origins and counters as JSON"),
     ("GET", "/metrics", Way::Link, "the same for Prometheus"),
     ("GET", "/health/live", Way::Link, "whether the process lives"),

@@ -29,14 +29,23 @@ pub(super) async fn json<T: DeserializeOwned>(
 
 async fn whole(server: &Server, body: Incoming) -> Result<Bytes, Problem> {
     let limit = server.config.server.body_bytes;
+    whole_within(server, body, limit, "server.body_size").await
+}
+
+/// The whole body, of at most `limit` bytes, which the setting of that name says.
+pub(super) async fn whole_within(
+    server: &Server,
+    body: Incoming,
+    limit: usize,
+    setting: &str,
+) -> Result<Bytes, Problem> {
     let read = Limited::new(body, limit).collect();
     let within = server.config.server.request_timeout;
     let problem = match tokio::time::timeout(within, read).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let detail = format!(
-                "the limit is {limit} bytes (server.body_size); nothing was done, send several \
-                 requests"
+                "the limit is {limit} bytes ({setting}); nothing was done, send several requests"
             );
             Problem::new(Code::BodyTooLarge, detail).with("limit_bytes", limit)
         }

@@ -91,6 +91,9 @@ fn an_entry_is_set_read_and_removed() {
     assert_eq!(done(&cache(&shop, &["rm", "a", "a", "gone"])), "1 entry removed\n");
     assert_eq!(done(&cache(&shop, &["rm", "a", "--json"])), "{\"removed\":0}\n");
     ends(&larder(&shop, &["cache", "ls"]).output().unwrap(), 3, "--store FILE");
+    let mut configured = larder(&shop, &["cache", "get", "f", "--region", "other"]);
+    configured.env("LARDER_STORE__PATH", "cache.db");
+    assert_eq!(done(&configured.output().unwrap()), "[1, 2]");
 }
 
 #[test]

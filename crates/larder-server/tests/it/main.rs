@@ -14,6 +14,7 @@
 //! - `hostile`: requests that no well-meaning client sends.
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `caching`: `larder cache` on a file, and what shells and manuals are told.
+//! - `storing`: entries of the store over HTTP.
 //! - `printed`: what the commands print, word by word and as JSON.
 
 #![allow(
@@ -41,3 +42,4 @@ mod printed;
 mod program;
 mod rewarming;
 mod security;
+mod storing;

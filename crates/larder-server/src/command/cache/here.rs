@@ -4,7 +4,7 @@
 
 use std::{
     io::{BufRead, IsTerminal as _, Write},
-    path::Path,
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use larder_sqlite::store::{Lifetime, OnCorruption, Pattern, Select, SqliteStore, StoreOptions};
 
 use crate::{
-    cli::{AtStore, Living, Selection},
-    config::ConfigError,
+    cli::{AtStore, ConfigFile, Living, Selection},
+    config::{Config, ConfigError},
 };
 
 /// The limits belong to whoever serves the file: a command that had its own would evict entries
@@ -22,9 +22,15 @@ const NO_LIMIT: u64 = 1 << 62;
 
 impl AtStore {
     /// Where the store is.
-    pub(super) fn path(&self) -> Result<&Path, ConfigError> {
-        let problem = "no store is named: say which file with --store FILE";
-        self.store.as_deref().ok_or_else(|| ConfigError::new("store", problem))
+    pub(super) fn path(&self) -> Result<PathBuf, ConfigError> {
+        if let Some(path) = &self.store {
+            return Ok(path.clone());
+        }
+        let inputs = super::super::inputs(&ConfigFile { config: None }, None);
+        let problem = "no store is named: say which file with --store FILE, or in `store.path` of \
+                       the configuration";
+        let store = Config::load(inputs)?.store;
+        store.map(|store| store.path).ok_or_else(|| ConfigError::new("store", problem))
     }
 
     /// Opens the store that is there.

@@ -47,7 +47,7 @@ pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
         eprintln!("nothing was changed");
         return Ok(Exit::Failed);
     }
-    let condition = SqliteStore::restore_file(path, from).await?;
+    let condition = SqliteStore::restore_file(&path, from).await?;
     let put_aside = match condition {
         Condition::Replaced { put_aside, .. } => put_aside,
         _ => None,
