@@ -50,17 +50,23 @@ impl Access {
                 (batch, false)
             }
         };
-        let failed = Writing::failed("write what was read");
-        let mut update = writing
-            .connection
-            .prepare_cached(
-                "UPDATE entry SET accessed = max(accessed, ?2), reads = reads + ?3 WHERE id = ?1",
-            )
-            .map_err(failed)?;
-        for (id, Noted { at, count }) in batch {
-            update.execute((id, millis(at), count)).map_err(failed)?;
-        }
+        write(writing, batch)?;
         Ok(is_all)
+    }
+
+    /// Writes what was noted of the entries in rows `ids`; whether there was anything.
+    pub(crate) fn flush_of(
+        &self,
+        writing: &Writing<'_>,
+        ids: impl Iterator<Item = i64>,
+    ) -> Result<bool, Error> {
+        let batch: Vec<(i64, Noted)> = {
+            let mut noted = self.0.lock();
+            ids.filter_map(|id| noted.remove_entry(&id)).collect()
+        };
+        let was_noted = !batch.is_empty();
+        write(writing, batch)?;
+        Ok(was_noted)
     }
 
     /// Forgets what was noted, because the rows are other ones now.
@@ -71,4 +77,21 @@ impl Access {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
+}
+
+fn write(writing: &Writing<'_>, batch: Vec<(i64, Noted)>) -> Result<(), Error> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let failed = Writing::failed("write what was read");
+    let mut update = writing
+        .connection
+        .prepare_cached(
+            "UPDATE entry SET accessed = max(accessed, ?2), reads = reads + ?3 WHERE id = ?1",
+        )
+        .map_err(failed)?;
+    for (id, Noted { at, count }) in batch {
+        update.execute((id, millis(at), count)).map_err(failed)?;
+    }
+    Ok(())
 }

@@ -16,8 +16,9 @@ use super::{
 /// looks; an entry can be at most half of all bytes.
 const LOOK: i64 = 64;
 
-/// Reads that are written before somebody is chosen.
-const ACCESSES: usize = 256;
+/// How often those are chosen anew whose reads were not written yet. Beyond it somebody goes who
+/// was read a moment ago, rather than that one write pays for the reads of all.
+const CHOICES_MAX: usize = 8;
 
 /// Who goes next, each statement with `?1` the entry just written and `?2` the time.
 const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags \
@@ -56,10 +57,6 @@ pub(crate) fn make_room(writing: &mut Writing<'_>, written: i64) -> Result<(), E
     let order = [(DEAD, Gone::Dead), (EXPIRED, Gone::Expired)];
     let policy = by_policy.map(|sql| (sql, Gone::Evicted));
     for (sql, why) in order.into_iter().chain(policy) {
-        if why == Gone::Evicted {
-            // What was read a moment ago must not look as if it was not.
-            writing.access.flush(writing, ACCESSES)?;
-        }
         while !is_within(writing) {
             if remove_some(writing, sql, written, why)? == 0 {
                 break;
@@ -89,14 +86,15 @@ fn remove_some(
 ) -> Result<usize, Error> {
     let failed = Writing::failed("evict an entry");
     let over = writing.totals.entries().saturating_sub(writing.options.entries_max);
-    let looked = i64::try_from(over.max(1)).unwrap_or(LOOK).min(LOOK);
-    let rows: Vec<Condemned> = writing
-        .connection
-        .prepare_cached(sql)
-        .and_then(|mut find| {
-            find.query_map((written, millis(writing.now), looked), Condemned::read)?.collect()
-        })
-        .map_err(failed)?;
+    let over = i64::try_from(over.max(1)).unwrap_or(LOOK).min(LOOK);
+    let mut rows = look(writing, sql, written, over).map_err(failed)?;
+    for _ in 0..if why == Gone::Evicted { CHOICES_MAX } else { 0 } {
+        // What was read a moment ago must not look as if it was not.
+        if !writing.access.flush_of(writing, rows.iter().map(|row| row.id))? {
+            break;
+        }
+        rows = look(writing, sql, written, LOOK).map_err(failed)?;
+    }
     let mut removed = 0;
     for row in &rows {
         if is_within(writing) {
@@ -107,6 +105,16 @@ fn remove_some(
         removed += 1;
     }
     Ok(removed)
+}
+
+fn look(
+    writing: &Writing<'_>,
+    sql: &str,
+    written: i64,
+    count: i64,
+) -> rusqlite::Result<Vec<Condemned>> {
+    let mut find = writing.connection.prepare_cached(sql)?;
+    find.query_map((written, millis(writing.now), count), Condemned::read)?.collect()
 }
 
 /// A row that is to be removed.

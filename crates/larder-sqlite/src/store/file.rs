@@ -126,7 +126,7 @@ pub(crate) fn open_for_reading(path: &Path, options: &StoreOptions) -> Result<Co
 }
 
 /// How long the keeper may make others wait for a lock that it waits for.
-const KEEPER_BUSY: Duration = Duration::from_millis(10);
+pub(crate) const KEEPER_BUSY: Duration = Duration::from_millis(10);
 
 /// Opens `path` for looking after it: reading, and copying the write-ahead log.
 pub(crate) fn open_for_keeping(path: &Path, options: &StoreOptions) -> Result<Connection, Error> {

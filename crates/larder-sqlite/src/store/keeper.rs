@@ -34,6 +34,15 @@ use crate::identity::Identity;
 /// Rows in one piece of work: some hundred microseconds on the writer.
 const PIECE: usize = 100;
 
+/// Entries whose reads are written in one round. Reading needs no room on the writer that it does
+/// not get; what is not written yet is known to those who evict.
+const ACCESSES: usize = 2_000;
+
+/// Pages of the log that a write may have to wait for, and how often it is tried to get there
+/// without anybody waiting.
+const PAGES_AWAITED: u64 = 256;
+const COPIES_MAX: usize = 4;
+
 /// Free pages that are given back at a time, and how many may stay for what comes next.
 const PAGES: i64 = 64;
 const PAGES_KEPT: i64 = 256;
@@ -173,7 +182,7 @@ impl Shared {
             none => none.insert(file::open_for_keeping(&self.path, &self.options)?),
         };
         let done = self
-            .write_accesses()
+            .write_accesses(haste)
             .and_then(|()| self.sweep(connection))
             .and_then(|()| self.give_back(connection));
         // Whatever failed: if it was for room, copying the log may give some.
@@ -267,9 +276,14 @@ impl Shared {
         schedule.trim(&self.path, now)
     }
 
-    /// Writes what reads left.
-    fn write_accesses(&self) -> Result<(), Error> {
-        while !self.access.is_empty() {
+    /// Writes what reads left, or a part of it.
+    fn write_accesses(&self, haste: Haste) -> Result<(), Error> {
+        let mut pieces = match haste {
+            Haste::WhenLarge => ACCESSES / PIECE,
+            Haste::Now => usize::MAX,
+        };
+        while !self.access.is_empty() && 0 < pieces {
+            pieces -= 1;
             let access = self.access.clone();
             self.queue.write_blocking(move |writing| access.flush(writing, PIECE))?;
         }
@@ -311,30 +325,63 @@ impl Shared {
         if self.copied.load(Ordering::Relaxed) == writes {
             return Ok(());
         }
+        if haste == Haste::Now {
+            wal(connection, "TRUNCATE")?;
+            self.copied.store(writes, Ordering::Relaxed);
+            return Ok(());
+        }
         let log = wal(connection, "NOOP")?;
         let page: u64 = connection
             .query_row("PRAGMA main.page_size", [], |row| row.get::<_, u32>(0))
             .map_err(Writing::failed("copy the write-ahead log"))?
             .into();
-        let limit = self.options.wal_bytes;
-        // A reader that never ends keeps the log from being begun anew; waiting for it is the last
-        // resort.
-        let mode = match haste {
-            Haste::Now => "TRUNCATE",
-            Haste::WhenLarge if limit.saturating_mul(4) <= log * page => "RESTART",
-            Haste::WhenLarge if limit <= log * page => "PASSIVE",
-            Haste::WhenLarge => return Ok(()),
-        };
-        wal(connection, mode)?;
+        if log.pages * page < self.options.wal_bytes {
+            return Ok(());
+        }
+        // Nobody waits for these. Who writes meanwhile adds to the log, which is begun anew only
+        // when all of it was copied.
+        for _ in 0..COPIES_MAX {
+            let log = wal(connection, "PASSIVE")?;
+            if log.pages - log.copied.min(log.pages) <= PAGES_AWAITED {
+                break;
+            }
+        }
+        // On the writer's own thread, so that the next write begins the moment that it ends.
+        let (busy, limit) = (self.options.busy, self.options.wal_bytes.saturating_mul(4));
+        self.queue.alone_blocking(move |connection| {
+            let failed = Writing::failed("copy the write-ahead log");
+            // A reader that never ends keeps the log from being begun anew.
+            connection.busy_timeout(file::KEEPER_BUSY).map_err(failed)?;
+            let log = wal(connection, "NOOP").and_then(|log| {
+                let left = log.pages - log.copied.min(log.pages);
+                match left <= PAGES_AWAITED || limit <= log.pages * page {
+                    true => wal(connection, "RESTART"),
+                    false => Ok(log),
+                }
+            });
+            connection.busy_timeout(busy).map_err(failed)?;
+            log.map(drop)
+        })?;
         self.copied.store(writes, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Pages in the write-ahead log, after it was copied as `mode` says.
-fn wal(connection: &Connection, mode: &str) -> Result<u64, Error> {
+/// The write-ahead log, in pages.
+#[derive(Clone, Copy, Debug)]
+struct Log {
+    pages: u64,
+    copied: u64,
+}
+
+/// The write-ahead log, after it was copied as `mode` says.
+fn wal(connection: &Connection, mode: &str) -> Result<Log, Error> {
+    let number = |row: &rusqlite::Row<'_>, at| {
+        row.get::<_, i64>(at).map(|pages| u64::try_from(pages).unwrap_or(0))
+    };
     connection
-        .query_row(&format!("PRAGMA main.wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1))
-        .map(|pages| u64::try_from(pages).unwrap_or(0))
+        .query_row(&format!("PRAGMA main.wal_checkpoint({mode})"), [], |row| {
+            Ok(Log { pages: number(row, 1)?, copied: number(row, 2)? })
+        })
         .map_err(Writing::failed("copy the write-ahead log"))
 }
