@@ -13,6 +13,9 @@ use crate::connection::in_snapshot;
 /// Findings that a report holds; a file that has more is not worth a longer list.
 const FINDINGS_MAX: usize = 100;
 
+/// Bytes of an unpacked value that are looked at: SQLite has no longer ones either.
+const VALUE_BYTES_MAX: u64 = 1_000_000_000;
+
 /// How closely a store is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -174,7 +177,8 @@ impl<'a> Looking<'a> {
         let mut wrong = 0;
         while let Some(row) = rows.next().map_err(failed)? {
             let key = row.get_ref(0).map(RowKey::read).map_err(failed)?;
-            let is_written = key.is_some_and(|key| find::stored(row, key, [1, 2, 3]).is_ok());
+            let is_written =
+                key.is_some_and(|key| find::stored(row, key, [1, 2, 3], VALUE_BYTES_MAX).is_ok());
             wrong += i64::from(!is_written);
         }
         drop(rows);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::{
     counters::Counters,
     entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
-    find::{self, Looked},
+    find::{self, Looked, Reading},
     handle::Inner,
     listing, number,
     options::Durability,
@@ -25,7 +25,7 @@ use crate::connection::in_snapshot;
 
 /// Values up to this size are read where the caller stands: SQLite takes some microseconds for
 /// them. Larger ones take long enough that a thread of ours is cheaper than a runtime that waits.
-const INLINE_BYTES: i64 = 32 << 10;
+const INLINE_BYTES: u64 = 32 << 10;
 
 /// Keys are kept in indexes, where a long one is dear.
 const KEY_BYTES_MAX: usize = 4096;
@@ -36,17 +36,27 @@ pub struct Entries {
     inner: Arc<Inner>,
     region: Arc<str>,
     durability: Durability,
+    compress_above: u64,
 }
 
 impl Entries {
     pub(crate) fn new(inner: Arc<Inner>, region: Arc<str>) -> Self {
-        Self { inner, region, durability: Durability::Relaxed }
+        let compress_above = inner.options.compress_above;
+        Self { inner, region, durability: Durability::Relaxed, compress_above }
     }
 
     /// The same entries, written durably: each write is acknowledged after it reached the disk.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.durability = Durability::Durable;
+        self
+    }
+
+    /// The same entries, where values with more bytes than this are written compressed, if that
+    /// makes them an eighth smaller. How a value was written makes no difference to reading it.
+    #[must_use]
+    pub fn compress_above(mut self, bytes: u64) -> Self {
+        self.compress_above = bytes;
         self
     }
 
@@ -80,17 +90,18 @@ impl Entries {
 
     async fn look(&self, key: RowKey<'_>) -> Result<Option<Stored>, Error> {
         let now = self.inner.options.clock.wall();
+        let small = Reading::at_most(&self.inner.options, INLINE_BYTES);
         let here = |connection: &Connection| {
             self.in_region(connection, Looked::Absent, |region| {
-                find::value(connection, region, key, now, INLINE_BYTES)
+                find::value(connection, region, key, now, small)
             })
         };
         let looked = match self.inner.pool.borrow(here)? {
             Some(looked @ (Looked::Absent | Looked::Found(..))) => looked,
             Some(Looked::Larger) | None => {
-                let key = OwnKey::from(key);
+                let (key, all) = (OwnKey::from(key), Reading::all(&self.inner.options));
                 self.read(Looked::Absent, move |connection, region| {
-                    find::value(connection, region, key.as_row(), now, i64::MAX)
+                    find::value(connection, region, key.as_row(), now, all)
                 })
                 .await?
             }
@@ -116,8 +127,8 @@ impl Entries {
         let (own, now) = (self.clone(), self.inner.options.clock.wall());
         let (counted, nothing) = (keys.len() as u64, vec![None; keys.len()]);
         let read = self.read(nothing, move |connection, region| {
-            let one =
-                |key: &String| find::value(connection, region, key.as_str().into(), now, i64::MAX);
+            let all = Reading::all(&own.inner.options);
+            let one = |key: &String| find::value(connection, region, key.as_str().into(), now, all);
             let note = |looked| match looked {
                 Looked::Found(id, stored) => {
                     own.inner.access.note(id, now);
@@ -142,9 +153,10 @@ impl Entries {
     /// As [`Entries::get`].
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, Error> {
         let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
+        let all = Reading::all(&self.inner.options);
         let found = self
             .read(None, move |connection, region| {
-                find::entry(connection, region, key.as_str().into(), now)
+                find::entry(connection, region, key.as_str().into(), now, all)
             })
             .await?;
         Ok(found.map(|(_, entry)| entry))
@@ -186,6 +198,7 @@ impl Entries {
         if_present: IfPresent,
     ) -> Result<Placed, Error> {
         check_key(&key)?;
+        let entry = self.pack(entry).await?;
         let placed = self
             .write(move |writing, region| {
                 put::put(writing, region, key.as_str().into(), &entry, if_present)
@@ -211,6 +224,7 @@ impl Entries {
         let entries: Vec<(String, NewEntry)> =
             entries.into_iter().map(|(key, entry)| (key.into(), entry)).collect();
         entries.iter().try_for_each(|(key, _)| check_key(key))?;
+        let entries = self.pack_many(entries).await?;
         let count = entries.len() as u64;
         let placed = self
             .write(move |writing, region| {
@@ -433,6 +447,35 @@ impl Entries {
         let (result, region) = written.await?;
         self.inner.regions.remember(&self.region, region);
         Ok(result)
+    }
+
+    /// Packs what is large, before it waits for the writer.
+    pub(crate) async fn pack(&self, entry: NewEntry) -> Result<NewEntry, Error> {
+        match entry.whole_bytes {
+            bytes if !self.is_packed(bytes) => Ok(entry),
+            bytes if bytes <= INLINE_BYTES => Ok(entry.packed()),
+            _ => self.inner.pool.read(move |_| Ok(entry.packed())).await,
+        }
+    }
+
+    async fn pack_many(
+        &self,
+        entries: Vec<(String, NewEntry)>,
+    ) -> Result<Vec<(String, NewEntry)>, Error> {
+        if !entries.iter().any(|(_, entry)| self.is_packed(entry.whole_bytes)) {
+            return Ok(entries);
+        }
+        let own = self.clone();
+        let one = move |(key, entry): (String, NewEntry)| {
+            let is_packed = own.is_packed(entry.whole_bytes);
+            (key, if is_packed { entry.packed() } else { entry })
+        };
+        self.inner.pool.read(move |_| Ok(entries.into_iter().map(one).collect())).await
+    }
+
+    /// Whether a value of so many bytes is packed. One that may not be written is not.
+    fn is_packed(&self, bytes: u64) -> bool {
+        self.compress_above < bytes && bytes <= self.inner.options.item_bytes_max()
     }
 
     fn queue(&self) -> &Queue {

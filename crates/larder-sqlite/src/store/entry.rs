@@ -8,6 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
 
+use super::packing::{self, Packing};
+
 /// What the bytes of a value are, for those who show or convert them (S1's `data_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueKind {
@@ -111,12 +113,17 @@ pub struct NewEntry {
     pub(crate) lifetime: Lifetime,
     pub(crate) tags: Vec<String>,
     pub(crate) pinned: Pinned,
+    pub(crate) packing: Packing,
+    /// Bytes of the value before it was packed.
+    pub(crate) whole_bytes: u64,
 }
 
 impl NewEntry {
     /// An entry without tags.
     pub fn new(value: Stored, lifetime: Lifetime) -> Self {
-        Self { value, lifetime, tags: Vec::new(), pinned: Pinned::No }
+        let whole_bytes = value.bytes.len() as u64;
+        let (tags, pinned, packing) = (Vec::new(), Pinned::No, Packing::Plain);
+        Self { value, lifetime, tags, pinned, packing, whole_bytes }
     }
 
     /// The labels by which it is found and deleted with others. Any text; each counts once.
@@ -124,6 +131,16 @@ impl NewEntry {
         self.tags.extend(tags.into_iter().map(Into::into));
         self.tags.sort_unstable();
         self.tags.dedup();
+        self
+    }
+
+    /// With its value packed, if that makes it smaller.
+    pub(crate) fn packed(mut self) -> Self {
+        if self.packing == Packing::Plain
+            && let Some(packed) = packing::pack(&self.value.bytes)
+        {
+            (self.value.bytes, self.packing) = (packed, Packing::Zstd);
+        }
         self
     }
 
@@ -152,15 +169,16 @@ pub struct Meta {
     pub kind: ValueKind,
     /// Its labels, sorted.
     pub tags: Vec<Arc<str>>,
-    /// Bytes of the value.
+    /// Bytes of the value as it is kept: compressed, if it is.
     pub size_bytes: u64,
     /// When it was written.
     pub created: WallMillis,
     /// When it stops being there; `None` is never.
     pub expires: Option<WallMillis>,
-    /// When it was read last, or written if it never was. Behind by up to the flush interval.
+    /// When it was read last, or written if it never was. Behind by what is not written yet: two
+    /// thousand entries are, each time the keeper comes.
     pub accessed: WallMillis,
-    /// How often it was read. Behind by up to the flush interval.
+    /// How often it was read. Behind like the time of it.
     pub access_count: u64,
     /// Whether eviction leaves it alone.
     pub is_pinned: bool,

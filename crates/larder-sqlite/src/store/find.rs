@@ -10,6 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     entry::{Entry, Meta, Stored},
+    options::StoreOptions,
+    packing::{self, Packing},
     put::{checksum, millis, read_form},
     row_key::RowKey,
     writer::Writing,
@@ -34,7 +36,28 @@ pub(crate) enum Looked {
     Larger,
 }
 
-/// The value under `key`, if it has at most `bytes_max` bytes.
+/// How large a value may be that is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Bytes of the value, above which it is [`Looked::Larger`].
+    pub(crate) here_max: u64,
+    /// Bytes of the value, above which it is an error.
+    pub(crate) value_max: u64,
+}
+
+impl Reading {
+    /// Whatever may be in a store with these settings.
+    pub(crate) fn all(options: &StoreOptions) -> Self {
+        Self { here_max: u64::MAX, value_max: options.item_bytes_max() }
+    }
+
+    /// What has at most `bytes` bytes.
+    pub(crate) fn at_most(options: &StoreOptions, bytes: u64) -> Self {
+        Self { here_max: bytes, ..Self::all(options) }
+    }
+}
+
+/// The value under `key`, if it is no larger than `reading` says.
 ///
 /// # Errors
 /// `Corrupt` for a value that is not what was written, and those of the driver.
@@ -43,23 +66,31 @@ pub(crate) fn value(
     region: i64,
     key: RowKey<'_>,
     now: WallMillis,
-    bytes_max: i64,
+    reading: Reading,
 ) -> Result<Looked, Error> {
     let failed = Writing::failed("read an entry");
     let mut find = connection.prepare_cached(VALUE).map_err(failed)?;
     let mut rows = find.query((region, millis(now), key)).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(Looked::Absent) };
     let size: i64 = row.get(1).map_err(failed)?;
-    if bytes_max < size {
+    if reading.here_max < u64::try_from(size).unwrap_or(0).max(unpacked_bytes(row)?) {
         return Ok(Looked::Larger);
     }
     let id = row.get(0).map_err(failed)?;
-    let stored = stored(row, key, [2, 3, 4])?;
+    let stored = stored(row, key, [2, 3, 4], reading.value_max)?;
     Ok(Looked::Found(id, stored))
 }
 
 /// The value of a row whose columns `form`, `checksum` and `value` are at `at`.
-pub(crate) fn stored(row: &Row<'_>, key: RowKey<'_>, at: [usize; 3]) -> Result<Stored, Error> {
+///
+/// # Errors
+/// `Corrupt` for a value that is not what was written, `Limit` for one of more than `bytes_max`.
+pub(crate) fn stored(
+    row: &Row<'_>,
+    key: RowKey<'_>,
+    at: [usize; 3],
+    bytes_max: u64,
+) -> Result<Stored, Error> {
     let failed = Writing::failed("read an entry");
     let [form_at, checksum_at, value_at] = at;
     let form: i64 = row.get(form_at).map_err(failed)?;
@@ -68,14 +99,28 @@ pub(crate) fn stored(row: &Row<'_>, key: RowKey<'_>, at: [usize; 3]) -> Result<S
         .get_ref(value_at)
         .and_then(|value| Ok(value.as_blob_or_null()?.unwrap_or_default()))
         .map_err(failed)?;
-    let kind = read_form(form).map(|(kind, _)| kind);
-    match kind.filter(|_| checksum(key, form, bytes) == written) {
-        Some(kind) => Ok(Stored { kind, bytes: bytes.to_vec() }),
+    match read_form(form).filter(|_| checksum(key, form, bytes) == written) {
+        Some((kind, _, Packing::Plain)) => Ok(Stored { kind, bytes: bytes.to_vec() }),
+        Some((kind, _, Packing::Zstd)) => {
+            packing::unpack(bytes, bytes_max).map(|bytes| Stored { kind, bytes })
+        }
         None => Err(Error::new(ErrorKind::Corrupt, "read an entry").detail(
             "its checksum is wrong, so it is not what was written; remove it or write it again, \
              and check the whole file",
         )),
     }
+}
+
+/// Bytes that a packed value says it has, in a row of [`VALUE`]; zero for others.
+fn unpacked_bytes(row: &Row<'_>) -> Result<u64, Error> {
+    let failed = Writing::failed("read an entry");
+    let form: i64 = row.get(2).map_err(failed)?;
+    if !matches!(read_form(form), Some((_, _, Packing::Zstd))) {
+        return Ok(0);
+    }
+    row.get_ref(4)
+        .and_then(|value| Ok(packing::length(value.as_blob_or_null()?.unwrap_or_default())))
+        .map_err(failed)
 }
 
 /// Whether there is an entry under `key`.
@@ -100,7 +145,7 @@ pub(crate) const META: &str = "entry.id, entry.key, entry.form, entry.size, entr
 pub(crate) fn meta(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(String, Meta)> {
     let key: String = row.get(1)?;
     let form: i64 = row.get(2)?;
-    let (kind, pinned) =
+    let (kind, pinned, _) =
         read_form(form).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, form))?;
     let size: i64 = row.get(3)?;
     let time = |millis: i64| WallMillis(u64::try_from(millis).unwrap_or(0));
@@ -138,6 +183,7 @@ pub(crate) fn entry(
     region: i64,
     key: RowKey<'_>,
     now: WallMillis,
+    reading: Reading,
 ) -> Result<Option<(i64, Entry)>, Error> {
     let failed = Writing::failed("read an entry");
     let sql = format!(
@@ -150,7 +196,7 @@ pub(crate) fn entry(
             find.query_row((region, millis(now), key), |row| {
                 let (key, meta) = meta(connection, row)?;
                 let id = row.get(0)?;
-                let value = stored(row, RowKey::Text(&key), [2, 9, 10]);
+                let value = stored(row, RowKey::Text(&key), [2, 9, 10], reading.value_max);
                 Ok(value.map(|value| (id, Entry { key, value, meta })))
             })
             .optional()

@@ -6,9 +6,9 @@
 //! 2. [`options`]: limits and settings; `schema`: the tables; `row_key`: keys in them; `file`:
 //!    opening it.
 //! 3. `writer`: the one thread that writes, many writes to a commit. `pool`: connections that read.
-//! 4. `region`: the names of regions and the numbers they have in the file. `put`, `find`,
-//!    `number`, `remove`, `listing`: what is done inside a transaction, as functions of a
-//!    connection.
+//! 4. `region`: the names of regions and the numbers they have in the file. `packing`: values,
+//!    smaller. `put`, `find`, `number`, `remove`, `listing`: what is done inside a transaction, as
+//!    functions of a connection.
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
 //!    `counters`: how often what happened.
 //!    `keeper`: what is done behind.
@@ -43,6 +43,8 @@ mod writer;
 mod pool;
 
 mod region;
+
+mod packing;
 
 mod put;
 

@@ -7,7 +7,7 @@ use larder_core::{Error, ErrorKind};
 
 use super::{
     entry::{Lifetime, NewEntry, Stored},
-    find::{self, Looked},
+    find::{self, Looked, Reading},
     put::{self, IfPresent, checksum, form, read_form},
     row_key::RowKey,
     writer::Writing,
@@ -21,7 +21,8 @@ pub(crate) fn incr(
     by: i64,
     lifetime: Lifetime,
 ) -> Result<i64, Error> {
-    let found = find::value(writing.connection, region, key, writing.now, i64::MAX)?;
+    let found =
+        find::value(writing.connection, region, key, writing.now, Reading::all(writing.options))?;
     let (id, stored) = match found {
         Looked::Found(id, stored) => (id, stored),
         Looked::Absent | Looked::Larger => {
@@ -62,7 +63,7 @@ fn write(
         .prepare_cached("SELECT form, size FROM entry WHERE id = ?1")
         .and_then(|mut find| find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(failed)?;
-    let form = read_form(old_form).map_or(old_form, |(kind, pinned)| form(kind, pinned));
+    let form = read_form(old_form).map_or(old_form, |(kind, pinned, _)| form(kind, pinned));
     let size = i64::try_from(put::size(key, value.as_bytes())).unwrap_or(i64::MAX);
     writing
         .connection

@@ -43,6 +43,7 @@ pub struct StoreOptions {
     pub(crate) entries_max: u64,
     pub(crate) bytes_max: u64,
     pub(crate) value_bytes_max: u64,
+    pub(crate) compress_above: u64,
     pub(crate) eviction: Eviction,
     pub(crate) durability: Durability,
     pub(crate) readers: usize,
@@ -62,6 +63,7 @@ impl Default for StoreOptions {
             entries_max: 1_000_000,
             bytes_max: 1 << 30,
             value_bytes_max: 64 << 20,
+            compress_above: 8 << 10,
             eviction: Eviction::default(),
             durability: Durability::default(),
             readers: 4,
@@ -104,6 +106,15 @@ impl StoreOptions {
     /// Bytes of one key and its value. Default 64 MiB, and never above half of the bytes of all.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
         self.value_bytes_max = bytes;
+        self
+    }
+
+    /// Values with more bytes than this are kept compressed, if that makes them an eighth smaller.
+    /// Default 8 KiB; `u64::MAX` is never. [`Entries::compress_above`] says it for some of them.
+    ///
+    /// [`Entries::compress_above`]: super::Entries::compress_above
+    pub fn compress_above(mut self, bytes: u64) -> Self {
+        self.compress_above = bytes;
         self
     }
 

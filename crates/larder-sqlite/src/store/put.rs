@@ -10,12 +10,16 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     entry::{NewEntry, Pinned, Placed, Stored, ValueKind},
     evict,
+    packing::Packing,
     row_key::RowKey,
     writer::Writing,
 };
 
 /// The bit of `form` that pins an entry. The index of evictions names it too.
 const PINNED: i64 = 4;
+
+/// The bit of `form` that says the value is packed.
+const PACKED: i64 = 8;
 
 /// What to do where there is an entry already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +33,17 @@ pub(crate) fn form(kind: ValueKind, pinned: Pinned) -> i64 {
     kind.code() | if pinned == Pinned::Yes { PINNED } else { 0 }
 }
 
+/// The same for a value that may be packed.
+fn form_of(entry: &NewEntry) -> i64 {
+    let packed = if entry.packing == Packing::Zstd { PACKED } else { 0 };
+    form(entry.value.kind, entry.pinned) | packed
+}
+
 /// What `form` says. `None` when no larder of this version wrote it.
-pub(crate) fn read_form(form: i64) -> Option<(ValueKind, Pinned)> {
+pub(crate) fn read_form(form: i64) -> Option<(ValueKind, Pinned, Packing)> {
     let pinned = if form & PINNED == 0 { Pinned::No } else { Pinned::Yes };
-    ValueKind::from_code(form & !PINNED).map(|kind| (kind, pinned))
+    let packing = if form & PACKED == 0 { Packing::Plain } else { Packing::Zstd };
+    ValueKind::from_code(form & !(PINNED | PACKED)).map(|kind| (kind, pinned, packing))
 }
 
 /// What a row must show to be believed: a hash over everything that a reader is given.
@@ -75,9 +86,9 @@ pub(crate) fn put(
     if_present: IfPresent,
 ) -> Result<Placed, Error> {
     let failed = Writing::failed("write an entry");
-    let Stored { kind, bytes } = &entry.value;
+    let Stored { bytes, .. } = &entry.value;
     let size = size(key, bytes);
-    check_size(writing, size)?;
+    check_size(writing, key.as_bytes().len() as u64 + entry.whole_bytes)?;
     let expires = entry.lifetime.deadline(writing.now)?;
     let connection = writing.connection;
     let old = find_old(connection, region, key, writing.now).map_err(failed)?;
@@ -85,7 +96,7 @@ pub(crate) fn put(
         return Ok(Placed::Present);
     }
     let tags = tag_ids(connection, region, &entry.tags).map_err(failed)?;
-    let form = form(*kind, entry.pinned);
+    let form = form_of(entry);
     let row = Row {
         region,
         key,

@@ -40,7 +40,9 @@ impl Store for SqliteStore {
                 Some(until) => Lifetime::Until(until),
             };
             let (key, entry) = (key.to_vec(), NewEntry::new(Stored::bytes(record), lifetime));
-            self.entries(region)
+            let entries = self.entries(region);
+            let entry = entries.pack(entry).await?;
+            entries
                 .write(move |writing, region| {
                     let key = RowKey::Bytes(&key);
                     put::put(writing, region, key, &entry, IfPresent::Replace)

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     entry::Entry,
     evict::{Condemned, Gone},
-    find::{self, IS_THERE},
+    find::{self, IS_THERE, Reading},
     listing,
     put::millis,
     row_key::RowKey,
@@ -50,7 +50,8 @@ pub(crate) fn pop(
     region: i64,
     key: RowKey<'_>,
 ) -> Result<Option<Entry>, Error> {
-    let found = find::entry(writing.connection, region, key, writing.now)?;
+    let found =
+        find::entry(writing.connection, region, key, writing.now, Reading::all(writing.options))?;
     if found.is_some() {
         remove(writing, region, key)?;
     }

@@ -7,6 +7,7 @@
 //! - `limits`: S13, SD2, X5: room.
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
+//! - `values`: S(c), S23: compression, and the golden rows of the format.
 //! - `whole`: S16, S17, SD13, SD14, J5: backup, restore, check.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
@@ -19,4 +20,5 @@ mod opening;
 mod place;
 mod selecting;
 mod together;
+mod values;
 mod whole;

@@ -30,9 +30,13 @@ impl Place {
         self.directory.path().to_owned()
     }
 
-    /// The settings of these tests: their clock, and a keeper that comes only when called.
+    /// The settings of these tests: their clock, a keeper that comes only when called, and values
+    /// that take the room that they have.
     pub fn options(&self) -> StoreOptions {
-        StoreOptions::new().clock(self.clock.clone()).keep_every(Duration::from_secs(3600))
+        StoreOptions::new()
+            .clock(self.clock.clone())
+            .keep_every(Duration::from_secs(3600))
+            .compress_above(u64::MAX)
     }
 
     pub async fn open(&self) -> SqliteStore {
