@@ -9,16 +9,18 @@ use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
 use super::{
-    counters::Counters,
+    counters::{Counted, RegionStats, Tally},
     entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
     find::{self, Looked, Reading},
     handle::Inner,
+    journal::Begun,
     listing, number,
     options::Durability,
     put::{self, IfPresent},
     remove,
     row_key::{OwnKey, RowKey},
     select::Select,
+    total::Totals,
     writer::{Queue, Writing},
 };
 use crate::connection::in_snapshot;
@@ -35,6 +37,7 @@ const KEY_BYTES_MAX: usize = 4096;
 pub struct Entries {
     inner: Arc<Inner>,
     region: Arc<str>,
+    tally: Arc<Tally>,
     durability: Durability,
     compress_above: u64,
 }
@@ -42,7 +45,8 @@ pub struct Entries {
 impl Entries {
     pub(crate) fn new(inner: Arc<Inner>, region: Arc<str>) -> Self {
         let compress_above = inner.options.compress_above;
-        Self { inner, region, durability: Durability::Relaxed, compress_above }
+        let tally = inner.counters.tally(&region);
+        Self { inner, region, tally, durability: Durability::Relaxed, compress_above }
     }
 
     /// The same entries, written durably: each write is acknowledged after it reached the disk.
@@ -78,13 +82,15 @@ impl Entries {
     }
 
     pub(crate) async fn read_counted(&self, key: RowKey<'_>) -> Result<Option<Stored>, Error> {
+        let begun = self.inner.journal.begin("get");
         let looked = self.look(key).await;
-        let counter = match &looked {
-            Ok(Some(_)) => &self.inner.counters.hits,
-            Ok(None) => &self.inner.counters.misses,
-            Err(_) => &self.inner.counters.errors,
+        let what = match &looked {
+            Ok(Some(_)) => Counted::Hit,
+            Ok(None) => Counted::Miss,
+            Err(_) => Counted::Error,
         };
-        Counters::add(counter, 1);
+        self.count_up(what, 1);
+        self.inner.journal.read(begun, &self.region, Some(key.as_bytes()), &looked);
         looked
     }
 
@@ -139,11 +145,11 @@ impl Entries {
             keys.iter().map(|key| one(key).map(note)).collect()
         });
         let values = read.await.inspect_err(|_| {
-            Counters::add(&self.inner.counters.errors, counted);
+            self.count_up(Counted::Error, counted);
         })?;
         let hits = values.iter().flatten().count() as u64;
-        Counters::add(&self.inner.counters.hits, hits);
-        Counters::add(&self.inner.counters.misses, counted - hits);
+        self.count_up(Counted::Hit, hits);
+        self.count_up(Counted::Miss, counted - hits);
         Ok(values)
     }
 
@@ -198,14 +204,17 @@ impl Entries {
         if_present: IfPresent,
     ) -> Result<Placed, Error> {
         check_key(&key)?;
+        let name = if if_present == IfPresent::Leave { "add" } else { "insert" };
+        let begun = self.inner.journal.begin_with(name, key.as_bytes());
         let entry = self.pack(entry).await?;
         let placed = self
             .write(move |writing, region| {
                 put::put(writing, region, key.as_str().into(), &entry, if_present)
             })
-            .await?;
+            .await;
+        let placed = self.noted(begun, placed)?;
         if placed != Placed::Present {
-            Counters::add(&self.inner.counters.written, 1);
+            self.count_up(Counted::Written, 1);
         }
         Ok(placed)
     }
@@ -224,6 +233,7 @@ impl Entries {
         let entries: Vec<(String, NewEntry)> =
             entries.into_iter().map(|(key, entry)| (key.into(), entry)).collect();
         entries.iter().try_for_each(|(key, _)| check_key(key))?;
+        let begun = self.inner.journal.begin("insert_many");
         let entries = self.pack_many(entries).await?;
         let count = entries.len() as u64;
         let placed = self
@@ -233,8 +243,9 @@ impl Entries {
                 };
                 entries.iter().map(put).collect::<Result<Vec<_>, _>>()
             })
-            .await?;
-        Counters::add(&self.inner.counters.written, count);
+            .await;
+        let placed = self.noted(begun, placed)?;
+        self.count_up(Counted::Written, count);
         Ok(placed)
     }
 
@@ -243,12 +254,13 @@ impl Entries {
     /// # Errors
     /// Those of the store.
     pub async fn remove(&self, key: &str) -> Result<bool, Error> {
+        let begun = self.inner.journal.begin_with("remove", key.as_bytes());
         let key = key.to_owned();
         let was_there = self.change(false, move |writing, region| {
             remove::remove(writing, region, key.as_str().into())
         });
-        let was_there = was_there.await?;
-        Counters::add(&self.inner.counters.removed, was_there.into());
+        let was_there = self.noted(begun, was_there.await)?;
+        self.count_up(Counted::Removed, was_there.into());
         Ok(was_there)
     }
 
@@ -270,7 +282,7 @@ impl Entries {
             })
             .await?;
         let count = removed.iter().filter(|was_there| **was_there).count() as u64;
-        Counters::add(&self.inner.counters.removed, count);
+        self.count_up(Counted::Removed, count);
         Ok(removed)
     }
 
@@ -279,11 +291,13 @@ impl Entries {
     /// # Errors
     /// As [`Entries::get`] and [`Entries::remove`].
     pub async fn pop(&self, key: &str) -> Result<Option<Entry>, Error> {
+        let begun = self.inner.journal.begin_with("pop", key.as_bytes());
         let key = key.to_owned();
         let popped = self
             .change(None, move |writing, region| remove::pop(writing, region, key.as_str().into()))
-            .await?;
-        Counters::add(&self.inner.counters.removed, popped.is_some().into());
+            .await;
+        let popped = self.noted(begun, popped)?;
+        self.count_up(Counted::Removed, popped.is_some().into());
         Ok(popped)
     }
 
@@ -357,10 +371,12 @@ impl Entries {
     /// # Errors
     /// Those of the store.
     pub async fn remove_matching(&self, select: &Select) -> Result<u64, Error> {
+        let begun = self.inner.journal.begin("remove_matching");
         let select = select.clone();
         let count =
-            self.change(0, move |writing, region| remove::bury(writing, region, &select)).await?;
-        Counters::add(&self.inner.counters.removed, count);
+            self.change(0, move |writing, region| remove::bury(writing, region, &select)).await;
+        let count = self.noted(begun, count)?;
+        self.count_up(Counted::Removed, count);
         Ok(count)
     }
 
@@ -378,6 +394,28 @@ impl Entries {
             listing::tags(connection, region, now, after.as_deref(), limit)
         })
         .await
+    }
+
+    /// How the region is doing: what is in it, and what this process did there. Its tags are
+    /// counted by [`Entries::tags`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stats(&self) -> Result<RegionStats, Error> {
+        let failed = Writing::failed("ask for statistics");
+        let totals = self.read((0, 0), move |connection, region| {
+            Totals::of_region(connection, region).map_err(failed)
+        });
+        Ok(RegionStats::of(&self.tally, totals.await?))
+    }
+
+    fn count_up(&self, what: Counted, count: u64) {
+        self.inner.counters.add(&self.tally, self.inner.options.clock.wall(), what, count);
+    }
+
+    fn noted<T>(&self, begun: Begun, result: Result<T, Error>) -> Result<T, Error> {
+        self.inner.journal.change(begun, &self.region, &result);
+        result
     }
 
     /// Reads in one snapshot on a thread; `absent` where the region was never written.

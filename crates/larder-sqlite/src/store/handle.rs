@@ -19,6 +19,7 @@ use super::{
     entries::Entries,
     file,
     health::{self, Health, OnCorruption},
+    journal::{Journal, Operation},
     keeper::Keeper,
     life::Life,
     options::StoreOptions,
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) regions: Regions,
     pub(crate) access: Arc<Access>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) journal: Journal,
     pub(crate) options: StoreOptions,
     health: Arc<Health>,
     path: PathBuf,
@@ -106,7 +108,14 @@ impl SqliteStore {
             })
             .await?;
         let commits = self.0.writer.queue().commits.load(Ordering::Relaxed);
-        Ok(StoreStats::of(&self.0.counters, totals, commits))
+        let now = self.0.options.clock.wall();
+        Ok(StoreStats::of(&self.0.counters, totals, commits, now))
+    }
+
+    /// The last thousand operations of this process on the store, the newest last: all changes by
+    /// key and by selection, and of the reads those that were slow or failed.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.0.journal.operations()
     }
 
     /// Does now what the keeper does behind: writes what reads left, removes what is gone, gives
@@ -173,6 +182,7 @@ impl Inner {
             access.clone(),
             health.clone(),
         )?;
+        let journal = Journal::new(options.clock.clone(), options.slow_above);
         Ok(Self {
             keeper,
             writer,
@@ -180,6 +190,7 @@ impl Inner {
             regions: Regions::default(),
             access,
             counters,
+            journal,
             options,
             health,
             path,

@@ -10,7 +10,7 @@
 //!    smaller. `put`, `find`, `number`, `remove`, `listing`: what is done inside a transaction, as
 //!    functions of a connection.
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
-//!    `counters`: how often what happened.
+//!    `counters` and `recent`: how often what happened; [`journal`]: what was done last.
 //!    `keeper`: what is done behind.
 //! 6. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
 //! 7. `check`, `backup`, `kept`, `restore`, `health`: what is done with a file as a whole, and
@@ -64,6 +64,10 @@ mod access;
 
 mod counters;
 
+mod recent;
+
+pub mod journal;
+
 mod check;
 
 mod backup;
@@ -86,11 +90,12 @@ mod handle;
 
 pub use backup::{Backup, Progress};
 pub use check::{Depth, Report};
-pub use counters::StoreStats;
+pub use counters::{RegionStats, StoreStats};
 pub use entries::Entries;
 pub use entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, ValueKind};
 pub use handle::SqliteStore;
 pub use health::{Condition, OnCorruption, Refill};
+pub use journal::Operation;
 pub use operation::backups_in;
 pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;

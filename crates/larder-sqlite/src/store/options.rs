@@ -52,6 +52,7 @@ pub struct StoreOptions {
     pub(crate) mmap_bytes: u64,
     pub(crate) wal_bytes: u64,
     pub(crate) keep_every: Duration,
+    pub(crate) slow_above: Duration,
     pub(crate) backups: Option<Schedule>,
     pub(crate) on_corruption: OnCorruption,
 }
@@ -72,6 +73,7 @@ impl Default for StoreOptions {
             mmap_bytes: 256 << 20,
             wal_bytes: 16 << 20,
             keep_every: Duration::from_secs(1),
+            slow_above: Duration::from_millis(100),
             backups: None,
             on_corruption: OnCorruption::default(),
         }
@@ -164,6 +166,12 @@ impl StoreOptions {
     /// was deleted, giving room back. Default 1 s.
     pub fn keep_every(mut self, interval: Duration) -> Self {
         self.keep_every = interval;
+        self
+    }
+
+    /// What takes as long as this is logged as slow, without its key. Default 100 ms.
+    pub fn slow_above(mut self, duration: Duration) -> Self {
+        self.slow_above = duration;
         self
     }
 

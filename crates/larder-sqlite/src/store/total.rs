@@ -5,7 +5,7 @@
 //! what is in `entry`, because both change in one transaction. Rows that are dead or have expired
 //! count until they are removed, and are the first to go when there is no room.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 /// What a transaction knows of the totals, and what it changes about them.
 #[derive(Debug)]
@@ -42,6 +42,18 @@ impl Totals {
                 let number = |index| row.get(index).map(|sum: f64| sum as i64);
                 Ok(Self { entries: number(0)?, bytes: number(1)?, changes: Vec::new(), own: 0 })
             })
+    }
+
+    /// Entries and bytes of one region.
+    pub(crate) fn of_region(connection: &Connection, region: i64) -> rusqlite::Result<(u64, u64)> {
+        let number = |row: &rusqlite::Row<'_>, at| {
+            row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0))
+        };
+        let found = connection
+            .prepare_cached("SELECT entries, bytes FROM total WHERE region = ?1")?
+            .query_row([region], |row| Ok((number(row, 0)?, number(row, 1)?)))
+            .optional()?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Notes that `entries` and `bytes` were added to `region`, or with a minus sign removed.
