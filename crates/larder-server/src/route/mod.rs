@@ -47,6 +47,8 @@ pub mod status;
 
 pub mod page;
 
+pub mod openapi;
+
 type Answer = Result<Response<Reply>, Problem>;
 
 /// Answers one request. It never fails: what goes wrong is an answer too.
@@ -81,6 +83,11 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
         return entries::answer(server, authority, rest, head, body).await;
     }
     match path {
+        "/openapi.json" => {
+            server.auth.check(&head.headers, Scope::Read)?;
+            only_get(head)?;
+            Ok(openapi::answer(server))
+        }
         "/v1/stats" => {
             server.auth.check(&head.headers, Scope::Admin)?;
             only_get(head)?;

@@ -32,7 +32,7 @@ fn page(server: &Server) -> String {
 }
 
 /// Everything that can be asked besides resources, and whether a browser can just go there.
-const PATHS: [(&str, &str, Way, &str); 18] = [
+const PATHS: [(&str, &str, Way, &str); 19] = [
     ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
     (
         "GET",
@@ -65,6 +65,7 @@ const PATHS: [(&str, &str, Way, &str); 18] = [
     ("GET", "/v1/stats", Way::Typed, "how the store is doing"),
     ("GET", "/v1/status", Way::Link, "settings, origins and counters as JSON"),
     ("GET", "/metrics", Way::Link, "the same for Prometheus"),
+    ("GET", "/openapi.json", Way::Link, "all of this for programs"),
     ("GET", "/health/live", Way::Link, "whether the process lives"),
     ("GET", "/health/ready", Way::Link, "whether it answers, and what it knows of its origins"),
     ("GET", "/", Way::Link, "this page"),

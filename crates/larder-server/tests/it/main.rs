@@ -15,6 +15,7 @@
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `caching`: `larder cache` on a file, and what shells and manuals are told.
 //! - `storing`: entries of the store over HTTP.
+//! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
 #![allow(
@@ -30,6 +31,7 @@ mod answers;
 mod caching;
 mod changing;
 mod declaring;
+mod described;
 mod explaining;
 mod freshness;
 mod hostile;
