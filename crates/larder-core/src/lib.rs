@@ -26,6 +26,8 @@ pub mod dependency;
 
 pub mod span;
 
+mod lasting;
+
 pub mod widen;
 
 pub mod change;

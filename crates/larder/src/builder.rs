@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use larder_core::{
     Clock, Error, ErrorKind,
-    feed::{Feed, FeedSink},
+    feed::{Doubt, Feed, FeedSink},
     history,
     store::Store,
     timeline::APP,
@@ -18,6 +18,7 @@ use crate::{
     cache::{Cache, CacheInner},
     capacity::{self, Capacity},
     collected,
+    journal::Journal,
     node::Node,
 };
 
@@ -130,14 +131,33 @@ impl CacheBuilder {
         }
         let origins = self.feeds.iter().map(|feed| feed.timeline().clone());
         let tier = MemoryTier::new(self.memory, self.clock.clone());
-        let node = Arc::new(Node::new(tier, self.clock, origins, self.changes_remembered));
+        let (attached, unattached) = match self.store.as_ref().map(|store| store.attach()) {
+            None => (None, None),
+            Some(Ok(attached)) => (attached, None),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the store keeps nothing that is tracked");
+                (None, Some(error))
+            }
+        };
+        let mut node = Node::new(tier, self.clock, origins, self.changes_remembered);
+        if let Some(attached) = &attached {
+            node = node.with_store(attached, Journal::new(attached.tracked.clone()));
+        }
+        let node = Arc::new(node);
         let capacity = Capacity::new(self.loads_running, self.loads_waiting);
         let inner =
             CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime)
-                .with_store(self.store);
+                .with_store(self.store, unattached);
+        if let Some(journal) = node.journal() {
+            inner.runtime.spawn(journal.clone().run());
+        }
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.
         for feed in inner.feeds.iter() {
+            if attached.is_some() {
+                // What was recorded in the origin since the last life is not known.
+                sink.records_lost(feed.timeline(), Doubt::Started);
+            }
             feed.start(sink.clone())?;
         }
         Ok(Cache::new(inner))

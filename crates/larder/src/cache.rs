@@ -42,6 +42,8 @@ pub(crate) struct CacheInner {
     pub(crate) regions: Regions,
     pub(crate) heat: Heat,
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// Why the store keeps nothing that is tracked, if it does not.
+    pub(crate) unattached: Option<Error>,
 }
 
 /// How a cache is.
@@ -157,7 +159,8 @@ impl Cache {
     /// are swept behind.
     ///
     /// # Cancel safety
-    /// It does not wait; once polled it is done.
+    /// Once polled it is done in this process. With a store that keeps tracked values it then waits
+    /// until that has noted it on the disk; dropped meanwhile, it is noted all the same, soon.
     pub async fn invalidate(
         &self,
         dependencies: impl IntoIterator<Item = Dependency>,
@@ -322,6 +325,10 @@ impl Cache {
         if tokio::time::timeout(CLOSE_WAIT, ended).await.is_err() {
             tracing::warn!(running = self.inner.capacity.running(), "closed over running loads");
         }
+        if let Some(journal) = self.inner.node.journal() {
+            // What cannot be written now is found missing, or told again, in the next life.
+            let _ = tokio::time::timeout(CLOSE_WAIT, journal.written()).await;
+        }
         self.inner.stop();
     }
 }
@@ -336,11 +343,25 @@ impl CacheInner {
     ) -> Self {
         let (regions, heat) = (Regions::default(), Heat::default());
         let feeds = feeds.into();
-        Self { node, feeds, capacity, max_dependencies, runtime, regions, heat, store: None }
+        Self {
+            node,
+            feeds,
+            capacity,
+            max_dependencies,
+            runtime,
+            regions,
+            heat,
+            store: None,
+            unattached: None,
+        }
     }
 
-    pub(crate) fn with_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
-        self.store = store;
+    pub(crate) fn with_store(
+        mut self,
+        store: Option<Arc<dyn Store>>,
+        unattached: Option<Error>,
+    ) -> Self {
+        (self.store, self.unattached) = (store, unattached);
         self
     }
 
@@ -397,6 +418,9 @@ impl CacheInner {
             feed.stop();
         }
         self.node.tier.close();
+        if let Some(journal) = self.node.journal() {
+            journal.close();
+        }
         self.node.events.end();
     }
 }

@@ -59,13 +59,17 @@ impl Cache {
     ///
     /// # Errors
     /// `NotFound` when a row is of a timeline this cache does not have. Nothing was dropped then.
+    /// Those of the store, as for [`Invalidating::commit`].
+    ///
+    /// [`Invalidating::commit`]: crate::Invalidating::commit
     ///
     /// # Cost
     /// A hash for each set of columns that scopes of the table ask for, twice where the row before
     /// and after are known; a logarithm of the ranges in use.
     ///
     /// # Cancel safety
-    /// It does not wait; once polled it is done.
+    /// Once polled it is done in this process. With a store that keeps tracked values it then waits
+    /// until that has noted it on the disk; dropped meanwhile, it is noted all the same, soon.
     pub async fn changed(
         &self,
         changes: impl IntoIterator<Item = TrackedChange>,
@@ -77,6 +81,8 @@ impl Cache {
         let node = self.node();
         changes.iter().try_for_each(|change| node.expect_timeline(change.timeline()))?;
         node.counters.invalidations.add(1);
-        Ok(node.changed(&changes))
+        let told = node.changed(&changes);
+        node.make_durable().await?;
+        Ok(told)
     }
 }

@@ -156,7 +156,9 @@ impl Invalidating {
     /// `Config` without a dependency, or with a rewarm that may load nothing at once; `NotFound`
     /// when one names a timeline this cache does not have; `Limit` when more entries would fall
     /// than [`Invalidating::at_most`] allows, with both numbers. Nothing was invalidated then; to
-    /// commit it with another limit after a refusal, keep a clone.
+    /// commit it with another limit after a refusal, keep a clone. What keeps the store from noting
+    /// it, if there is one with tracked values: this process has invalidated, and notes it as soon
+    /// as it can, but should it end before, another one does not know.
     ///
     /// # Cost
     /// Bounded for each dependency, however many entries depend on it: entries beyond the first few
@@ -166,7 +168,8 @@ impl Invalidating {
     /// them.
     ///
     /// # Cancel safety
-    /// It does not wait; once polled it is done.
+    /// Once polled it is done in this process. With a store that keeps tracked values it then waits
+    /// until that has noted it on the disk; dropped meanwhile, it is noted all the same, soon.
     ///
     /// # Consistency
     /// The limit and the step see the same entries: what is being stored meanwhile was counted, or
@@ -193,6 +196,7 @@ impl Invalidating {
         node.counters.invalidations.add(1);
         let rewarming =
             chosen.map(|(chosen, concurrency)| rewarm::start(&self.cache, chosen, concurrency));
+        node.make_durable().await?;
         Ok(Invalidated { token, touched, rewarming })
     }
 

@@ -8,12 +8,20 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    DependencySet, Error, ErrorKind, KeyBytes, Moment, Stamps, WallMillis, freshness::Deadlines,
-    record::Record, store::Store, timeline::APP,
+    Dependency, DependencySet, Error, ErrorKind, KeyBytes, Moment, Stamps, WallMillis,
+    freshness::Deadlines,
+    record::Record,
+    store::{FoundRecord, NewRecord, Standing, Store},
+    timeline::APP,
 };
 use larder_memory::Inserted;
 
-use crate::{codec::Codec, fetched::Kept, landing::Landed, region::Inner};
+use crate::{codec::Codec, fetched::Kept, journal::Journal, landing::Landed, region::Inner};
+
+/// Digests under which an entry is linked in the store, one row each. Beyond them it is linked by
+/// whole tables: ten times more would take the writer milliseconds for one entry, ten times fewer
+/// are the rows of one long page.
+const DIGESTS_MAX: usize = 1000;
 
 /// How long a flight waits for the store. A store on this machine answers in microseconds; one that
 /// takes longer than this is slower than many origins.
@@ -31,6 +39,7 @@ struct Promoted<V> {
     value: V,
     deadlines: Deadlines,
     stamps: Stamps,
+    dependencies: DependencySet,
 }
 
 impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
@@ -44,17 +53,35 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         key: &KeyBytes,
     ) -> Result<Option<Landed<V, E>>, Error> {
         let Some(l2) = &self.l2 else { return Ok(None) };
-        let got = within(l2.store.get(&self.name, key.within_region())).await;
-        let bytes = got.inspect_err(|error| self.say_unavailable(error))?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        match self.promote(l2, key, &bytes) {
-            Ok(promoted) => Ok(promoted.map(|promoted| self.land_promoted(key, promoted))),
+        let got = within(async {
+            let key = key.within_region();
+            match self.cache.node.journal().and_then(|journal| journal.store()) {
+                Some(tracked) => tracked.get(&self.name, key).await,
+                None => {
+                    let bytes = l2.store.get(&self.name, key).await?;
+                    Ok(bytes.map(|bytes| FoundRecord { bytes, standings: Vec::new() }))
+                }
+            }
+        });
+        let got = got.await.inspect_err(|error| self.say_unavailable(error))?;
+        let Some(FoundRecord { bytes, standings }) = got else { return Ok(None) };
+        let promoted = match self.promote(l2, key, &bytes, &standings) {
+            Ok(Some(promoted)) => promoted,
+            Ok(None) => return Ok(None),
             Err(error) => {
                 self.counters.store_undecodable.add(1);
                 tracing::debug!(region = %self.name, %error, "a record cannot be read: a miss");
-                Ok(None)
+                return Ok(None);
             }
+        };
+        let Promoted { stamps, dependencies, .. } = &promoted;
+        // As after a load: what this node does not know yet, it asks.
+        let is_known = dependencies.is_empty() || self.cache.catch_up(stamps).await.is_ok();
+        if !is_known || !self.cache.node.may_store(stamps, dependencies) {
+            self.counters.store_overtaken.add(1);
+            return Ok(None);
         }
+        Ok(Some(self.land_promoted(key, promoted)))
     }
 
     fn promote(
@@ -62,14 +89,14 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         l2: &L2<V>,
         key: &KeyBytes,
         bytes: &[u8],
+        standings: &[Standing],
     ) -> Result<Option<Promoted<V>>, Error> {
         let record = Record::decode(bytes)?;
-        let clock = &self.cache.node.clock;
-        let (now, wall) = (clock.now(), clock.wall());
+        let node = &self.cache.node;
+        let (now, wall) = (node.clock.now(), node.clock.wall());
         if record.key != key.within_region()
             || record.version != l2.version
             || record.fresh_until <= wall
-            || !record.dependencies.is_empty()
         {
             return Ok(None);
         }
@@ -82,15 +109,22 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             fresh_until,
             ..self.policy.deadlines(now, fresh_until)
         };
-        // It depends on nothing, so nothing can have been touched since.
-        let stamps = Stamps::new().with(self.cache.node.stamp(APP));
+        let mut dependencies = record.dependencies;
+        let stamps = match dependencies.is_empty() {
+            // It depends on nothing, so nothing can have been touched since.
+            true => Some(Stamps::new().with(node.stamp(APP))),
+            false => node.raised(&record.stamps, &dependencies, standings),
+        };
+        let Some(stamps) = stamps else { return Ok(None) };
+        let holds: Vec<_> = dependencies.iter().filter_map(|one| node.register(one)).collect();
+        holds.into_iter().for_each(|hold| dependencies.keep(hold));
         let value = (l2.codec.decode)(&record.value)?;
-        Ok(Some(Promoted { value, deadlines, stamps }))
+        Ok(Some(Promoted { value, deadlines, stamps, dependencies }))
     }
 
     fn land_promoted(&self, key: &KeyBytes, promoted: Promoted<V>) -> Landed<V, E> {
-        let Promoted { value, deadlines, stamps } = promoted;
-        let (value, dependencies) = (Arc::new(value), DependencySet::new());
+        let Promoted { value, deadlines, stamps, dependencies } = promoted;
+        let value = Arc::new(value);
         let inserted = self.publish(key, &value, deadlines, &stamps, &dependencies);
         let kept = if inserted == Inserted::Stored { Kept::InMemory } else { Kept::Not };
         Landed::promoted(value, deadlines, kept, stamps, dependencies, self.cache.node.clock.now())
@@ -105,22 +139,57 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         key: &KeyBytes,
         value: &V,
         deadlines: Deadlines,
+        stamps: &Stamps,
         dependencies: &DependencySet,
     ) {
         let Some(l2) = &self.l2 else { return };
-        if !dependencies.is_empty() {
+        let journal = self.cache.node.journal();
+        if !dependencies.is_empty() && journal.is_none() {
             return;
         }
-        let kept = match self.record(l2, key, value, deadlines) {
-            Ok((record, until)) => {
+        // What it does not depend on cannot make it wrong; but on `app` anything may be named.
+        let is_asked = |name: &str| name == APP || dependencies.reads(name);
+        let asked = stamps.iter().filter(|stamp| is_asked(&stamp.timeline)).cloned().collect();
+        let record = match self.record(l2, key, value, deadlines, asked, dependencies) {
+            Ok(record) => record,
+            Err(error) => return self.say_unavailable(&error),
+        };
+        let kept = match journal {
+            Some(journal) if !dependencies.is_empty() => {
+                within(self.keep_tracked(journal, key, record)).await
+            }
+            _ => {
+                let (record, until) = record;
                 let key = key.within_region();
                 within(l2.store.put(&self.name, key, record.encode(), until)).await
             }
-            Err(error) => Err(error),
         };
         if let Err(error) = kept {
             self.say_unavailable(&error);
         }
+    }
+
+    async fn keep_tracked(
+        &self,
+        journal: &Journal,
+        key: &KeyBytes,
+        (record, until): (Record, Option<WallMillis>),
+    ) -> Result<(), Error> {
+        journal.begun().await?;
+        let Some(store) = journal.store() else { return Ok(()) };
+        let (bytes, node) = (record.encode(), self.cache.node.clone());
+        let Record { stamps, dependencies, .. } = record;
+        let new = NewRecord {
+            bytes,
+            until,
+            digests: dependencies.lasting_digests(DIGESTS_MAX),
+            schemes: dependencies.iter().filter_map(Dependency::scheme).collect(),
+            is_right: Box::new(move |standings| node.may_keep(&stamps, &dependencies, standings)),
+        };
+        if !store.put(&self.name, key.within_region(), new).await? {
+            self.counters.store_overtaken.add(1);
+        }
+        Ok(())
     }
 
     fn record(
@@ -129,14 +198,16 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         key: &KeyBytes,
         value: &V,
         deadlines: Deadlines,
+        stamps: Stamps,
+        dependencies: &DependencySet,
     ) -> Result<(Record, Option<WallMillis>), Error> {
         let (now, wall) = (self.cache.node.clock.now(), self.cache.node.clock.wall());
         let until = (deadlines.fresh_until != Moment::NEVER)
             .then(|| WallMillis(wall.0 + to_millis(deadlines.fresh_until.since(now))));
         let record = Record {
             key: key.within_region().to_vec(),
-            stamps: Stamps::new(),
-            dependencies: DependencySet::new(),
+            stamps,
+            dependencies: dependencies.clone(),
             version: l2.version,
             stored: wall,
             fresh_until: until.unwrap_or(WallMillis(u64::MAX)),

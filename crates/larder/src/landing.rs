@@ -222,7 +222,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             Some(Inserted::Stored | Inserted::Overtaken) | None => None,
         };
         if kept == Kept::InMemory {
-            self.keep_in_store(key, &value, deadlines, &dependencies).await;
+            self.keep_in_store(key, &value, deadlines, &stamps, &dependencies).await;
         }
         let (result, deadlines) = (Ok(value), Some(deadlines));
         let takers = Takers::default();

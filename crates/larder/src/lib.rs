@@ -69,6 +69,8 @@ mod begin;
 
 mod l2;
 
+mod journal;
+
 mod codec;
 
 mod fetched;

@@ -13,6 +13,7 @@ use larder_core::{
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
+    store::{Attached, Begins, Standing},
     timeline::APP,
     token::Token,
 };
@@ -25,6 +26,7 @@ use crate::{
     events::{Event, Events, What},
     hold::{self, Held, Releases},
     invalidation::{Limit, Told},
+    journal::{Journal, Noted},
     preview,
     stats::Counters,
 };
@@ -37,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) events: Events,
     timelines: Vec<Timeline>,
     releases: Arc<Releases>,
+    journal: Option<Arc<Journal>>,
     /// Counts confirmations, so that whoever waits for one can sleep.
     progress: watch::Sender<u64>,
 }
@@ -94,8 +97,108 @@ impl Node {
             events: Events::default(),
             timelines,
             releases: Arc::default(),
+            journal: None,
             progress: watch::Sender::new(0),
         }
+    }
+
+    /// This node, going on where a store stands: `app` lives on in it, and what its entries choose
+    /// rows by is noticed before anything happens.
+    pub(crate) fn with_store(mut self, attached: &Attached, journal: Arc<Journal>) -> Self {
+        for standing in attached.standings.iter().filter(|own| *own.timeline == *APP) {
+            let mut knowledge = self.app().knowledge.lock();
+            knowledge.history.restart(standing.epoch, standing.position);
+        }
+        for scheme in &attached.schemes {
+            self.each_noticing(scheme, |history| history.register(scheme));
+        }
+        self.journal = Some(journal);
+        self
+    }
+
+    /// What waits to be applied to the store, if there is one.
+    pub(crate) fn journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.as_ref()
+    }
+
+    /// Waits until what was invalidated by name is in the store, if there is one, on the disk.
+    ///
+    /// # Errors
+    /// What keeps the store from writing it.
+    pub(crate) async fn make_durable(&self) -> Result<(), Error> {
+        match &self.journal {
+            Some(journal) => journal.written().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes for the store what the history of a timeline has taken up since `before`.
+    ///
+    /// # Callers must
+    /// hold the lock of the timeline.
+    fn note(&self, history: &History, before: Position, digests: &[Digest]) {
+        let Some(journal) = &self.journal else { return };
+        journal.note(Noted {
+            timeline: history.timeline(),
+            epoch: history.epoch(),
+            begins: Begins::After(before),
+            position: history.applied(),
+            digests,
+            everything: history.everything() == history.applied(),
+            mark: None,
+        });
+    }
+
+    /// Notes for the store that a new life of a timeline began.
+    ///
+    /// # Callers must
+    /// hold the lock of the timeline.
+    fn note_begun(&self, history: &History) {
+        let Some(journal) = &self.journal else { return };
+        journal.note(Noted {
+            timeline: history.timeline(),
+            epoch: history.epoch(),
+            begins: Begins::Anew,
+            position: history.applied(),
+            digests: &[],
+            everything: false,
+            mark: None,
+        });
+    }
+
+    /// Whether a record may be written into a store that stands at `standings`.
+    pub(crate) fn may_keep(
+        &self,
+        stamps: &Stamps,
+        dependencies: &DependencySet,
+        standings: &[Standing],
+    ) -> bool {
+        // A store that is ahead of this node knows what this node does not.
+        self.raised(stamps, dependencies, standings)
+            .is_some_and(|raised| self.may_store(&raised, dependencies))
+            && self.may_store(stamps, dependencies)
+    }
+
+    /// The stamps of a record that was found in a store which stands at `standings`: the record is
+    /// right up to there, if the store is in the same life. `None` when that cannot be said.
+    pub(crate) fn raised(
+        &self,
+        stamps: &Stamps,
+        dependencies: &DependencySet,
+        standings: &[Standing],
+    ) -> Option<Stamps> {
+        let is_stamped = |one: &Dependency| stamps.get(one.timeline()).is_some();
+        if stamps.get(APP).is_none() || !dependencies.iter().all(is_stamped) {
+            return None;
+        }
+        let raise = |stamp: &Stamp| {
+            self.timeline(&stamp.timeline)?;
+            let mut standings = standings.iter();
+            let own = standings.find(|own| own.timeline == stamp.timeline)?;
+            let is_right = own.epoch == stamp.epoch && own.floor <= stamp.as_of;
+            is_right.then(|| Stamp { as_of: stamp.as_of.max(own.position), ..stamp.clone() })
+        };
+        stamps.iter().map(raise).collect()
     }
 
     fn timeline(&self, name: &str) -> Option<&Timeline> {
@@ -279,10 +382,12 @@ impl Node {
             return None;
         }
         let history = &mut knowledge.history;
-        let position = history.applied().next();
+        let before = history.applied();
+        let position = before.next();
         let mut touched = Vec::with_capacity(dependencies.len());
         let digests = history.touch(position, dependencies);
         history.confirm(position);
+        self.note(history, before, &digests.concat());
         for (dependency, digests) in dependencies.iter().zip(digests) {
             let what = dependency.to_string().into();
             let cause = Cause { timeline: app.name.clone(), position, what };
@@ -316,9 +421,11 @@ impl Node {
         let app = self.app();
         let mut knowledge = app.knowledge.lock();
         let history = &mut knowledge.history;
-        let position = history.applied().next();
+        let before = history.applied();
+        let position = before.next();
         let touched = history.apply_named(position, names.iter().zip(&changes));
         history.confirm(position);
+        self.note(history, before, &touched.digests);
         let mut token = Token::new();
         token.require(app.name.clone(), history.epoch(), position);
         let cause = Cause { timeline: app.name.clone(), position, what: words.clone() };
@@ -417,7 +524,9 @@ impl FeedSink for Node {
         self.release();
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
+        let before = knowledge.history.applied();
         let touched = knowledge.history.apply(position, changes);
+        self.note(&knowledge.history, before, &touched.digests);
         let words: Arc<str> = in_words(changes).into();
         let cause = Cause { timeline: timeline.name.clone(), position, what: words.clone() };
         self.counters.changes.add(changes.len());
@@ -458,6 +567,7 @@ impl FeedSink for Node {
         let mut knowledge = timeline.knowledge.lock();
         knowledge.history.restart(epoch, start);
         knowledge.doubt = Some(doubt);
+        self.note_begun(&knowledge.history);
         let what = doubt.to_string().into();
         let cause = Cause { timeline: timeline.name.clone(), position: start, what };
         let entries = self.shut(&timeline.name, &cause);
@@ -484,10 +594,12 @@ impl FeedSink for Node {
         let app = self.app();
         let mut knowledge = app.knowledge.lock();
         let history = &mut knowledge.history;
-        let position = history.applied().next();
+        let before = history.applied();
+        let position = before.next();
         let everything = Change::Touch(Dependency::everything(app.name.clone()));
         history.apply(position, &[everything]);
         history.confirm(position);
+        self.note(history, before, &[]);
         let what = format!("invalidations recorded in `{timeline}` may be missing: {doubt}");
         let cause = Cause { timeline: app.name.clone(), position, what: what.into() };
         self.tier.shut(APP, &cause);

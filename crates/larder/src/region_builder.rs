@@ -175,8 +175,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     }
 
     /// Keeps values in the cache's store as well, where they outlive the process, as MessagePack
-    /// with the names of fields. Only in regions that are built with
-    /// [`RegionBuilder::build_untracked`], and only values that depend on nothing.
+    /// with the names of fields.
+    ///
+    /// What is invalidated is gone from the store as well, also for the next process. One cache at
+    /// a time keeps tracked values in a store: to a second one [`RegionBuilder::build`] fails as
+    /// `Conflict`, while [`RegionBuilder::build_untracked`] keeps values that depend on nothing.
     #[cfg(feature = "store")]
     pub fn stored(self) -> Self
     where
@@ -286,10 +289,15 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
         };
         match &self.cache.store {
             None => refused("it is `stored`, and its cache has no store; give it one with `store`"),
-            Some(_) if tracking == Tracking::Tracked => refused(
-                "its values are tracked, and a store keeps only those that depend on nothing; \
-                 build it with `build_untracked`, or leave out `stored`",
-            ),
+            Some(_) if tracking == Tracking::Tracked && self.cache.node.journal().is_none() => {
+                match &self.cache.unattached {
+                    Some(error) => Err(error.clone()),
+                    None => refused(
+                        "its values are tracked, and its store keeps only those that depend on \
+                         nothing; build it with `build_untracked`, or leave out `stored`",
+                    ),
+                }
+            }
             Some(store) => Ok(Some(L2 { store: store.clone(), codec, version: self.version })),
         }
     }

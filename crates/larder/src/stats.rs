@@ -117,6 +117,9 @@ counters! {
     store_errors: Counter,
     /// Records in the store that could not be read: another type wrote them, or they are damaged.
     store_undecodable: Counter,
+    /// Records that were found in the store, or were to be written into it, and are not right any
+    /// more: something they depend on changed.
+    store_overtaken: Counter,
     /// Reads answered with a value that was not fresh, and said so.
     stale_hits: Counter,
     /// Reads answered with a value loaded for them or for somebody beside them.

@@ -27,7 +27,7 @@ use crate::connection::in_snapshot;
 
 /// Values up to this size are read where the caller stands: SQLite takes some microseconds for
 /// them. Larger ones take long enough that a thread of ours is cheaper than a runtime that waits.
-const INLINE_BYTES: u64 = 32 << 10;
+pub(crate) const INLINE_BYTES: u64 = 32 << 10;
 
 /// Keys are kept in indexes, where a long one is dear.
 const KEY_BYTES_MAX: usize = 4096;

@@ -7,6 +7,7 @@
 use larder_core::{Error, ErrorKind};
 
 use super::{
+    link,
     options::Eviction,
     put::{millis, untag},
     writer::Writing,
@@ -136,6 +137,7 @@ impl Condemned {
     pub(crate) fn remove(&self, writing: &mut Writing<'_>) -> rusqlite::Result<()> {
         let connection = writing.connection;
         untag(connection, self.id, self.tags.as_deref())?;
+        link::unlink(connection, self.id)?;
         connection.prepare_cached("DELETE FROM entry WHERE id = ?1")?.execute([self.id])?;
         connection.prepare_cached("DELETE FROM dead WHERE entry = ?1")?.execute([self.id])?;
         writing.totals.add(self.region, -1, -self.size);

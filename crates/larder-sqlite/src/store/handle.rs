@@ -147,6 +147,18 @@ impl SqliteStore {
         &self.0.access
     }
 
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    pub(crate) fn regions_known(&self) -> &Regions {
+        &self.0.regions
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
     pub(crate) fn health(&self) -> &Arc<Health> {
         &self.0.health
     }

@@ -114,7 +114,6 @@ impl Life {
 
 /// Moves the timeline `app` of the store to `position`, inside the transaction of the change that
 /// stands there. The witness is written with the commit.
-#[cfg_attr(not(test), expect(dead_code, reason = "called by the log of the timeline `app`"))]
 pub(crate) fn advance(writing: &mut Writing<'_>, position: Position) -> Result<(), Error> {
     let nonce = random()?;
     writing

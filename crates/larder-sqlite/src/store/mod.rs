@@ -16,6 +16,8 @@
 //! 7. `check`, `backup`, `kept`, `restore`, `health`: what is done with a file as a whole, and
 //!    [`operation`] the face of it.
 //! 8. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
+//! 9. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
+//!    `tracked`: the face for values that can be invalidated.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
 //! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
@@ -85,6 +87,14 @@ pub mod operation;
 pub mod entries;
 
 mod records;
+
+mod claim;
+
+mod standing;
+
+mod link;
+
+mod tracked;
 
 mod handle;
 

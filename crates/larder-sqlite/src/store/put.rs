@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     entry::{NewEntry, Pinned, Placed, Stored, ValueKind},
-    evict,
+    evict, link,
     packing::Packing,
     row_key::RowKey,
     writer::Writing,
@@ -111,6 +111,7 @@ pub(crate) fn put(
     let signed = i64::try_from(size).unwrap_or(i64::MAX);
     let (id, placed) = match &old {
         Some(old) => {
+            link::unlink(connection, old.id).map_err(failed)?;
             row.update(connection, old).map_err(failed)?;
             writing.totals.add(region, 0, signed - old.size);
             (old.id, if old.is_gone { Placed::Inserted } else { Placed::Replaced })

@@ -3,7 +3,11 @@
 //! Apart from `entries`, whose keys and values people chose. **Invariant**: it looks at nothing
 //! inside a record.
 
-use larder_core::{BoxFuture, Error, clock::WallMillis, store::Store};
+use larder_core::{
+    BoxFuture, Error,
+    clock::WallMillis,
+    store::{Attached, Store},
+};
 
 use super::{
     entry::{Lifetime, NewEntry, Stored},
@@ -11,9 +15,14 @@ use super::{
     put::{self, IfPresent},
     remove,
     row_key::RowKey,
+    tracked,
 };
 
 impl Store for SqliteStore {
+    fn attach(&self) -> Result<Option<Attached>, Error> {
+        tracked::attach(self).map(Some)
+    }
+
     fn get<'a>(
         &'a self,
         region: &'a str,

@@ -11,6 +11,9 @@
 //! | `dead` | entries that were deleted and whose rows are not removed yet; no read sees them |
 //! | `total` | entries and bytes of each region, written in the transaction that changes them |
 //! | `store` | one row: which store this is, and which life of it |
+//! | `standing` | how far each timeline was applied to the entries |
+//! | `link`, `linked` | which entries a touched digest reaches, and the digests of each entry |
+//! | `scheme` | by which columns entries choose rows, to be registered in another life |
 //!
 //! The row 0 of `total` belongs to no region: it is written by every commit and holds their number
 //! and the store's own. The row of `store` is hardly ever written. So a write-ahead log that
@@ -54,6 +57,12 @@ CREATE TABLE total(region INTEGER PRIMARY KEY, entries INTEGER NOT NULL, bytes I
   STRICT;
 CREATE TABLE store(one INTEGER PRIMARY KEY CHECK(one = 1), id INTEGER NOT NULL,
   epoch INTEGER NOT NULL, position INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
+CREATE TABLE standing(timeline TEXT PRIMARY KEY, epoch INTEGER NOT NULL, position INTEGER NOT NULL,
+  floor INTEGER NOT NULL, mark BLOB) STRICT, WITHOUT ROWID;
+CREATE TABLE link(digest INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(digest, entry))
+  STRICT, WITHOUT ROWID;
+CREATE TABLE linked(entry INTEGER PRIMARY KEY, digests BLOB NOT NULL) STRICT;
+CREATE TABLE scheme(digest INTEGER PRIMARY KEY, dependency BLOB NOT NULL) STRICT;
 ";
 
 /// What a file is.

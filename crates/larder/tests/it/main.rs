@@ -15,6 +15,7 @@
 //! - `events`: what subscribers are told, and what they missed
 //! - `region`: building, untracked values, null, explain, limits
 //! - `l2`: values that outlive the process, in a store (features `sqlite` and `store`)
+//! - `l2_tracked`: the same for what can be invalidated: restarts, kills, restores
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
@@ -54,6 +55,9 @@ mod origin;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod l2;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod l2_tracked;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
