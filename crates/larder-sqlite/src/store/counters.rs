@@ -87,7 +87,7 @@ impl Counters {
     }
 
     /// Where what happens in `region` is counted.
-    pub(crate) fn tally(&self, region: &Arc<str>) -> Arc<Tally> {
+    pub(crate) fn tally(&self, region: &str) -> Arc<Tally> {
         if let Some(tally) = self.regions.read().get(region) {
             return tally.clone();
         }
@@ -95,7 +95,7 @@ impl Counters {
         if REGIONS_MAX <= regions.len() {
             return self.others.clone();
         }
-        regions.entry(region.clone()).or_default().clone()
+        regions.entry(region.into()).or_default().clone()
     }
 }
 

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::{
     claim::Claim,
-    counters::Counters,
+    counters::Counted,
     entries::INLINE_BYTES,
     entry::{Lifetime, NewEntry, Stored},
     find::{self, Looked, Reading},
@@ -147,7 +147,9 @@ impl TrackedStore for Session {
                 Looked::Absent | Looked::Larger => None,
             };
             let counters = self.store.counters();
-            Counters::add(if found.is_some() { &counters.hits } else { &counters.misses }, 1);
+            let what = if found.is_some() { Counted::Hit } else { Counted::Miss };
+            let now = self.store.options().clock.wall();
+            counters.add(&counters.tally(region), now, what, 1);
             Ok(found)
         })
     }
