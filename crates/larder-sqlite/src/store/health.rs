@@ -150,7 +150,6 @@ pub(crate) fn replace_open(
     let aside = keep_copy(live, path, options.clock.wall());
     let (prepared, refill) = best(path, options)?;
     prepared.put_into(live, path, options)?;
-    unmark(path);
     Ok(told(path, aside, refill))
 }
 
@@ -166,7 +165,8 @@ pub(crate) fn is_marked(path: &Path) -> bool {
     beside(path, "-corrupt").exists()
 }
 
-fn unmark(path: &Path) {
+/// Takes the mark away: what it spoke of is not in the store any more.
+pub(crate) fn unmark(path: &Path) {
     let _ = std::fs::remove_file(beside(path, "-corrupt"));
 }
 

@@ -17,7 +17,7 @@ use rusqlite::{
 use super::{
     backup::{self, Aside},
     check::Depth,
-    file,
+    file, health,
     life::Life,
     options::StoreOptions,
     schema, witness,
@@ -101,6 +101,10 @@ impl Prepared {
                 result = ended;
                 break;
             }
+        }
+        if result.is_ok() {
+            // The faults that were found were in what is gone.
+            health::unmark(path);
         }
         live.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
         result

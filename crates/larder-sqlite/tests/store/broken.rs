@@ -215,3 +215,26 @@ fn a_file_that_is_exchanged_under_an_open_store_is_told() {
         assert_eq!(store.condition(), Condition::Moved);
     });
 }
+
+#[test]
+fn a_store_that_was_restored_is_not_put_aside_for_what_was_found_before() {
+    run(async {
+        for is_open in [true, false] {
+            let place = Place::new();
+            write(&place).await;
+            let store = place.open().await;
+            let backup = store.backup(place.beside("kept")).await.unwrap();
+            // As the keeper of a process leaves it that could not replace the store.
+            fs::write(place.beside("cache.db-corrupt"), "").unwrap();
+            if is_open {
+                store.restore(&backup.path).await.unwrap();
+            } else {
+                SqliteStore::restore_file(place.path(), &backup.path).await.unwrap();
+            }
+            drop(store);
+            let store = place.open().await;
+            assert_eq!(store.condition(), Condition::Unchecked, "open: {is_open}");
+            assert_eq!(read_all(&store).await, 0);
+        }
+    });
+}
