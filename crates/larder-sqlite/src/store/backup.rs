@@ -21,7 +21,7 @@ use super::{
     file, life,
     options::StoreOptions,
     schema::{self, Found},
-    witness::beside,
+    witness::{self, beside},
 };
 use crate::{
     connection,
@@ -178,6 +178,10 @@ fn may_be_replaced(source: &Path, target: &Path) -> Result<(), Error> {
     let logs = ["-wal", "-journal"].map(|suffix| beside(target, suffix));
     if logs.iter().any(|log| log.exists()) {
         return conflict("a store is in use there, or was killed; give another path");
+    }
+    // A backup has no witness; a store that was closed has nothing else that tells it from one.
+    if witness::path_of(target).exists() {
+        return conflict("a store is there; give another path");
     }
     match open(target) {
         Ok(_) => Ok(()),

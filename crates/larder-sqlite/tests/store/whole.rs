@@ -185,7 +185,11 @@ fn nothing_but_a_backup_is_replaced_by_one() {
         drop(other);
         let used = SqliteStore::open(place.beside("used.db")).await.unwrap();
         used.entries("r").insert("a", forever("x")).await.unwrap();
-        for name in ["letter", "other.db", "used.db", "cache.db", "."] {
+        let closed = SqliteStore::open(place.beside("closed.db")).await.unwrap();
+        closed.entries("r").insert("a", forever("x")).await.unwrap();
+        drop(closed);
+        assert!(!place.beside("closed.db-wal").exists());
+        for name in ["letter", "other.db", "used.db", "closed.db", "cache.db", "."] {
             let before = fs::read(place.beside(name)).ok();
             let refused = store.backup(place.beside(name)).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Conflict, "{name}: {refused}");
