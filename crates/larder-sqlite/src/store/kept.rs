@@ -32,9 +32,11 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Whether it is time for the next one, whoever took the last.
     pub(crate) fn is_due(&self, store: &Path, now: WallMillis) -> Result<bool, Error> {
-        let taken = list(&self.directory, store)?.pop().map(|last| last.taken);
-        // A clock that was set back must not stop the backups.
-        Ok(taken.is_none_or(|taken| now < taken || self.every <= now.since(taken)))
+        // One that is dated after now was named by a clock that has been set back: it must neither
+        // stop the backups nor make every round take one.
+        let taken = list(&self.directory, store)?.into_iter().map(|backup| backup.taken);
+        let last = taken.rev().find(|taken| *taken <= now);
+        Ok(last.is_none_or(|last| self.every <= now.since(last)))
     }
 
     /// The path of the one that is taken now.
@@ -47,10 +49,12 @@ impl Schedule {
         Ok(self.directory.join(name))
     }
 
-    /// Removes those that are too many, the oldest first.
+    /// Removes those that are too many: those dated after `now` first, then the oldest.
     pub(crate) fn trim(&self, store: &Path, now: WallMillis) -> Result<(), Error> {
-        let kept = list(&self.directory, store)?;
+        let mut kept = list(&self.directory, store)?;
         let surplus = kept.len().saturating_sub(self.keep.max(1));
+        // Stable: each part stays in the order in which it was taken.
+        kept.sort_by_key(|backup| backup.taken <= now);
         for old in kept.into_iter().take(surplus) {
             // Another process that keeps the same store may have been quicker.
             match fs::remove_file(&old.path) {

@@ -407,3 +407,26 @@ fn a_backup_that_nobody_waits_for_leaves_nothing() {
         assert!(left.iter().all(|name| name.starts_with("cache.db")), "{left:?}");
     });
 }
+
+#[test]
+fn a_backup_from_the_future_neither_hastens_backups_nor_outlives_them() {
+    // S17: a clock that was set back.
+    run(async {
+        let place = Place::new();
+        let day = Duration::from_secs(86_400);
+        let directory = place.beside("backups");
+        let store = place.open_with(place.options().backups(&directory, day, 2)).await;
+        store.keep().await.unwrap();
+        let first = store.backups().await.unwrap();
+        let future = directory.join("cache.db.21000101T000000.000Z.backup");
+        fs::copy(&first[0].path, &future).unwrap();
+        place.clock.advance(Duration::from_secs(1));
+        store.keep().await.unwrap();
+        assert_eq!(store.backups().await.unwrap().len(), 2, "it is not time yet");
+        place.clock.advance(day);
+        store.keep().await.unwrap();
+        let kept = store.backups().await.unwrap();
+        assert_eq!((kept.len(), &kept[0]), (2, &first[0]));
+        assert!(!future.exists());
+    });
+}
