@@ -12,9 +12,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use larder_core::{Error, ErrorKind};
+use larder_core::{Error, ErrorKind, Moment};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -25,6 +26,7 @@ use super::{
     check::{self, Depth},
     file,
     health::{self, Condition, Health, OnCorruption},
+    kept::Schedule,
     options::StoreOptions,
     remove,
     writer::{Queue, Writing},
@@ -52,6 +54,11 @@ const ROUNDS_UNTIL_COPIED: u32 = 5;
 
 /// Steps of SQLite's machine after which a check asks whether it should end: about a millisecond.
 const PROGRESS_STEPS: i32 = 100_000;
+
+/// How long a backup that failed waits for the next attempt, doubled with each that fails. With ten
+/// times less a full disk keeps the keeper busy; with ten times more there is no backup for ten
+/// seconds after a disk was full for a moment.
+const BACKUP_PAUSE: Duration = Duration::from_secs(1);
 
 /// The thread and how to wake it.
 #[derive(Debug)]
@@ -86,6 +93,15 @@ enum Haste {
 struct Asked {
     is_closing: bool,
     waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+}
+
+/// What is left to do about the file as a whole.
+#[derive(Debug)]
+struct Whole {
+    check: Option<Depth>,
+    /// Backups that failed one after the other, and before when there is no other.
+    failed: u32,
+    not_before: Option<Moment>,
 }
 
 impl Keeper {
@@ -139,7 +155,7 @@ impl Drop for Keeper {
 impl Shared {
     fn run(&self) {
         let mut connection = None;
-        let mut depth = Some(Depth::Quick);
+        let mut whole = Whole { check: Some(Depth::Quick), failed: 0, not_before: None };
         let mut quiet = 0;
         loop {
             let (asked, is_closing) = self.pause();
@@ -150,7 +166,7 @@ impl Shared {
             };
             let mut result = self.round(&mut connection, haste);
             if !is_closing {
-                result = result.and(self.look_after(&mut depth));
+                result = result.and(self.look_after(&mut whole));
             }
             let is_quiet = self.queue.writes.load(Ordering::Relaxed) == before;
             quiet = if is_quiet { quiet + 1 } else { 0 };
@@ -191,18 +207,31 @@ impl Shared {
 
     /// What concerns the file as a whole: a check once after it was opened and when a read found
     /// something, and the backups.
-    fn look_after(&self, depth: &mut Option<Depth>) -> Result<(), Error> {
+    fn look_after(&self, whole: &mut Whole) -> Result<(), Error> {
         if self.has_moved() {
             // Whatever is there now, it is not what was opened.
             return Ok(());
         }
         if self.health.take_suspicion() {
-            *depth = Some(Depth::Full);
+            whole.check = Some(Depth::Full);
         }
-        if let Some(wanted) = depth.take() {
+        if let Some(wanted) = whole.check.take() {
             self.check(wanted)?;
         }
-        self.back_up()
+        let Some(schedule) = &self.options.backups else { return Ok(()) };
+        let now = self.options.clock.now();
+        if whole.not_before.is_some_and(|moment| now < moment) {
+            return Ok(());
+        }
+        let result = self.back_up(schedule);
+        if result.is_ok() {
+            (whole.failed, whole.not_before) = (0, None);
+        } else {
+            // Each attempt reads the whole store, and what was in the way is seldom gone at once.
+            let pause = BACKUP_PAUSE.saturating_mul(1 << whole.failed.min(30)).min(schedule.every);
+            (whole.failed, whole.not_before) = (whole.failed + 1, Some(now.plus(pause)));
+        }
+        result
     }
 
     fn has_moved(&self) -> bool {
@@ -257,8 +286,7 @@ impl Shared {
         Ok(())
     }
 
-    fn back_up(&self) -> Result<(), Error> {
-        let Some(schedule) = &self.options.backups else { return Ok(()) };
+    fn back_up(&self, schedule: &Schedule) -> Result<(), Error> {
         let now = self.options.clock.wall();
         if !schedule.is_due(&self.path, now)? {
             return Ok(());

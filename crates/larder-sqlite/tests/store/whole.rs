@@ -430,3 +430,26 @@ fn a_backup_from_the_future_neither_hastens_backups_nor_outlives_them() {
         assert!(!future.exists());
     });
 }
+
+#[test]
+fn a_backup_that_fails_is_tried_again_after_longer_and_longer() {
+    // S17.
+    run(async {
+        let place = Place::new();
+        let directory = place.beside("backups");
+        fs::write(&directory, "in the way").unwrap();
+        let options = place.options().backups(&directory, Duration::from_secs(3), 2);
+        let store = place.open_with(options).await;
+        let second = Duration::from_secs(1);
+        for pause in [1, 2, 3, 3] {
+            store.keep().await.unwrap_err();
+            for _ in 0..pause {
+                store.keep().await.unwrap();
+                place.clock.advance(second);
+            }
+        }
+        fs::remove_file(&directory).unwrap();
+        store.keep().await.unwrap();
+        assert_eq!(store.backups().await.unwrap().len(), 1);
+    });
+}
