@@ -323,7 +323,10 @@ impl Shared {
         let piece = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let now = self.options.clock.wall();
         while remove::has_gone(connection, now)? {
-            self.queue.write_blocking(move |writing| remove::sweep(writing, piece))?;
+            if self.queue.write_blocking(move |writing| remove::sweep(writing, piece))? == 0 {
+                // What is left cannot be removed: it must not keep the keeper from all else.
+                break;
+            }
         }
         Ok(())
     }
@@ -331,13 +334,16 @@ impl Shared {
     /// Makes the file smaller by what is free in it and not soon used again (SD17).
     fn give_back(&self, connection: &Connection) -> Result<(), Error> {
         let failed = Writing::failed("make the store smaller");
+        let mut before = i64::MAX;
         loop {
             let free: i64 = connection
                 .query_row("PRAGMA main.freelist_count", [], |row| row.get(0))
                 .map_err(failed)?;
-            if free < PAGES_KEPT + PAGES {
+            // A file that somebody made again without `auto_vacuum` gives nothing back.
+            if free < PAGES_KEPT + PAGES || before <= free {
                 return Ok(());
             }
+            before = free;
             self.queue.write_blocking(move |writing| {
                 writing
                     .connection

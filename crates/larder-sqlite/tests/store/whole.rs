@@ -453,3 +453,27 @@ fn a_backup_that_fails_is_tried_again_after_longer_and_longer() {
         assert_eq!(store.backups().await.unwrap().len(), 1);
     });
 }
+
+#[test]
+fn a_file_that_gives_nothing_back_does_not_keep_the_keeper() {
+    // SD17: a vacuum by hand may turn it off.
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        run(async {
+            let place = Place::new();
+            drop(filled(&place).await);
+            let file = Connection::open(place.path()).unwrap();
+            file.execute_batch("PRAGMA journal_mode=DELETE; PRAGMA auto_vacuum=NONE; VACUUM")
+                .unwrap();
+            drop(file);
+            let store = place.open().await;
+            let text = "x".repeat(100_000);
+            let large = (0..40).map(|number| (format!("large {number}"), forever(&text)));
+            store.entries("r").insert_many(large).await.unwrap();
+            store.entries("r").remove_matching(&Select::everything()).await.unwrap();
+            store.keep().await.unwrap();
+            ended.send(()).unwrap();
+        });
+    });
+    end.recv_timeout(Duration::from_secs(60)).expect("a round ends");
+}
