@@ -53,7 +53,11 @@ impl Query {
             }
             // A blob sorts after every text, and a pattern would read it as one.
             query.condition.push_str(" AND entry.key < x''");
-            query.and("entry.key GLOB ?", Value::Text(pattern.as_glob().to_owned()));
+            if let Some(glob) = pattern.as_glob()? {
+                query.and("entry.key GLOB ?", Value::Text(glob.to_owned()));
+                // The matcher would take such a key for its beginning.
+                query.condition.push_str(" AND instr(entry.key, char(0)) = 0");
+            }
         }
         let ids = |names| tag_numbers(connection, region, names).map_err(failed);
         if let Some(names) = &select.any {

@@ -2,12 +2,19 @@
 //!
 //! Both kinds become one, the `GLOB` of SQLite, which is case-sensitive and knows no escapes but
 //! its brackets, and the range of keys that begin like the pattern. **Invariant**: the range holds
-//! every key that matches, so that looking into it alone finds all.
+//! every key that matches, so that looking into it alone finds all; and the matcher, which ends at
+//! the character NUL, is asked only where there is none.
+
+use larder_core::{Error, ErrorKind};
 
 /// Which keys are meant.
+///
+/// What has a wildcard anywhere but at the end matches no key with the character NUL in it, and may
+/// have none itself: asking for it is an error of kind `Config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    glob: String,
+    /// `None` where the range says it all.
+    glob: Option<String>,
     prefix: String,
 }
 
@@ -27,26 +34,39 @@ impl Pattern {
             }
         }
         let prefix = pattern.split('%').next().unwrap_or_default().to_owned();
-        Self { glob, prefix }
+        Self::new(pattern, "%", glob, prefix)
     }
 
     /// `*` stands for any characters, `?` for one, `[a-z]` and `[^a-z]` for one of a set.
     pub fn glob(pattern: &str) -> Self {
         let prefix = pattern.split(['*', '?', '[']).next().unwrap_or_default().to_owned();
-        Self { glob: pattern.to_owned(), prefix }
+        Self::new(pattern, "*", pattern.to_owned(), prefix)
     }
 
     /// Keys that begin with `prefix`, whatever is in it.
     pub fn prefix(prefix: &str) -> Self {
-        let mut pattern = Self::percent(&prefix.replace('%', "\u{0}"));
-        // A percent sign in a prefix is itself, and means nothing to the matcher.
-        pattern.glob = pattern.glob.replace('\u{0}', "%") + "*";
-        pattern.prefix = prefix.to_owned();
-        pattern
+        Self { glob: None, prefix: prefix.to_owned() }
     }
 
-    pub(crate) fn as_glob(&self) -> &str {
-        &self.glob
+    fn new(pattern: &str, anything: &str, glob: String, prefix: String) -> Self {
+        let is_prefix = pattern.strip_suffix(anything) == Some(&*prefix);
+        Self { glob: (!is_prefix).then_some(glob), prefix }
+    }
+
+    /// What the keys of the range are compared with; `None` where all of them match.
+    ///
+    /// # Errors
+    /// `Config` for a pattern that the matcher would not read to its end.
+    pub(crate) fn as_glob(&self) -> Result<Option<&str>, Error> {
+        match &self.glob {
+            Some(glob) if glob.contains('\u{0}') => {
+                Err(Error::new(ErrorKind::Config, "find entries").detail(
+                    "the pattern has the character NUL in it, which no wildcard can stand beside; \
+                     name the keys, or what they begin with",
+                ))
+            }
+            glob => Ok(glob.as_deref()),
+        }
     }
 
     /// The first key that can match, and the first after all that can; `None` where there is none
@@ -95,9 +115,13 @@ mod tests {
 
     #[test]
     fn each_kind_becomes_the_same_matcher() {
-        assert_eq!(Pattern::percent("a_%[*?").as_glob(), "a_*[[][*][?]");
-        assert_eq!(Pattern::glob("a?c*").as_glob(), "a?c*");
-        assert_eq!(Pattern::prefix("50%*").as_glob(), "50%[*]*");
+        let glob = |pattern: Pattern| pattern.as_glob().unwrap().map(str::to_owned);
+        assert_eq!(glob(Pattern::percent("a_%[*?")).unwrap(), "a_*[[][*][?]");
+        assert_eq!(glob(Pattern::glob("a?c*")).unwrap(), "a?c*");
+        // What is a range needs no matcher.
+        for range in [Pattern::prefix("50%*"), Pattern::percent("a*%"), Pattern::glob("*")] {
+            assert_eq!(glob(range.clone()), None, "{range:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_core::store::Store as _;
+use larder_core::{ErrorKind, store::Store as _};
 use larder_sqlite::store::{Entries, Pattern, Select, Stored};
 
 use crate::place::{Place, forever, living, run};
@@ -174,5 +174,26 @@ fn a_list_has_the_keys_that_people_chose_and_no_pattern_reads_others_as_text() {
             assert_eq!(entries.remove_matching(&select).await.unwrap(), 0);
         }
         assert_eq!(entries.remove_matching(&all).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_key_with_a_nul_is_matched_as_a_whole_or_not_at_all() {
+    // S6, SD6: the matcher of SQLite ends there.
+    run(async {
+        let place = Place::new();
+        let entries = place.open().await.entries("keys");
+        for key in ["a", "a\0b", "a\0c", "a%b"] {
+            entries.insert(key, forever(key)).await.unwrap();
+        }
+        let of = |pattern| Select::everything().matching(pattern);
+        assert_eq!(keys(&entries, &of(Pattern::prefix("a\0"))).await, ["a\0b", "a\0c"]);
+        assert_eq!(keys(&entries, &of(Pattern::prefix("a\0c"))).await, ["a\0c"]);
+        assert_eq!(keys(&entries, &of(Pattern::percent("a\0%"))).await, ["a\0b", "a\0c"]);
+        assert_eq!(keys(&entries, &of(Pattern::percent("a"))).await, ["a"]);
+        assert_eq!(keys(&entries, &of(Pattern::glob("?"))).await, ["a"]);
+        let refused = entries.count(&of(Pattern::glob("*\0*"))).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains("NUL"), "{refused}");
     });
 }
