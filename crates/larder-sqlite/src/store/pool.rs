@@ -26,7 +26,8 @@ use super::{file, health::Health, options::StoreOptions};
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 16_384;
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+/// What is read with a connection, or with why there is none.
+type Job = Box<dyn FnOnce(Result<&Connection, Error>) + Send>;
 
 /// The connections and the threads.
 #[derive(Debug)]
@@ -107,7 +108,8 @@ impl Pool {
     /// Runs `read` on a thread.
     ///
     /// # Errors
-    /// Those of `read`, `Overloaded` when too many wait, `Timeout` when its turn did not come.
+    /// Those of `read` and of opening the file, `Overloaded` when too many wait, `Timeout` when its
+    /// turn did not come.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
@@ -116,7 +118,7 @@ impl Pool {
         let health = self.shared.health.clone();
         let job: Job = Box::new(move |connection| {
             if !reply.is_closed() {
-                let result = read(connection).inspect_err(|error| health.note(error));
+                let result = connection.and_then(read).inspect_err(|error| health.note(error));
                 reply.send(result).ok();
             }
         });
@@ -200,12 +202,12 @@ impl Shared {
             if deadline < self.options.clock.now() {
                 continue;
             }
-            if opened.is_none() {
-                opened = file::open_for_reading(&self.path, &self.options)
+            let connection = match &mut opened {
+                Some(connection) => Ok(&*connection),
+                none => file::open_for_reading(&self.path, &self.options)
                     .inspect_err(|error| tracing::error!(%error, "a reader cannot open the store"))
-                    .ok();
-            }
-            let Some(connection) = &opened else { continue };
+                    .map(|connection| &*none.insert(connection)),
+            };
             if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
                 tracing::error!("a read panicked; its thread goes on");
                 opened = None;

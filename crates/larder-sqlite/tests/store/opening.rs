@@ -98,3 +98,16 @@ fn the_file_gets_smaller_when_entries_go() {
         assert!(left < full / 5, "{full} bytes, then {left}");
     });
 }
+
+#[test]
+fn a_read_says_why_the_file_cannot_be_opened() {
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        // The threads that read open it when first needed.
+        fs::rename(place.path(), place.beside("moved.db")).unwrap();
+        let refused = store.stats().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+        assert!(refused.to_string().contains("open the store"), "{refused}");
+    });
+}
