@@ -53,7 +53,7 @@ pub(crate) fn make_room(writing: &mut Writing<'_>, written: i64) -> Result<(), E
         Eviction::LeastRecent => Some(LEAST_RECENT),
         Eviction::LeastFrequent => Some(LEAST_FREQUENT),
         Eviction::Oldest => Some(OLDEST),
-        Eviction::Refuse => None,
+        Eviction::Refuse | Eviction::OfOthers => None,
     };
     let order = [(DEAD, Gone::Dead), (EXPIRED, Gone::Expired)];
     let policy = by_policy.map(|sql| (sql, Gone::Evicted));

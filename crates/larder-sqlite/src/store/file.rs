@@ -58,7 +58,7 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     // Somebody else may have made it since.
     let found = schema::look(&transaction, &subject)?;
     let life = live_on(&transaction, path, found, log)?;
-    schema::index_for(&transaction, index_of(options.eviction)).map_err(failed)?;
+    index_by(options.eviction, &transaction).map_err(failed)?;
     if let Some(life) = life {
         witness::write(path, &life)?;
     }
@@ -157,10 +157,13 @@ fn tune(connection: &Connection, options: &StoreOptions) -> rusqlite::Result<()>
     connection.pragma_update(None, "synchronous", "NORMAL")
 }
 
-fn index_of(eviction: Eviction) -> Option<&'static str> {
-    match eviction {
+/// Makes the index that `eviction` needs, and drops those of other policies.
+pub(crate) fn index_by(eviction: Eviction, connection: &Connection) -> rusqlite::Result<()> {
+    let wanted = match eviction {
         Eviction::LeastRecent => Some("evict_recent"),
         Eviction::LeastFrequent => Some("evict_frequent"),
         Eviction::Oldest | Eviction::Refuse => None,
-    }
+        Eviction::OfOthers => return Ok(()),
+    };
+    schema::index_for(connection, wanted)
 }

@@ -16,7 +16,7 @@ use super::{
     handle::SqliteStore,
     health::{self, Condition, Refill},
     kept,
-    options::StoreOptions,
+    options::{Eviction, StoreOptions},
     restore::Prepared,
 };
 
@@ -156,7 +156,7 @@ impl SqliteStore {
 }
 
 fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
-    let options = StoreOptions::default();
+    let options = StoreOptions::default().eviction(Eviction::OfOthers);
     let prepared = Prepared::of_backup(from, path)?;
     let mut live = match file::open_for_writing(path, &options) {
         Err(error) if error.kind() == ErrorKind::Corrupt && health::was_a_store(path) => {

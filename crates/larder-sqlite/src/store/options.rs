@@ -33,6 +33,9 @@ pub enum Eviction {
     Oldest,
     /// Nothing: a write for which there is no room is refused with `Full`.
     Refuse,
+    /// Nothing, as with `Refuse`; and what the file keeps for the policy of whoever else has it
+    /// open stays, so that a tool may come and go.
+    OfOthers,
 }
 
 /// How a store is opened.

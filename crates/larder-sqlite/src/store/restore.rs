@@ -19,7 +19,7 @@ use super::{
     check::Depth,
     file, health,
     life::Life,
-    options::StoreOptions,
+    options::{Eviction, StoreOptions},
     schema, witness,
 };
 use crate::error::from_driver;
@@ -120,7 +120,7 @@ impl Prepared {
         let subject = path.display().to_string();
         let failed = |error: rusqlite::Error| from_driver("restore a backup", &subject, &error);
         let before = Present::read(live, &subject)?;
-        self.adapt(&before, &subject)?;
+        self.adapt(&before, options.eviction, &subject)?;
         let copy = Copy::new(&self.connection, live).map_err(failed)?;
         // With no page at all it takes the lock, under which nobody can write any more.
         if copy.step(0).map_err(failed)? != StepResult::More {
@@ -143,13 +143,20 @@ impl Prepared {
     }
 
     /// Makes the copy one that can take the place of what is there: its regions have the numbers
-    /// that they have there, and it is the same store in a new life.
-    fn adapt(&mut self, present: &Present, subject: &str) -> Result<(), Error> {
+    /// that they have there, it has the index of those who evict there, and it is the same store in
+    /// a new life.
+    fn adapt(&mut self, present: &Present, eviction: Eviction, subject: &str) -> Result<(), Error> {
         self.life = present.life.unwrap_or(self.life).renewed()?;
         let life = self.life;
         let adapted = || {
             let transaction = self.connection.unchecked_transaction()?;
             renumber(&transaction, &present.regions)?;
+            match &present.index {
+                Some(index) if eviction == Eviction::OfOthers => {
+                    schema::index_for(&transaction, Some(index))?;
+                }
+                _ => file::index_by(eviction, &transaction)?,
+            }
             life.write(&transaction)?;
             transaction.commit()
         };
@@ -158,7 +165,8 @@ impl Prepared {
 
     /// Gives the copy the name `path`, where there is no file.
     pub(crate) fn publish(mut self, path: &Path) -> Result<(), Error> {
-        self.adapt(&Present::default(), &path.display().to_string())?;
+        // Whoever opens it makes the index.
+        self.adapt(&Present::default(), Eviction::OfOthers, &path.display().to_string())?;
         drop(self.connection);
         witness::write(path, &self.life)?;
         self.aside.publish(path)
@@ -170,6 +178,8 @@ impl Prepared {
 struct Present {
     life: Option<Life>,
     regions: BTreeMap<String, i64>,
+    /// The index of those who evict.
+    index: Option<String>,
 }
 
 impl Present {
@@ -183,7 +193,8 @@ impl Present {
         let read = || {
             let life = Some(Life::read(connection, subject)?);
             let regions = regions(connection).map_err(failed)?;
-            Ok(Self { life, regions })
+            let index = schema::indexes(connection).map_err(failed)?.pop();
+            Ok(Self { life, regions, index })
         };
         read().or_else(or_nothing)
     }

@@ -107,13 +107,17 @@ pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "user_version", FORMAT)
 }
 
-/// Creates the index that finds what goes first, and drops those of other policies.
-pub(crate) fn index_for(connection: &Connection, wanted: Option<&str>) -> rusqlite::Result<()> {
-    let existing: Vec<String> = connection
+/// The indexes there are that find what goes first.
+pub(crate) fn indexes(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND name GLOB 'evict_*'")?
         .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for name in existing.iter().filter(|name| Some(name.as_str()) != wanted) {
+        .collect()
+}
+
+/// Creates the index that finds what goes first, and drops those of other policies.
+pub(crate) fn index_for(connection: &Connection, wanted: Option<&str>) -> rusqlite::Result<()> {
+    for name in indexes(connection)?.iter().filter(|name| Some(name.as_str()) != wanted) {
         connection.execute_batch(&format!("DROP INDEX \"{name}\""))?;
     }
     let columns = match wanted {

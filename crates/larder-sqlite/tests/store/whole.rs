@@ -9,7 +9,7 @@ use std::{
 
 use larder_core::{ErrorKind, clock::WallMillis};
 use larder_sqlite::store::{
-    Condition, Depth, Refill, Select, SqliteStore, StoreOptions, Stored, backups_in,
+    Condition, Depth, Eviction, Refill, Select, SqliteStore, StoreOptions, Stored, backups_in,
 };
 use rusqlite::Connection;
 
@@ -451,6 +451,34 @@ fn a_backup_that_fails_is_tried_again_after_longer_and_longer() {
         fs::remove_file(&directory).unwrap();
         store.keep().await.unwrap();
         assert_eq!(store.backups().await.unwrap().len(), 1);
+    });
+}
+
+/// The index of those who evict.
+fn index(place: &Place) -> String {
+    Connection::open(place.path())
+        .and_then(|file| {
+            let sql = "SELECT group_concat(name) FROM sqlite_schema WHERE name GLOB 'evict_*'";
+            file.query_row(sql, [], |row| row.get(0))
+        })
+        .unwrap()
+}
+
+#[test]
+fn what_evicts_keeps_its_index_through_tools_and_restores() {
+    // S13, S16.
+    run(async {
+        let place = Place::new();
+        let backup = filled(&place).await.backup(place.beside("kept")).await.unwrap().path;
+        let frequent = || place.options().eviction(Eviction::LeastFrequent);
+        let store = place.open_with(frequent()).await;
+        assert_eq!(index(&place), "evict_frequent");
+        drop(place.open_with(place.options().eviction(Eviction::OfOthers)).await);
+        assert_eq!(index(&place), "evict_frequent");
+        store.restore(&backup).await.unwrap();
+        assert_eq!(index(&place), "evict_frequent");
+        SqliteStore::restore_file(place.path(), &backup).await.unwrap();
+        assert_eq!(index(&place), "evict_frequent");
     });
 }
 

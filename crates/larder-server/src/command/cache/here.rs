@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use larder_sqlite::store::{Lifetime, OnCorruption, Pattern, Select, SqliteStore, StoreOptions};
+use larder_sqlite::store::{
+    Eviction, Lifetime, OnCorruption, Pattern, Select, SqliteStore, StoreOptions,
+};
 
 use crate::{
     cli::{AtStore, ConfigFile, Living, Selection},
@@ -50,6 +52,7 @@ impl AtStore {
         let options = StoreOptions::new()
             .max_entries(NO_LIMIT)
             .max_bytes(NO_LIMIT)
+            .eviction(Eviction::OfOthers)
             .on_corruption(OnCorruption::Refuse);
         Ok(SqliteStore::open_with(self.path()?, options).await?)
     }
