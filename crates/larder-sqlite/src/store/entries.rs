@@ -3,7 +3,7 @@
 //! Each method is one transaction or one snapshot. **Invariant**: a miss, a value that is empty and
 //! an error are three different answers (SD12, SD18); what has expired is a miss everywhere.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
@@ -17,6 +17,7 @@ use super::{
     listing, number,
     options::Durability,
     put::{self, IfPresent},
+    region::Named,
     remove,
     row_key::{OwnKey, RowKey},
     select::Select,
@@ -35,8 +36,8 @@ const KEY_BYTES_MAX: usize = 4096;
 /// The entries of one region. Cloning is cheap.
 #[derive(Clone)]
 pub struct Entries {
-    inner: Arc<Inner>,
-    region: Arc<str>,
+    pub(crate) inner: Arc<Inner>,
+    region: Named,
     tally: Arc<Tally>,
     durability: Durability,
     compress_above: u64,
@@ -46,6 +47,7 @@ impl Entries {
     pub(crate) fn new(inner: Arc<Inner>, region: Arc<str>) -> Self {
         let compress_above = inner.options.compress_above;
         let tally = inner.counters.tally(&region);
+        let region = Named::new(inner.regions.clone(), region);
         Self { inner, region, tally, durability: Durability::Relaxed, compress_above }
     }
 
@@ -66,7 +68,7 @@ impl Entries {
 
     /// The name of the region.
     pub fn region(&self) -> &str {
-        &self.region
+        self.region.name()
     }
 
     /// The value under `key`; `None` is a miss.
@@ -90,7 +92,7 @@ impl Entries {
             Err(_) => Counted::Error,
         };
         self.count_up(what, 1);
-        self.inner.journal.read(begun, &self.region, Some(key.as_bytes()), &looked);
+        self.inner.journal.read(begun, self.region.name(), Some(key.as_bytes()), &looked);
         looked
     }
 
@@ -98,7 +100,7 @@ impl Entries {
         let now = self.inner.options.clock.wall();
         let small = Reading::at_most(&self.inner.options, INLINE_BYTES);
         let here = |connection: &Connection| {
-            self.in_region(connection, Looked::Absent, |region| {
+            self.region.read(connection, Looked::Absent, |region| {
                 find::value(connection, region, key, now, small)
             })
         };
@@ -130,14 +132,14 @@ impl Entries {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Stored>>, Error> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
-        let (own, now) = (self.clone(), self.inner.options.clock.wall());
+        let (access, now) = (self.inner.access.clone(), self.inner.options.clock.wall());
+        let all = Reading::all(&self.inner.options);
         let (counted, nothing) = (keys.len() as u64, vec![None; keys.len()]);
         let read = self.read(nothing, move |connection, region| {
-            let all = Reading::all(&own.inner.options);
             let one = |key: &String| find::value(connection, region, key.as_str().into(), now, all);
             let note = |looked| match looked {
                 Looked::Found(id, stored) => {
-                    own.inner.access.note(id, now);
+                    access.note(id, now);
                     Some(stored)
                 }
                 Looked::Absent | Looked::Larger => None,
@@ -414,7 +416,7 @@ impl Entries {
     }
 
     fn noted<T>(&self, begun: Begun, result: Result<T, Error>) -> Result<T, Error> {
-        self.inner.journal.change(begun, &self.region, &result);
+        self.inner.journal.change(begun, self.region.name(), &result);
         result
     }
 
@@ -424,32 +426,17 @@ impl Entries {
         absent: T,
         read: impl FnOnce(&Connection, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let own = self.clone();
+        let named = self.region.clone();
         self.inner
             .pool
             .read(move |connection| {
                 let read = |connection: &Connection| {
-                    Ok(own.in_region(connection, absent, |region| read(connection, region)))
+                    Ok(named.read(connection, absent, |region| read(connection, region)))
                 };
                 let failed = Writing::failed("read from the store");
                 in_snapshot(connection, read).map_err(failed).flatten()
             })
             .await
-    }
-
-    fn in_region<T>(
-        &self,
-        connection: &Connection,
-        absent: T,
-        read: impl FnOnce(i64) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let failed = Writing::failed("read from the store");
-        let Some(region) = self.inner.regions.look_up(connection, &self.region).map_err(failed)?
-        else {
-            return Ok(absent);
-        };
-        self.inner.regions.remember(&self.region, region);
-        read(region)
     }
 
     /// Changes what is there; `absent` where the region was never written.
@@ -458,11 +445,10 @@ impl Entries {
         absent: T,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let own = self.clone();
+        let named = self.region.clone();
         let changed = self.queue().write(self.durability, move |writing| {
             let failed = Writing::failed("write to the store");
-            let found = own.inner.regions.look_up(writing.connection, &own.region);
-            match found.map_err(failed)? {
+            match named.look_up(writing.connection).map_err(failed)? {
                 Some(region) => act(writing, region),
                 None => Ok(absent),
             }
@@ -475,15 +461,14 @@ impl Entries {
         &self,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let own = self.clone();
+        let named = self.region.clone();
         let written = self.queue().write(self.durability, move |writing| {
             let failed = Writing::failed("write to the store");
-            let made = own.inner.regions.make(writing.connection, &own.region);
-            let region = made.map_err(failed)?;
+            let region = named.make(writing.connection).map_err(failed)?;
             act(writing, region).map(|result| (result, region))
         });
         let (result, region) = written.await?;
-        self.inner.regions.remember(&self.region, region);
+        self.region.remember(region);
         Ok(result)
     }
 
@@ -503,20 +488,25 @@ impl Entries {
         if !entries.iter().any(|(_, entry)| self.is_packed(entry.whole_bytes)) {
             return Ok(entries);
         }
-        let own = self.clone();
+        let packed = self.packed_bytes();
         let one = move |(key, entry): (String, NewEntry)| {
-            let is_packed = own.is_packed(entry.whole_bytes);
+            let is_packed = packed.contains(&entry.whole_bytes);
             (key, if is_packed { entry.packed() } else { entry })
         };
         self.inner.pool.read(move |_| Ok(entries.into_iter().map(one).collect())).await
     }
 
-    /// Whether a value of so many bytes is packed. One that may not be written is not.
+    /// Whether a value of so many bytes is packed.
     fn is_packed(&self, bytes: u64) -> bool {
-        self.compress_above < bytes && bytes <= self.inner.options.item_bytes_max()
+        self.packed_bytes().contains(&bytes)
     }
 
-    fn queue(&self) -> &Queue {
+    /// The sizes of values that are packed. One that may not be written is not.
+    fn packed_bytes(&self) -> RangeInclusive<u64> {
+        self.compress_above.saturating_add(1)..=self.inner.options.item_bytes_max()
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
         self.inner.writer.queue()
     }
 }

@@ -24,7 +24,7 @@ use super::{
     life::Life,
     options::StoreOptions,
     pool::Pool,
-    region::Regions,
+    region::{Named, Regions},
     total::Totals,
     writer::{Queue, Writer, Writing},
 };
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     keeper: Keeper,
     pub(crate) writer: Writer,
     pub(crate) pool: Pool,
-    pub(crate) regions: Regions,
+    pub(crate) regions: Arc<Regions>,
     pub(crate) access: Arc<Access>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) journal: Journal,
@@ -151,8 +151,8 @@ impl SqliteStore {
         &self.0.pool
     }
 
-    pub(crate) fn regions_known(&self) -> &Regions {
-        &self.0.regions
+    pub(crate) fn named(&self, region: &str) -> Named {
+        Named::new(self.0.regions.clone(), region.into())
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -199,7 +199,7 @@ impl Inner {
             keeper,
             writer,
             pool,
-            regions: Regions::default(),
+            regions: Arc::default(),
             access,
             counters,
             journal,

@@ -5,12 +5,63 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use larder_core::Error;
 use parking_lot::RwLock;
 use rusqlite::{Connection, OptionalExtension};
+
+use super::writer::Writing;
 
 /// The numbers that this process has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Regions(RwLock<HashMap<Arc<str>, i64>>);
+
+/// One region by its name: what a task takes to another thread in place of the store.
+///
+/// The store ends its threads when its last owner is dropped, so that a task which owned it could
+/// come to wait for the very thread it is dropped on.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    regions: Arc<Regions>,
+    name: Arc<str>,
+}
+
+impl Named {
+    pub(crate) fn new(regions: Arc<Regions>, name: Arc<str>) -> Self {
+        Self { regions, name }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its number, if it was ever written.
+    pub(crate) fn look_up(&self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        self.regions.look_up(connection, &self.name)
+    }
+
+    /// Its number, made if there is none.
+    pub(crate) fn make(&self, connection: &Connection) -> rusqlite::Result<i64> {
+        self.regions.make(connection, &self.name)
+    }
+
+    /// See [`Regions::remember`].
+    pub(crate) fn remember(&self, id: i64) {
+        self.regions.remember(&self.name, id);
+    }
+
+    /// Reads in the region; `absent` where it was never written.
+    pub(crate) fn read<T>(
+        &self,
+        connection: &Connection,
+        absent: T,
+        read: impl FnOnce(i64) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let failed = Writing::failed("read from the store");
+        let Some(region) = self.look_up(connection).map_err(failed)? else { return Ok(absent) };
+        self.remember(region);
+        read(region)
+    }
+}
 
 impl Regions {
     /// The number of `name`, if this process has seen it.

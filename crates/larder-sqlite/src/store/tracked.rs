@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use larder_core::{
-    BoxFuture, Error, Position,
+    BoxFuture, Error, Position, WallMillis,
     store::{Attached, FoundRecord, NewRecord, Standing, Step, TrackedStore},
     timeline::APP,
 };
@@ -24,6 +24,7 @@ use super::{
     link,
     options::Durability,
     put::{self, IfPresent},
+    region::Named,
     row_key::{OwnKey, RowKey},
     standing,
     writer::Writing,
@@ -89,32 +90,23 @@ fn adopt(
     Ok((standings, schemes?))
 }
 
-impl Session {
-    /// The record and the standings, from one snapshot; as far as it is not larger than
-    /// `reading` says.
-    fn look(
-        &self,
-        connection: &Connection,
-        region: &str,
-        key: RowKey<'_>,
-        reading: Reading,
-    ) -> Result<(Looked, Vec<Standing>), Error> {
-        let failed = Writing::failed("read from the store");
-        let now = self.store.options().clock.wall();
-        let regions = self.store.regions_known();
-        let look = |connection: &Connection| {
-            let standings = standing::read(connection)?;
-            Ok(match regions.look_up(connection, region)? {
-                None => Ok((Looked::Absent, standings)),
-                Some(id) => {
-                    regions.remember(region, id);
-                    let looked = find::value(connection, id, key, now, reading);
-                    looked.map(|looked| (looked, standings))
-                }
-            })
-        };
-        in_snapshot(connection, look).map_err(failed).flatten()
-    }
+/// The record under `key` and the standings, from one snapshot; as far as it is not larger than
+/// `reading` says.
+fn look(
+    connection: &Connection,
+    named: &Named,
+    key: RowKey<'_>,
+    now: WallMillis,
+    reading: Reading,
+) -> Result<(Looked, Vec<Standing>), Error> {
+    let failed = Writing::failed("read from the store");
+    let look = |connection: &Connection| {
+        let standings = standing::read(connection)?;
+        let find = |region| find::value(connection, region, key, now, reading);
+        let looked = named.read(connection, Looked::Absent, find);
+        Ok(looked.map(|looked| (looked, standings)))
+    };
+    in_snapshot(connection, look).map_err(failed).flatten()
 }
 
 impl TrackedStore for Session {
@@ -125,30 +117,30 @@ impl TrackedStore for Session {
     ) -> BoxFuture<'a, Result<Option<FoundRecord>, Error>> {
         Box::pin(async move {
             let small = Reading::at_most(self.store.options(), INLINE_BYTES);
+            let now = self.store.options().clock.wall();
+            let named = self.store.named(region);
             let here =
-                |connection: &Connection| self.look(connection, region, RowKey::Bytes(key), small);
+                |connection: &Connection| look(connection, &named, RowKey::Bytes(key), now, small);
             let (looked, standings) = match self.store.pool().borrow(here)? {
                 Some((looked @ (Looked::Absent | Looked::Found(..)), at)) => (looked, at),
                 Some((Looked::Larger, _)) | None => {
-                    let own = Self { store: self.store.clone(), claim: self.claim.clone() };
-                    let (region, key) = (region.to_owned(), OwnKey::from(RowKey::Bytes(key)));
+                    let (named, key) = (named.clone(), OwnKey::from(RowKey::Bytes(key)));
                     let all = Reading::all(self.store.options());
                     let read = move |connection: &Connection| {
-                        own.look(connection, &region, key.as_row(), all)
+                        look(connection, &named, key.as_row(), now, all)
                     };
                     self.store.pool().read(read).await?
                 }
             };
             let found = match looked {
                 Looked::Found(id, stored) => {
-                    self.store.access().note(id, self.store.options().clock.wall());
+                    self.store.access().note(id, now);
                     Some(FoundRecord { bytes: stored.bytes, standings })
                 }
                 Looked::Absent | Looked::Larger => None,
             };
             let counters = self.store.counters();
             let what = if found.is_some() { Counted::Hit } else { Counted::Miss };
-            let now = self.store.options().clock.wall();
             counters.add(&counters.tally(region), now, what, 1);
             Ok(found)
         })

@@ -383,13 +383,20 @@ impl Queue {
             };
             let result = self.one(&mut job, writing);
             done.push((job, result));
+            // A full disk or an error of the disk ends the whole transaction by itself, and what
+            // came after would be committed one by one.
+            if connection.is_autocommit() {
+                break;
+            }
             if GROUP_TIME < self.options.clock.now().since(began) {
                 break;
             }
         }
-        let committed = match has_advanced {
-            true => self.bear_witness(connection),
-            false => Ok(()),
+        let lost = connection.is_autocommit().then(|| self.why_lost(&done));
+        let committed = match (lost, has_advanced) {
+            (Some(lost), _) => Err(lost),
+            (None, true) => self.bear_witness(connection),
+            (None, false) => Ok(()),
         }
         .and_then(|()| self.end(connection, &totals))
         .inspect_err(|_| roll_back(connection));
@@ -402,6 +409,14 @@ impl Queue {
         for (job, result) in done {
             job.task.answer(result.and_then(|()| committed.clone()));
         }
+    }
+
+    /// Why the transaction is over: the last write ended it.
+    fn why_lost(&self, done: &[(Job, Result<(), Error>)]) -> Error {
+        let last = done.last().and_then(|(_, result)| result.as_ref().err());
+        last.cloned().unwrap_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "write to the store").subject(&*self.path)
+        })
     }
 
     fn end(&self, connection: &Connection, totals: &Totals) -> Result<(), Error> {
@@ -444,11 +459,11 @@ impl Queue {
         });
         if result.is_err() {
             writing.totals.back_to(before);
-            // A full disk ends the whole transaction by itself; then the others fail too.
-            step("ROLLBACK TO one").ok();
+            // Neither works once the whole transaction is over: see `commit`.
+            step("ROLLBACK TO one").and_then(|_| step("RELEASE one")).ok();
+            return result;
         }
-        step("RELEASE one")?;
-        result
+        step("RELEASE one").map(drop)
     }
 }
 
@@ -457,3 +472,6 @@ fn roll_back(connection: &Connection) {
         connection.execute_batch("ROLLBACK").ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What the writer does when the disk ends a transaction in the middle of a group.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use larder_core::ErrorKind;
+use larder_testkit::temp::TempDir;
+
+use super::super::{
+    entry::{Lifetime, NewEntry, Stored},
+    handle::SqliteStore,
+    options::StoreOptions,
+};
+
+#[tokio::test]
+async fn a_transaction_that_the_disk_ends_takes_the_whole_group_and_nothing_after_it() {
+    let directory = TempDir::new("group").unwrap();
+    let options = StoreOptions::new().compress_above(u64::MAX);
+    let store = SqliteStore::open_with(directory.join("cache.db"), options).await.unwrap();
+    let entries = store.entries("r");
+    let entry = |bytes: usize| NewEntry::new(Stored::bytes(vec![7; bytes]), Lifetime::Forever);
+    entries.insert("before", entry(10)).await.unwrap();
+    // A disk that is full after a few more pages.
+    let queue = entries.queue();
+    let pages = queue.alone(|connection| {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+        Ok(pages)
+    });
+    pages.await.unwrap();
+    // The writer is kept busy until all three wait, so that they are one group.
+    let (go, wait) = mpsc::channel::<()>();
+    let busy = queue.alone(move |_| {
+        wait.recv().ok();
+        Ok(())
+    });
+    let first = entries.insert("first", entry(10));
+    let large = entries.insert("large", entry(1 << 20));
+    let last = entries.insert("last", entry(10));
+    let release = async move {
+        go.send(()).unwrap();
+    };
+    let (busy, first, large, last, ()) = tokio::join!(biased; busy, first, large, last, release);
+    busy.unwrap();
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(large.unwrap_err().kind(), ErrorKind::Full);
+    // It was not begun with the others, so it is written by itself.
+    last.unwrap();
+    assert!(entries.get("first").await.unwrap().is_none());
+    let there = ["before", "last"].map(|key| entries.contains(key));
+    for there in there {
+        assert!(there.await.unwrap());
+    }
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.bytes), (2, 6 + 10 + 4 + 10));
+}
+
+#[tokio::test]
+async fn the_last_handle_may_be_dropped_while_a_write_is_under_way() {
+    let directory = TempDir::new("last").unwrap();
+    let store = SqliteStore::open(directory.join("cache.db")).await.unwrap();
+    let entries = store.entries("r");
+    let entry = NewEntry::new(Stored::text("x"), Lifetime::Forever);
+    entries.insert("read", entry.clone()).await.unwrap();
+    // Something for the keeper's last round to write.
+    entries.get("read").await.unwrap();
+    let (begun, has_begun) = mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
+    let writing = entries.clone();
+    let task = tokio::spawn(async move {
+        writing
+            .write(move |_, _| {
+                begun.send(()).ok();
+                wait.recv().ok();
+                Ok(())
+            })
+            .await
+    });
+    while has_begun.try_recv().is_err() {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    drop(task.await);
+    // Whoever drops the last handle waits for the writer, on a thread of its own. Were the write an
+    // owner too, it would be the last one, inside its transaction on the writer's thread.
+    let inner = Arc::downgrade(&entries.inner);
+    let dropped = std::thread::spawn(move || drop((store, entries)));
+    while 1 < inner.strong_count() {
+        std::thread::yield_now();
+    }
+    go.send(()).unwrap();
+    dropped.join().unwrap();
+    let options = StoreOptions::new().busy_timeout(Duration::from_secs(1));
+    let again = SqliteStore::open_with(directory.join("cache.db"), options).await.unwrap();
+    again.entries("r").insert("again", entry).await.unwrap();
+}
