@@ -104,11 +104,12 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             WallMillis(u64::MAX) => Moment::NEVER,
             until => now.plus(until.since(wall)),
         };
-        let deadlines = Deadlines {
-            stored: now.minus(wall.since(record.stored)),
-            fresh_until,
-            ..self.policy.deadlines(now, fresh_until)
-        };
+        // The record's deadline, and the region's as it is today: whichever comes first.
+        let stored = now.minus(wall.since(record.stored));
+        let deadlines = self.policy.deadlines(stored, fresh_until);
+        if deadlines.fresh_until <= now {
+            return Ok(None);
+        }
         let mut dependencies = record.dependencies;
         let stamps = match dependencies.is_empty() {
             // It depends on nothing, so nothing can have been touched since.
@@ -145,14 +146,17 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         let Some(l2) = &self.l2 else { return };
         let journal = self.cache.node.journal();
         if !dependencies.is_empty() && journal.is_none() {
-            return;
+            return self.forget_in_store(key).await;
         }
         // What it does not depend on cannot make it wrong; but on `app` anything may be named.
         let is_asked = |name: &str| name == APP || dependencies.reads(name);
         let asked = stamps.iter().filter(|stamp| is_asked(&stamp.timeline)).cloned().collect();
         let record = match self.record(l2, key, value, deadlines, asked, dependencies) {
             Ok(record) => record,
-            Err(error) => return self.say_unavailable(&error),
+            Err(error) => {
+                self.say_unavailable(&error);
+                return self.forget_in_store(key).await;
+            }
         };
         let kept = match journal {
             Some(journal) if !dependencies.is_empty() => {
@@ -165,6 +169,15 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             }
         };
         if let Err(error) = kept {
+            self.say_unavailable(&error);
+            self.forget_in_store(key).await;
+        }
+    }
+
+    /// Takes the predecessor of a value that could not be kept out of the store, where a later read
+    /// would take it for the newer one.
+    pub(crate) async fn forget_in_store(&self, key: &KeyBytes) {
+        if let Err(error) = self.remove_from_store(key).await {
             self.say_unavailable(&error);
         }
     }
@@ -217,7 +230,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
     }
 
     /// Removes what the store has under `key`; whether there was something.
-    pub(crate) async fn remove_find_in_store(&self, key: &KeyBytes) -> Result<bool, Error> {
+    pub(crate) async fn remove_from_store(&self, key: &KeyBytes) -> Result<bool, Error> {
         match &self.l2 {
             Some(l2) => within(l2.store.remove(&self.name, key.within_region())).await,
             None => Ok(false),

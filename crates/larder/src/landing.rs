@@ -223,6 +223,8 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         };
         if kept == Kept::InMemory {
             self.keep_in_store(key, &value, deadlines, &stamps, &dependencies).await;
+        } else if too_large.is_some() {
+            self.forget_in_store(key).await;
         }
         let (result, deadlines) = (Ok(value), Some(deadlines));
         let takers = Takers::default();

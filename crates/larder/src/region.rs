@@ -279,7 +279,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
     pub async fn remove(&self, key: &K) -> Result<bool, Error> {
         let key = self.inner.encode(key).finish();
         // Memory last: what a reader promotes in between goes with it.
-        let removed = self.inner.remove_find_in_store(&key).await;
+        let removed = self.inner.remove_from_store(&key).await;
         let was_there = self.inner.cache.node.tier.remove(key.as_slice());
         Ok(removed? || was_there)
     }

@@ -77,6 +77,11 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> 
         // Not by `max_staleness`: where that is zero nothing in memory is proven for long enough.
         let held = self.fresh(&bytes, Knowledge::Since(loaded));
         let same = held.is_some_and(|held| Arc::ptr_eq(&held, served));
-        same && self.cache.node.tier.remove(bytes.finish().as_slice())
+        if !same {
+            return false;
+        }
+        let key = bytes.finish();
+        self.forget_in_store(&key).await;
+        self.cache.node.tier.remove(key.as_slice())
     }
 }

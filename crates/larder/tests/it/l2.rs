@@ -12,7 +12,7 @@ use std::{
 };
 
 use larder::{
-    BoxFuture, Cache, Clock, Codec, Dependency, Error, ErrorKind, Load, Source, Store,
+    BoxFuture, Cache, Clock, Codec, Dependency, Error, ErrorKind, Load, MemoryLimit, Source, Store,
     UntrackedRegion, WallMillis,
     sqlite::store::{SqliteStore, StoreOptions},
 };
@@ -228,5 +228,40 @@ async fn a_store_that_does_not_answer_is_no_miss_and_no_obstacle() {
     assert_eq!(*region.get_or_load(&1).await.unwrap(), 1);
     assert_eq!(region.get(&1).await.unwrap().as_deref(), Some(&1));
     assert_eq!(region.remove(&1).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(region.stats().store_errors, 3);
+    // Two looks, a put, and taking away what the put did not replace.
+    assert_eq!(region.stats().store_errors, 4);
+}
+
+#[tokio::test]
+async fn a_region_that_lets_values_live_shorter_today_does_not_keep_to_yesterday() {
+    // X3.
+    let place = Place::new();
+    let cache = place.cache().await;
+    let builder = cache.region::<String, u64>("ages").never_expires().stored();
+    builder.build_untracked().unwrap().insert(&"a".into(), 7).await.unwrap();
+    drop(cache);
+    place.clock.advance(Duration::from_secs(40));
+    let cache = place.cache().await;
+    let builder = cache.region::<String, u64>("ages").ttl(MINUTE).stored();
+    let region = builder.build_untracked().unwrap();
+    assert_eq!(region.get(&"a".into()).await.unwrap().as_deref(), Some(&7));
+    drop((cache, region));
+    place.clock.advance(Duration::from_secs(20));
+    let cache = place.cache().await;
+    let builder = cache.region::<String, u64>("ages").ttl(MINUTE).stored();
+    assert_eq!(builder.build_untracked().unwrap().get(&"a".into()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_kept_takes_its_predecessor_with_it() {
+    // KD9: the older one must not come back.
+    let place = Place::new();
+    let store = place.store().await;
+    let small = MemoryLimit::bytes(1 << 20);
+    let builder = Cache::builder().clock(place.clock.clone()).memory(small).store(store);
+    let region = place.region(&builder.build().unwrap(), 0);
+    region.insert(&"a".into(), vec![7]).await.unwrap();
+    let refused = region.insert(&"a".into(), vec![8; 1 << 20]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limit);
+    assert_eq!(region.get(&"a".into()).await.unwrap(), None);
 }
