@@ -182,6 +182,27 @@ fn what_is_exported_is_imported_as_it_was() {
 }
 
 #[test]
+fn an_export_appears_whole_and_never_over_the_store() {
+    // S8.
+    let shop = stocked();
+    let at = |name: &str| shop.dir().join(name);
+    std::fs::hard_link(at("cache.db"), at("link.db")).unwrap();
+    for name in ["cache.db", "./cache.db-witness", "link.db"] {
+        let refused = cache(&shop, &["export", "--to", name]);
+        ends(&refused, 1, "belongs to the store itself");
+        assert!(done(&cache(&shop, &["check"])).starts_with("sound: 4 entries"), "{name}");
+    }
+    std::fs::write(at("all.ndjson"), "earlier").unwrap();
+    std::fs::create_dir(at("all.ndjson.part")).unwrap();
+    ends(&cache(&shop, &["export", "--to", "all.ndjson"]), 1, "cannot write");
+    assert_eq!(std::fs::read_to_string(at("all.ndjson")).unwrap(), "earlier");
+    std::fs::remove_dir(at("all.ndjson.part")).unwrap();
+    done(&cache(&shop, &["export", "--to", "all.ndjson"]));
+    assert_eq!(std::fs::read_to_string(at("all.ndjson")).unwrap().lines().count(), 4);
+    assert!(!at("all.ndjson.part").exists());
+}
+
+#[test]
 fn a_store_is_backed_up_broken_and_restored() {
     // S16, SD13, SD14: with nothing but what the help says.
     let shop = stocked();

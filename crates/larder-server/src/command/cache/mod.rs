@@ -1,8 +1,9 @@
 //! `larder cache`: looking into a store and changing what is in it, without a server.
 //!
 //! Reading order: `here`, how the store is opened; `entry`, `listing` and `removal`, what is done
-//! with entries; `transfer`, lines of JSON; `whole`, what is done with the file. **Invariant**: the
-//! file may be in use by servers, and nothing here evicts or replaces what is theirs unasked.
+//! with entries; `transfer`, lines of JSON, and `outlet`, where they go; `whole`, what is done with
+//! the file. **Invariant**: the file may be in use by servers, and nothing here evicts or replaces
+//! what is theirs unasked.
 
 use anyhow::{Context as _, Result};
 
@@ -20,6 +21,8 @@ mod listing;
 mod removal;
 
 mod transfer;
+
+mod outlet;
 
 mod whole;
 

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, BufWriter, Read as _, Write},
+    io::{BufRead, BufReader, Read as _, Write},
     path::Path,
 };
 
@@ -25,6 +25,7 @@ use super::{
     super::shown,
     here,
     listing::{PAGE, Pages},
+    outlet::Outlet,
 };
 
 /// A line that is longer is no entry: values may have 64 MiB, and escapes make six bytes of one.
@@ -42,11 +43,9 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
     let count = match &arguments.to {
         None => lines(&store, &regions, arguments, &mut std::io::stdout().lock()).await?,
         Some(path) => {
-            let cannot = || format!("cannot write {}", path.display());
-            let mut file = BufWriter::new(File::create(path).with_context(cannot)?);
-            let count = lines(&store, &regions, arguments, &mut file).await?;
-            let file = file.into_inner().with_context(cannot)?;
-            file.sync_all().with_context(cannot)?;
+            let mut outlet = Outlet::at(path, store.path())?;
+            let count = lines(&store, &regions, arguments, outlet.writer()).await?;
+            outlet.publish()?;
             count
         }
     };
