@@ -70,6 +70,15 @@ pub fn value(bytes: Vec<u8>, kind: Option<ValueKind>) -> Result<Stored, String> 
     Ok(Stored { kind, bytes })
 }
 
+/// What is believed of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Somebody wrote it.
+    Hand,
+    /// It says what only `export` knows: whatever a program kept under that kind comes back.
+    Export,
+}
+
 /// A line that `import` reads.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,8 +99,7 @@ pub struct Line {
     expires_ms: Option<Option<u64>>,
     #[serde(default)]
     pinned: bool,
-    #[serde(rename = "size_bytes")]
-    _size_bytes: Option<IgnoredAny>,
+    size_bytes: Option<IgnoredAny>,
     #[serde(rename = "created_ms")]
     _created_ms: Option<IgnoredAny>,
     #[serde(rename = "accessed_ms")]
@@ -138,6 +146,11 @@ impl Line {
                 kind_of(word)
                     .ok_or_else(|| format!("has the kind `{word}`: write json, text or bytes"))?,
             ),
+        };
+        let origin = if self.size_bytes.is_some() { Origin::Export } else { Origin::Hand };
+        let value = |bytes, kind| match (origin, kind) {
+            (Origin::Export, Some(kind)) => Ok(Stored { kind, bytes }),
+            _ => value(bytes, kind),
         };
         let stored = match (self.text, self.base64, self.value) {
             (Some(text), None, None) => value(text.into_bytes(), kind.or(Some(ValueKind::Text)))?,
@@ -190,6 +203,20 @@ mod tests {
         ] {
             let error = read(line).unwrap_err();
             assert!(error.contains(complaint), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_was_exported_is_of_the_kind_that_it_says() {
+        // A program may keep under a kind whatever it wants.
+        for (value, kind) in [
+            (r#""text":"{","kind":"json""#, ValueKind::Json),
+            (r#""base64":"/w==","kind":"text""#, ValueKind::Text),
+        ] {
+            let line = format!(r#"{{"key":"a",{value},"size_bytes":1,"expires_ms":null}}"#);
+            assert!(read(&line).is_ok_and(|new| new.is_some()), "{kind:?}: {:?}", read(&line));
+            let by_hand = format!(r#"{{"key":"a",{value},"expires_ms":null}}"#);
+            assert!(read(&by_hand).is_err(), "{kind:?}");
         }
     }
 

@@ -17,8 +17,8 @@ use crate::{
 
 use super::super::shown;
 
-/// What is read of a value before it is refused. The store has a lower limit of its own; this one
-/// keeps an endless input from filling the memory.
+/// What is read of a value before it is refused, so that an endless input does not fill the memory;
+/// more than SQLite takes.
 const VALUE_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) async fn get(at: &AtStore, arguments: &Get) -> Result<Exit> {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The limits belong to whoever serves the file: a command that had its own would evict entries
-/// that were welcome there.
+/// that were welcome there, and refuse to read what is there.
 const NO_LIMIT: u64 = 1 << 62;
 
 impl AtStore {
@@ -52,6 +52,7 @@ impl AtStore {
         let options = StoreOptions::new()
             .max_entries(NO_LIMIT)
             .max_bytes(NO_LIMIT)
+            .max_value_bytes(NO_LIMIT)
             .eviction(Eviction::OfOthers)
             .on_corruption(OnCorruption::Refuse);
         Ok(SqliteStore::open_with(self.path()?, options).await?)
