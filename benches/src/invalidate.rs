@@ -64,6 +64,9 @@ pub(crate) fn run() -> Result<Vec<Row>> {
         samples.soft.push(soften(&tier, &everywhere(), MANY)?);
         let (_, taken) = measure::time(|| tier.settle());
         samples.softened.push(nanos(taken) / 1e6);
+        // They are stale, and there: the next round begins without them.
+        invalidate(&tier, &everywhere(), MANY)?;
+        tier.settle();
     }
     for _ in 0..ROUNDS_OF_FEWER {
         fill_many(&tier, FEWER);
