@@ -1,6 +1,7 @@
 //! Starting, where the machine has no thread to give; and a thread that outlives a panic.
 
 use larder_core::{Change, Epoch, Invalidation, Moment, Position, feed::Doubt};
+use larder_testkit::temp::TempDir;
 use rusqlite::Connection;
 
 use super::*;
@@ -24,16 +25,31 @@ impl FeedSink for Nobody {
     fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
+/// A database with one table, and its feed, which is not started.
+struct Place {
+    feed: SqliteFeed,
+    writer: Connection,
+    knowledge: Arc<Knowledge>,
+    _directory: TempDir,
+}
+
+impl Place {
+    fn new(interval: Duration) -> Self {
+        let directory = TempDir::new("feed").unwrap();
+        let path = directory.join("shop.db");
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("CREATE TABLE t(a)").unwrap();
+        let knowledge = Arc::new(Knowledge::new("shop".into(), Coverage::Database));
+        let clock = Clock::system();
+        let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
+        let feed = SqliteFeed::new(knowledge.clone(), path, clock, interval, watcher).unwrap();
+        Self { feed, writer, knowledge, _directory: directory }
+    }
+}
+
 #[test]
 fn a_feed_that_gets_no_thread_lets_go_of_its_sink_and_can_be_started_later() {
-    let name = format!("larder-feed-{}.db", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE t(a)").unwrap();
-    let knowledge = Arc::new(Knowledge::new("shop".into(), Coverage::Database));
-    let clock = Clock::system();
-    let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
-    let interval = Duration::from_secs(3600);
-    let feed = SqliteFeed::new(knowledge, path.clone(), clock, interval, watcher).unwrap();
+    let Place { feed, .. } = &Place::new(Duration::from_secs(3600));
     let sink = Arc::new(Nobody);
     let refused = feed.start_on(sink.clone(), |_, _| Err(std::io::ErrorKind::WouldBlock.into()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -43,7 +59,6 @@ fn a_feed_that_gets_no_thread_lets_go_of_its_sink_and_can_be_started_later() {
     assert!(feed.shared.watcher.lock().is_started());
     feed.stop();
     assert_eq!(Arc::strong_count(&sink), 1);
-    std::fs::remove_file(path).ok();
 }
 
 /// Panics at the first change that it is told of, and passes on what happens after that.
@@ -72,15 +87,7 @@ impl FeedSink for Fragile {
 
 #[test]
 fn a_thread_that_panicked_goes_on_watching_in_a_new_life() {
-    let name = format!("larder-feed-panic-{}.db", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let writer = Connection::open(&path).unwrap();
-    writer.execute_batch("CREATE TABLE t(a)").unwrap();
-    let knowledge = Arc::new(Knowledge::new("shop".into(), Coverage::Database));
-    let clock = Clock::system();
-    let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
-    let interval = Duration::from_millis(1);
-    let feed = SqliteFeed::new(knowledge.clone(), path.clone(), clock, interval, watcher).unwrap();
+    let Place { feed, writer, knowledge, .. } = &Place::new(Duration::from_millis(1));
     let (heard, hears) = std::sync::mpsc::sync_channel(64);
     feed.start(Arc::new(Fragile { fallen: false.into(), heard })).unwrap();
     let next = || hears.recv_timeout(Duration::from_secs(20)).expect("the thread goes on");
@@ -91,7 +98,6 @@ fn a_thread_that_panicked_goes_on_watching_in_a_new_life() {
     writer.execute_batch("INSERT INTO t VALUES (2)").unwrap();
     assert_eq!(next(), None, "a change is told again");
     feed.stop();
-    std::fs::remove_file(path).ok();
 }
 
 /// Wakes nobody.
@@ -105,15 +111,7 @@ impl std::task::Wake for Alarm {
 
 #[test]
 fn a_waker_that_panics_does_not_end_the_thread() {
-    let name = format!("larder-feed-waker-{}.db", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let writer = Connection::open(&path).unwrap();
-    writer.execute_batch("CREATE TABLE t(a)").unwrap();
-    let knowledge = Arc::new(Knowledge::new("shop".into(), Coverage::Database));
-    let clock = Clock::system();
-    let watcher = Watcher::new(path.clone(), clock.clone(), Track::Database, knowledge.clone());
-    let interval = Duration::from_millis(1);
-    let feed = SqliteFeed::new(knowledge.clone(), path.clone(), clock, interval, watcher).unwrap();
+    let Place { feed, writer, knowledge, .. } = &Place::new(Duration::from_millis(1));
     let (heard, hears) = std::sync::mpsc::sync_channel(64);
     feed.start(Arc::new(Fragile { fallen: true.into(), heard })).unwrap();
     let next = || hears.recv_timeout(Duration::from_secs(20)).expect("the thread goes on");
@@ -130,5 +128,4 @@ fn a_waker_that_panics_does_not_end_the_thread() {
     assert_eq!(knowledge.panics(), 0, "what was told is not in doubt");
     drop(waiting);
     feed.stop();
-    std::fs::remove_file(path).ok();
 }
