@@ -17,13 +17,24 @@ use super::{
     writer::Writing,
 };
 
-/// What makes a row of `entry` one that is there; the time is `?2`.
-pub(crate) const IS_THERE: &str = "(entry.expires IS NULL OR ?2 < entry.expires) \
-     AND NOT EXISTS(SELECT 1 FROM dead WHERE dead.entry = entry.id)";
+/// What makes a row of `entry` one that is there; the time is `?2`. A literal, so that statements
+/// which are asked often are put together by the compiler.
+macro_rules! is_there {
+    () => {
+        "(entry.expires IS NULL OR ?2 < entry.expires) \
+         AND NOT EXISTS(SELECT 1 FROM dead WHERE dead.entry = entry.id)"
+    };
+}
 
-const VALUE: &str = "SELECT id, size, form, checksum, value FROM entry \
-     WHERE region = ?1 AND key = ?3 AND (expires IS NULL OR ?2 < expires) \
-     AND NOT EXISTS(SELECT 1 FROM dead WHERE dead.entry = entry.id)";
+pub(crate) use is_there;
+
+/// The same, for statements that are put together as they are asked.
+pub(crate) const IS_THERE: &str = is_there!();
+
+const VALUE: &str = concat!(
+    "SELECT id, size, form, checksum, value FROM entry WHERE region = ?1 AND key = ?3 AND ",
+    is_there!()
+);
 
 /// A value that was looked for.
 #[derive(Debug)]
@@ -130,9 +141,10 @@ pub(crate) fn contains(
     key: RowKey<'_>,
     now: WallMillis,
 ) -> Result<bool, Error> {
-    let sql = format!("SELECT 1 FROM entry WHERE region = ?1 AND key = ?3 AND {IS_THERE}");
+    const SQL: &str =
+        concat!("SELECT 1 FROM entry WHERE region = ?1 AND key = ?3 AND ", is_there!());
     connection
-        .prepare_cached(&sql)
+        .prepare_cached(SQL)
         .and_then(|mut find| find.exists((region, millis(now), key)))
         .map_err(Writing::failed("look for an entry"))
 }

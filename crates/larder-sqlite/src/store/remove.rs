@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     entry::Entry,
     evict::{Condemned, Gone},
-    find::{self, IS_THERE, Reading},
+    find::{self, Reading, is_there},
     listing,
     put::millis,
     row_key::RowKey,
@@ -26,12 +26,14 @@ pub(crate) fn remove(
     key: RowKey<'_>,
 ) -> Result<bool, Error> {
     let failed = Writing::failed("remove an entry");
-    let sql = format!(
-        "SELECT id, region, size, tags, {IS_THERE} FROM entry WHERE region = ?1 AND key = ?3"
+    const SQL: &str = concat!(
+        "SELECT id, region, size, tags, ",
+        is_there!(),
+        " FROM entry WHERE region = ?1 AND key = ?3"
     );
     let found = writing
         .connection
-        .prepare_cached(&sql)
+        .prepare_cached(SQL)
         .and_then(|mut find| {
             find.query_row((region, millis(writing.now), key), |row| {
                 Ok((Condemned::read(row)?, row.get::<_, bool>(4)?))
@@ -110,12 +112,13 @@ pub(crate) fn touch(
     key: RowKey<'_>,
     expires: Option<WallMillis>,
 ) -> Result<bool, Error> {
-    let sql = format!(
-        "UPDATE entry SET expires = ?4, accessed = ?2 WHERE region = ?1 AND key = ?3 AND {IS_THERE}"
+    const SQL: &str = concat!(
+        "UPDATE entry SET expires = ?4, accessed = ?2 WHERE region = ?1 AND key = ?3 AND ",
+        is_there!()
     );
     let touched = writing
         .connection
-        .prepare_cached(&sql)
+        .prepare_cached(SQL)
         .and_then(|mut touch| {
             touch.execute((region, millis(writing.now), key, expires.map(millis)))
         })
