@@ -309,7 +309,7 @@ impl Queue {
         let mut synchronous = Durability::Relaxed;
         while let Some(turn) = self.next_turn() {
             let group = match turn {
-                Turn::Group(group) => group,
+                Turn::Group(group) => self.still_in_time(group),
                 Turn::Alone(Alone(act)) => {
                     if catch_unwind(AssertUnwindSafe(|| act(&mut connection))).is_err() {
                         tracing::error!(store = %self.path, "the writer panicked and goes on");
@@ -319,6 +319,9 @@ impl Queue {
                     continue;
                 }
             };
+            if group.is_empty() {
+                continue;
+            }
             let wanted = match group.iter().any(|job| job.durability == Durability::Durable) {
                 true => Durability::Durable,
                 false => Durability::Relaxed,
@@ -349,6 +352,22 @@ impl Queue {
             }
             self.arrived.wait(&mut waiting);
         }
+    }
+
+    /// Answers those of a group whose time is over. Before it is begun: beside a foreign lock each
+    /// group may wait as long as one write may, and whoever came first would be the last to know.
+    fn still_in_time(&self, group: Vec<Job>) -> Vec<Job> {
+        let now = self.options.clock.now();
+        let (group, late): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|job| now <= job.deadline);
+        late.into_iter().for_each(|job| job.task.answer(Err(self.too_late())));
+        group
+    }
+
+    fn too_late(&self) -> Error {
+        Error::new(ErrorKind::Timeout, "write to the store")
+            .subject(&*self.path)
+            .detail(format!("its turn did not come within {:?}", self.options.busy))
     }
 
     fn commit(&self, connection: &Connection, group: Vec<Job>) {
@@ -441,9 +460,7 @@ impl Queue {
             return Err(self.closed());
         }
         if job.deadline < self.options.clock.now() {
-            return Err(Error::new(ErrorKind::Timeout, "write to the store")
-                .subject(&*self.path)
-                .detail(format!("its turn did not come within {:?}", self.options.busy)));
+            return Err(self.too_late());
         }
         let failed = Writing::failed("write to the store");
         let connection = writing.connection;

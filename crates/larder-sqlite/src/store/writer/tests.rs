@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use larder_core::ErrorKind;
+use larder_core::{Clock, ErrorKind};
 use larder_testkit::temp::TempDir;
 
 use super::super::{
@@ -95,4 +95,35 @@ async fn the_last_handle_may_be_dropped_while_a_write_is_under_way() {
     let options = StoreOptions::new().busy_timeout(Duration::from_secs(1));
     let again = SqliteStore::open_with(directory.join("cache.db"), options).await.unwrap();
     again.entries("r").insert("again", entry).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waited_too_long_is_told_so_without_waiting_for_a_foreign_lock() {
+    // SD3: every wait is bounded.
+    let directory = TempDir::new("late").unwrap();
+    let (path, clock) = (directory.join("cache.db"), Clock::manual());
+    let limit = Duration::from_secs(5);
+    let options = StoreOptions::new().clock(clock.clone()).busy_timeout(limit);
+    let options = options.keep_every(Duration::from_secs(3600));
+    let store = SqliteStore::open_with(&path, options).await.unwrap();
+    let entries = store.entries("r");
+    let (go, wait) = mpsc::channel::<()>();
+    let busy = entries.queue().alone(move |_| {
+        wait.recv().ok();
+        Ok(())
+    });
+    let entry = NewEntry::new(Stored::text("x"), Lifetime::Forever);
+    let late = entries.insert("late", entry.clone());
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    let release = async {
+        foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+        clock.advance(limit + Duration::from_millis(1));
+        go.send(()).unwrap();
+    };
+    let (busy, late, ()) = tokio::join!(biased; busy, late, release);
+    busy.unwrap();
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+    foreign.execute_batch("ROLLBACK").unwrap();
+    entries.insert("in time", entry).await.unwrap();
+    assert!(!entries.contains("late").await.unwrap());
 }
