@@ -7,6 +7,7 @@ use larder_core::{Error, ErrorKind};
 
 use super::{
     entry::{Lifetime, NewEntry, Stored},
+    evict,
     find::{self, Looked, Reading},
     put::{self, IfPresent, checksum, form, read_form},
     row_key::RowKey,
@@ -76,5 +77,6 @@ fn write(
         })
         .map_err(failed)?;
     writing.totals.add(region, 0, size - old_size);
-    Ok(())
+    // A longer number needs room as any other value does.
+    evict::make_room(writing, id)
 }

@@ -1,8 +1,9 @@
 //! Writing one entry, inside the transaction of a group.
 //!
-//! Everything that writes a value goes through [`put`], so that there is one place where key,
-//! value, lifetime and tags change as one unit (X15) and where the totals follow. **Invariant**:
-//! after it the row, its tags and the totals agree, whatever was there before.
+//! Everything that writes an entry goes through [`put`], so that there is one place where key,
+//! value, lifetime and tags change as one unit (X15) and where the totals follow; only `number`
+//! changes a value in its place. **Invariant**: after it the row, its tags and the totals agree,
+//! whatever was there before.
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
 use rusqlite::{Connection, OptionalExtension};

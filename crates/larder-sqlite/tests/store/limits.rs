@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_core::ErrorKind;
-use larder_sqlite::store::{Eviction, Select, SqliteStore, Stored};
+use larder_sqlite::store::{Eviction, Lifetime, Select, SqliteStore, Stored};
 
 use crate::place::{Place, forever, living, run};
 
@@ -151,4 +151,23 @@ fn each_policy_chooses_its_own() {
     assert_eq!(left(Eviction::LeastFrequent), ["a", "b", "d"]);
     assert_eq!(left(Eviction::Oldest), ["b", "c", "d"]);
     assert_eq!(left(Eviction::Refuse), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_number_that_grows_needs_room_too() {
+    // SD2.
+    run(async {
+        let place = Place::new();
+        let store = place.open_with(place.options().max_bytes(100)).await;
+        let entries = store.entries("r");
+        entries.insert("older", forever(&"x".repeat(44))).await.unwrap();
+        place.clock.advance(Duration::from_millis(1));
+        entries.insert("newer", forever(&"x".repeat(44))).await.unwrap();
+        place.clock.advance(Duration::from_millis(1));
+        entries.incr("n", 9, Lifetime::Forever).await.unwrap();
+        assert_eq!(store.stats().await.unwrap().bytes, 100);
+        entries.incr("n", 1, Lifetime::Forever).await.unwrap();
+        assert_eq!(keys(&store).await, ["n", "newer"]);
+        assert_eq!(store.stats().await.unwrap().bytes, 52);
+    });
 }
