@@ -60,6 +60,8 @@ pub mod feed;
 
 pub mod origin;
 
+pub mod claim;
+
 pub mod store;
 
 pub mod clock;
