@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     BoxFuture,
+    claim::{Claim, Fence, Patience},
     clock::WallMillis,
     dependency::{Dependency, Digest},
     error::Error,
@@ -28,15 +29,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         key: &'a [u8],
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
 
-    /// Puts `record` under `key` of `region`, in place of what was there, to be let go at `until`;
-    /// `None` is never.
+    /// Puts `record` under `key` of `region`, in place of what was there, if `fence` allows it; to
+    /// be let go at `until`, where `None` is never.
     fn put<'a>(
         &'a self,
         region: &'a str,
         key: &'a [u8],
         record: Vec<u8>,
         until: Option<WallMillis>,
-    ) -> BoxFuture<'a, Result<(), Error>>;
+        fence: Fence,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
 
     /// Removes what is under `key` of `region`; whether there was something.
     fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
@@ -50,6 +52,92 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn attach(&self) -> Result<Option<Attached>, Error> {
         Ok(None)
     }
+
+    /// The claims of the store, for one cache; `None` where it keeps none, and flights are single
+    /// in each process only.
+    fn claims(&self) -> Option<Arc<dyn Claims>> {
+        None
+    }
+}
+
+/// What became of a record that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is there, and the claim that it was written under was given back.
+    Kept,
+    /// It is not right any more, and was not written.
+    NotRight,
+    /// Somebody began to load the key later, and it was not written.
+    Outrun,
+}
+
+/// The answer to who takes a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is taken.
+    Now {
+        /// Under which name.
+        claim: Claim,
+        /// Whether there is a record under the key, which may have been written since the last
+        /// look.
+        entry: Presence,
+    },
+    /// Somebody holds it.
+    NotNow,
+}
+
+/// Whether there is something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is.
+    Present,
+    /// There is nothing.
+    Absent,
+}
+
+/// Claims in a store, for one cache. The rules are those of [`crate::claim`].
+///
+/// # Implementations must
+/// - do each of these in one step that no other process can come between;
+/// - let nothing of a claim survive a restore of the store to an earlier state;
+/// - answer every call in bounded time.
+pub trait Claims: fmt::Debug + Send + Sync + 'static {
+    /// Until when somebody holds the claim of `key`, if nothing more is heard of him; `None` when
+    /// it can be taken. Costs a read.
+    fn holder<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<WallMillis>, Error>>;
+
+    /// Takes the claim of `key`, to end at `deadline` at the latest.
+    fn take<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+        deadline: WallMillis,
+        patience: Patience,
+    ) -> BoxFuture<'a, Result<Taken, Error>>;
+
+    /// Gives a sign of life; whether the claim is held still.
+    fn beat<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+        claim: Claim,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Gives the claim back, if it is held still.
+    fn give_back<'a>(
+        &'a self,
+        region: &'a str,
+        key: &'a [u8],
+        claim: Claim,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Ends after the next commit to the store by anybody, or later, or never: a hint when to look
+    /// again. Commits count from the moment of the call.
+    fn next_commit(&self) -> BoxFuture<'static, ()>;
 }
 
 /// The timelines of a store, in the hands of one cache. Dropping `tracked` hands them back.
@@ -103,6 +191,8 @@ pub struct NewRecord {
     /// Whether it is still right, asked with where the store stands, inside the transaction that
     /// would write it. It may take short locks and must not call the store.
     pub is_right: IsRight,
+    /// What else the write is subject to.
+    pub fence: Fence,
 }
 
 /// Moves a store along one timeline.
@@ -153,13 +243,13 @@ pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
         key: &'a [u8],
     ) -> BoxFuture<'a, Result<Option<FoundRecord>, Error>>;
 
-    /// Puts `record` under `key` of `region`, if it is right; whether it was.
+    /// Puts `record` under `key` of `region`, if it is right and its fence allows it.
     fn put<'a>(
         &'a self,
         region: &'a str,
         key: &'a [u8],
         record: NewRecord,
-    ) -> BoxFuture<'a, Result<bool, Error>>;
+    ) -> BoxFuture<'a, Result<Written, Error>>;
 
     /// Carries out `steps`, all of them or none.
     fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<(), Error>>;

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use larder_core::{Error, ErrorKind, Key, KeyBytes, safeguard::Safeguard};
 
-use crate::{error::LoadError, landing::Landed, load::Load, region::Inner};
+use crate::{claimed::Claimed, error::LoadError, landing::Landed, load::Load, region::Inner};
 
 /// A computation whose stamps are taken. Dropping it stores nothing.
 pub struct Begun<K, V, E> {
@@ -56,7 +56,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Begun<K, V, E> 
         if Safeguard::StampsTakenAtBegin.is_off() {
             collected.stamps = self.region.cache.node.stamps();
         }
-        self.region.store(&self.key, value, collected).await
+        self.region.store(&self.key, value, collected, Claimed::open()).await
     }
 }
 

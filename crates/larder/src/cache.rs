@@ -3,12 +3,16 @@
 //! **Invariant**: when [`Cache::invalidate`] returns, no reader of this cache gets as fresh a value
 //! that was loaded without the change.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use larder_core::{
     Dependency, Epoch, Error, ErrorKind, Invalidation, Key, Mode, Name, Position, Stamps, Weigh,
     feed::{Doubt, Feed},
-    store::Store,
+    store::{Claims, Store},
     timeline::APP,
     token::Token,
 };
@@ -42,6 +46,9 @@ pub(crate) struct CacheInner {
     pub(crate) regions: Regions,
     pub(crate) heat: Heat,
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) claims: Option<Arc<dyn Claims>>,
+    /// Flights that wait for another process.
+    pub(crate) waiting_for_claims: AtomicUsize,
     /// Why the store keeps nothing that is tracked, if it does not.
     pub(crate) unattached: Option<Error>,
 }
@@ -352,6 +359,8 @@ impl CacheInner {
             regions,
             heat,
             store: None,
+            claims: None,
+            waiting_for_claims: AtomicUsize::new(0),
             unattached: None,
         }
     }
@@ -361,6 +370,7 @@ impl CacheInner {
         store: Option<Arc<dyn Store>>,
         unattached: Option<Error>,
     ) -> Self {
+        self.claims = store.as_ref().and_then(|store| store.claims());
         (self.store, self.unattached) = (store, unattached);
         self
     }

@@ -9,14 +9,17 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
     Dependency, DependencySet, Error, ErrorKind, KeyBytes, Moment, Stamps, WallMillis,
+    claim::Fence,
     freshness::Deadlines,
     record::Record,
-    store::{FoundRecord, NewRecord, Standing, Store},
+    store::{Claims, FoundRecord, NewRecord, Standing, Store, Written},
     timeline::APP,
 };
 use larder_memory::Inserted;
 
-use crate::{codec::Codec, fetched::Kept, journal::Journal, landing::Landed, region::Inner};
+use crate::{
+    claimed::Claimed, codec::Codec, fetched::Kept, journal::Journal, landing::Landed, region::Inner,
+};
 
 /// Digests under which an entry is linked in the store, one row each. Beyond them it is linked by
 /// whole tables: ten times more would take the writer milliseconds for one entry, ten times fewer
@@ -32,6 +35,8 @@ pub(crate) struct L2<V> {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) codec: Codec<V>,
     pub(crate) version: u32,
+    /// Where loads are claimed, if they are.
+    pub(crate) claims: Option<Arc<dyn Claims>>,
 }
 
 /// A value from the store that is still right.
@@ -131,22 +136,24 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         Landed::promoted(value, deadlines, kept, stamps, dependencies, self.cache.node.clock.now())
     }
 
-    /// Leaves a value that was just stored in memory in the store as well.
+    /// Leaves a value that was just stored in memory in the store as well; whether it may stay in
+    /// memory: not if somebody else began to load it later, and stored it.
     ///
     /// Called by the flight before it lands, so that of two loads of one key the later one is
-    /// written later.
+    /// written later. Among processes the claim sees to that.
     pub(crate) async fn keep_in_store(
         &self,
         key: &KeyBytes,
         value: &V,
         deadlines: Deadlines,
-        stamps: &Stamps,
-        dependencies: &DependencySet,
-    ) {
-        let Some(l2) = &self.l2 else { return };
+        (stamps, dependencies): (&Stamps, &DependencySet),
+        claimed: &mut Claimed,
+    ) -> Written {
+        let Some(l2) = &self.l2 else { return Written::NotRight };
         let journal = self.cache.node.journal();
         if !dependencies.is_empty() && journal.is_none() {
-            return self.forget_in_store(key).await;
+            self.forget_in_store(key).await;
+            return Written::NotRight;
         }
         // What it does not depend on cannot make it wrong; but on `app` anything may be named.
         let is_asked = |name: &str| name == APP || dependencies.reads(name);
@@ -155,23 +162,31 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             Ok(record) => record,
             Err(error) => {
                 self.say_unavailable(&error);
-                return self.forget_in_store(key).await;
+                self.forget_in_store(key).await;
+                return Written::NotRight;
             }
         };
-        let kept = match journal {
+        let fence = claimed.fence();
+        let written = match journal {
             Some(journal) if !dependencies.is_empty() => {
-                within(self.keep_tracked(journal, key, record)).await
+                within(self.keep_tracked(journal, key, record, fence)).await
             }
             _ => {
                 let (record, until) = record;
                 let key = key.within_region();
-                within(l2.store.put(&self.name, key, record.encode(), until)).await
+                within(l2.store.put(&self.name, key, record.encode(), until, fence)).await
             }
         };
-        if let Err(error) = kept {
-            self.say_unavailable(&error);
-            self.forget_in_store(key).await;
+        match &written {
+            Ok(Written::Kept) => claimed.was_given_back(),
+            Ok(Written::NotRight) => self.counters.store_overtaken.add(1),
+            Ok(Written::Outrun) => self.counters.outrun.add(1),
+            Err(error) => {
+                self.say_unavailable(error);
+                self.forget_in_store(key).await;
+            }
         }
+        written.unwrap_or(Written::NotRight)
     }
 
     /// Takes the predecessor of a value that could not be kept out of the store, where a later read
@@ -187,9 +202,10 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         journal: &Journal,
         key: &KeyBytes,
         (record, until): (Record, Option<WallMillis>),
-    ) -> Result<(), Error> {
+        fence: Fence,
+    ) -> Result<Written, Error> {
         journal.begun().await?;
-        let Some(store) = journal.store() else { return Ok(()) };
+        let Some(store) = journal.store() else { return Ok(Written::NotRight) };
         let (bytes, node) = (record.encode(), self.cache.node.clone());
         let Record { stamps, dependencies, .. } = record;
         let new = NewRecord {
@@ -198,11 +214,9 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             digests: dependencies.lasting_digests(DIGESTS_MAX),
             schemes: dependencies.iter().filter_map(Dependency::scheme).collect(),
             is_right: Box::new(move |standings| node.may_keep(&stamps, &dependencies, standings)),
+            fence,
         };
-        if !store.put(&self.name, key.within_region(), new).await? {
-            self.counters.store_overtaken.add(1);
-        }
-        Ok(())
+        store.put(&self.name, key.within_region(), new).await
     }
 
     fn record(
@@ -237,7 +251,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         }
     }
 
-    fn say_unavailable(&self, error: &Error) {
+    pub(crate) fn say_unavailable(&self, error: &Error) {
         if self.counters.store_errors.add_first() {
             tracing::warn!(
                 region = %self.name, %error,
@@ -253,7 +267,8 @@ fn to_millis(left: Duration) -> u64 {
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// What `asked` answers, if it does within the time that a flight has for a store.
+pub(crate) async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(STORE_WAIT, asked).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Unavailable, "ask the store")
             .detail(format!("it did not answer within {STORE_WAIT:?}")))

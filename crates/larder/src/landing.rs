@@ -15,13 +15,14 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::{
     Dependency, DependencySet, Error, ErrorKind, KeyBytes, Moment, Name, Stamps, flight::Arrival,
-    freshness::Deadlines,
+    freshness::Deadlines, store::Written,
 };
 use larder_memory::{Inserted, NewEntry};
 
 use crate::{
     ambient,
     capacity::{AskedBy, Lending},
+    claimed::{Claimed, Next},
     collected::Collected,
     error::LoadError,
     fetched::{Fetched, Kept, Source},
@@ -143,6 +144,10 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         if let Ok(Some(landed)) = self.find_in_store(key).await {
             return landed;
         }
+        let claimed = match self.claim(key).await {
+            Next::Land(landed) => return *landed,
+            Next::Load(claimed) => claimed,
+        };
         let turn = match self.cache.capacity.turn(asked_by, self.load_timeout).await {
             Ok(turn) => turn,
             Err(error) => {
@@ -160,7 +165,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         let micros = self.cache.node.clock.now().since(begun).as_micros();
         self.counters.load_micros.add(usize::try_from(micros).unwrap_or(usize::MAX));
         match result {
-            Ok(value) => self.store(key, value, load.collected()).await,
+            Ok(value) => self.store(key, value, load.collected(), claimed).await,
             Err(error) => {
                 self.counters.load_errors.add(1);
                 Landed::failed(error)
@@ -188,6 +193,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         key: &KeyBytes,
         value: V,
         collected: Collected,
+        mut claimed: Claimed,
     ) -> Landed<V, E> {
         let Collected { stamps, dependencies, cap, is_stale, refused, .. } = collected;
         if let Some(error) = refused {
@@ -216,13 +222,19 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         // Built from something that is stale, it may be of no use to anybody already.
         let inserted = (proven && now < deadlines.gone_at())
             .then(|| self.publish(key, &value, deadlines, &stamps, &dependencies));
-        let kept = if inserted == Some(Inserted::Stored) { Kept::InMemory } else { Kept::Not };
+        let mut kept = if inserted == Some(Inserted::Stored) { Kept::InMemory } else { Kept::Not };
         let too_large = match inserted {
             Some(Inserted::TooLarge { weight, limit }) => Some(self.too_large(weight, limit)),
             Some(Inserted::Stored | Inserted::Overtaken) | None => None,
         };
         if kept == Kept::InMemory {
-            self.keep_in_store(key, &value, deadlines, &stamps, &dependencies).await;
+            let proof = (&stamps, &dependencies);
+            let written = self.keep_in_store(key, &value, deadlines, proof, &mut claimed).await;
+            if written == Written::Outrun {
+                // What the store has is newer: the next reader finds that.
+                self.cache.node.tier.remove(key.as_slice());
+                kept = Kept::Not;
+            }
         } else if too_large.is_some() {
             self.forget_in_store(key).await;
         }

@@ -69,6 +69,8 @@ mod begin;
 
 mod l2;
 
+mod claimed;
+
 mod journal;
 
 mod codec;
@@ -116,6 +118,7 @@ mod sync;
 pub use begin::Begun;
 pub use builder::CacheBuilder;
 pub use cache::{Cache, Status, TimelineStatus};
+pub use claimed::SingleFlight;
 pub use codec::Codec;
 pub use error::{LoadError, Transient};
 pub use events::{Event, Notice, Subscription, What};
@@ -127,11 +130,12 @@ pub use larder_core::{
     Description, Epoch, Error, ErrorKind, Exact, Invalidation, Key, KeyDecoder, KeyEncoder, Mode,
     Moment, Name, Nulls, Order, Position, Related, RowChange, Scope, Span, Stamp, Stamps, Tracked,
     TrackedChange, Value, ValueOf, WallMillis, Watch, Weigh, any_of,
+    claim::Fence,
     dependency::Atom,
     feed::{Doubt, Feed, FeedSink},
     null,
     origin::{Answer, Origin},
-    store::Store,
+    store::{Claims, Store, Written},
     token::{Token, TokenKey},
 };
 pub use larder_memory::MemoryLimit;

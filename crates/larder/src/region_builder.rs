@@ -12,6 +12,7 @@ use larder_core::{
 
 use crate::{
     cache::{CacheInner, Reads},
+    claimed::SingleFlight,
     codec::Codec,
     error::{LoadError, Transient},
     flight::Flights,
@@ -54,6 +55,7 @@ pub struct RegionBuilder<K, V, E = Error> {
     sample: Option<Sample<V>>,
     codec: Option<Codec<V>>,
     version: u32,
+    single_flight: SingleFlight,
     key: PhantomData<K>,
 }
 
@@ -86,6 +88,7 @@ impl<K: Key, V: Send + Sync + 'static> RegionBuilder<K, V> {
             sample: None,
             codec: None,
             version: 0,
+            single_flight: SingleFlight::PerStore,
             key: PhantomData,
         }
     }
@@ -201,6 +204,18 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
         self
     }
 
+    /// Whether a key is loaded once for all processes that share the store of a region which is
+    /// `stored`, or once in each. Default: once for all. Of others it says nothing.
+    ///
+    /// # Cost
+    /// One small write before each load, and one each second while it runs. A process that loads
+    /// what another one is loading waits for it for up to `load_timeout`, or three seconds after
+    /// that one died or was stopped.
+    pub fn single_flight(mut self, single_flight: SingleFlight) -> Self {
+        self.single_flight = single_flight;
+        self
+    }
+
     /// The code that fetches a value. It runs detached, so it owns what it captures.
     ///
     /// It may read other regions, best through [`Load::get_or_load`], and its value inherits from
@@ -229,6 +244,7 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
             sample: self.sample,
             codec: self.codec,
             version: self.version,
+            single_flight: self.single_flight,
             key: PhantomData,
         }
     }
@@ -298,7 +314,14 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
                     ),
                 }
             }
-            Some(store) => Ok(Some(L2 { store: store.clone(), codec, version: self.version })),
+            Some(store) => {
+                let claims = match self.single_flight {
+                    SingleFlight::PerStore => self.cache.claims.clone(),
+                    SingleFlight::PerProcess => None,
+                };
+                let (store, version) = (store.clone(), self.version);
+                Ok(Some(L2 { store, codec, version, claims }))
+            }
         }
     }
 

@@ -120,6 +120,10 @@ counters! {
     /// Records that were found in the store, or were to be written into it, and are not right any
     /// more: something they depend on changed.
     store_overtaken: Counter,
+    /// Flights that waited for another process to load the same.
+    claims_awaited: Counter,
+    /// Loads whose result was not stored, because another process began to load the same later.
+    outrun: Counter,
     /// Reads answered with a value that was not fresh, and said so.
     stale_hits: Counter,
     /// Reads answered with a value loaded for them or for somebody beside them.

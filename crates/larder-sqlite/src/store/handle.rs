@@ -9,7 +9,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use larder_core::{Epoch, Error, ErrorKind};
+use larder_core::{BoxFuture, Epoch, Error, ErrorKind};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -26,6 +27,7 @@ use super::{
     pool::Pool,
     region::{Named, Regions},
     total::Totals,
+    wake::Wake,
     writer::{Queue, Writer, Writing},
 };
 
@@ -44,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) options: StoreOptions,
     health: Arc<Health>,
+    /// Started when somebody waits for the first time.
+    wake: Mutex<Option<Wake>>,
     path: PathBuf,
 }
 
@@ -167,6 +171,21 @@ impl SqliteStore {
         self.0.writer.queue()
     }
 
+    /// Ends after the next commit by anybody; a hint, which may be late or never come.
+    pub(crate) fn next_commit(&self) -> BoxFuture<'static, ()> {
+        let mut wake = self.0.wake.lock();
+        if wake.is_none() {
+            match Wake::start(self.0.path.clone(), self.0.options.clone()) {
+                Ok(started) => *wake = Some(started),
+                Err(error) => tracing::warn!(%error, "waits for the store take longer"),
+            }
+        }
+        match &*wake {
+            Some(wake) => wake.next_commit(),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.0.path
@@ -205,6 +224,7 @@ impl Inner {
             journal,
             options,
             health,
+            wake: Mutex::default(),
             path,
         })
     }

@@ -18,6 +18,8 @@
 //! 8. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
 //! 9. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
 //!    `tracked`: the face for values that can be invalidated.
+//! 10. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
+//!     others commit.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
 //! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
@@ -89,6 +91,10 @@ pub mod entries;
 mod records;
 
 mod claim;
+
+mod claims;
+
+mod wake;
 
 mod standing;
 

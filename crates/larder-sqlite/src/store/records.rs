@@ -3,13 +3,17 @@
 //! Apart from `entries`, whose keys and values people chose. **Invariant**: it looks at nothing
 //! inside a record.
 
+use std::sync::Arc;
+
 use larder_core::{
     BoxFuture, Error,
+    claim::Fence,
     clock::WallMillis,
-    store::{Attached, Store},
+    store::{Attached, Claims, Store, Written},
 };
 
 use super::{
+    claims,
     entry::{Lifetime, NewEntry, Stored},
     handle::SqliteStore,
     put::{self, IfPresent},
@@ -21,6 +25,11 @@ use super::{
 impl Store for SqliteStore {
     fn attach(&self) -> Result<Option<Attached>, Error> {
         tracked::attach(self).map(Some)
+    }
+
+    fn claims(&self) -> Option<Arc<dyn Claims>> {
+        let claims = claims::claims_of(self)?;
+        Some(Arc::new(claims))
     }
 
     fn get<'a>(
@@ -40,12 +49,13 @@ impl Store for SqliteStore {
         key: &'a [u8],
         record: Vec<u8>,
         until: Option<WallMillis>,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+        fence: Fence,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(async move {
             let now = self.options().clock.wall();
             let lifetime = match until {
                 None => Lifetime::Forever,
-                Some(until) if until <= now => return Ok(()),
+                Some(until) if until <= now => return Ok(Written::NotRight),
                 Some(until) => Lifetime::Until(until),
             };
             let (key, entry) = (key.to_vec(), NewEntry::new(Stored::bytes(record), lifetime));
@@ -54,10 +64,13 @@ impl Store for SqliteStore {
             entries
                 .write(move |writing, region| {
                     let key = RowKey::Bytes(&key);
-                    put::put(writing, region, key, &entry, IfPresent::Replace)
+                    if !claims::pass(writing, region, key, fence)? {
+                        return Ok(Written::Outrun);
+                    }
+                    put::put(writing, region, key, &entry, IfPresent::Replace)?;
+                    Ok(Written::Kept)
                 })
                 .await
-                .map(drop)
         })
     }
 

@@ -157,6 +157,8 @@ impl Prepared {
                 }
                 _ => file::index_by(eviction, &transaction)?,
             }
+            // Who loads now did not when the copy was made (J5).
+            transaction.execute("DELETE FROM claim", [])?;
             life.write(&transaction)?;
             transaction.commit()
         };

@@ -14,6 +14,7 @@
 //! | `standing` | how far each timeline was applied to the entries |
 //! | `link`, `linked` | which entries a touched digest reaches, and the digests of each entry |
 //! | `scheme` | by which columns entries choose rows, to be registered in another life |
+//! | `claim` | which key is being loaded by whom, for other processes |
 //!
 //! The row 0 of `total` belongs to no region: it is written by every commit and holds their number
 //! and the store's own. The row of `store` is hardly ever written. So a write-ahead log that
@@ -63,6 +64,9 @@ CREATE TABLE link(digest INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(d
   STRICT, WITHOUT ROWID;
 CREATE TABLE linked(entry INTEGER PRIMARY KEY, digests BLOB NOT NULL) STRICT;
 CREATE TABLE scheme(digest INTEGER PRIMARY KEY, dependency BLOB NOT NULL) STRICT;
+CREATE TABLE claim(region INTEGER NOT NULL, key ANY NOT NULL, owner INTEGER NOT NULL,
+  number INTEGER NOT NULL, beaten INTEGER NOT NULL, deadline INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, PRIMARY KEY(region, key)) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file is.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use larder_core::{
     BoxFuture, Error, Position, WallMillis,
-    store::{Attached, FoundRecord, NewRecord, Standing, Step, TrackedStore},
+    store::{Attached, FoundRecord, NewRecord, Standing, Step, TrackedStore, Written},
     timeline::APP,
 };
 use rusqlite::Connection;
 
 use super::{
     claim::Claim,
+    claims,
     counters::Counted,
     entries::INLINE_BYTES,
     entry::{Lifetime, NewEntry, Stored},
@@ -151,15 +152,15 @@ impl TrackedStore for Session {
         region: &'a str,
         key: &'a [u8],
         record: NewRecord,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
+    ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(async move {
             let now = self.store.options().clock.wall();
             let lifetime = match record.until {
                 None => Lifetime::Forever,
-                Some(until) if until <= now => return Ok(false),
+                Some(until) if until <= now => return Ok(Written::NotRight),
                 Some(until) => Lifetime::Until(until),
             };
-            let NewRecord { bytes, digests, schemes, is_right, .. } = record;
+            let NewRecord { bytes, digests, schemes, is_right, fence, .. } = record;
             let (claim, key) = (self.claim.clone(), key.to_vec());
             let entry = NewEntry::new(Stored::bytes(bytes), lifetime);
             let entries = self.store.entries(region);
@@ -170,13 +171,16 @@ impl TrackedStore for Session {
                     let failed = Writing::failed("write an entry");
                     let standings = standing::read(writing.connection).map_err(failed)?;
                     if !is_right(&standings) {
-                        return Ok(false);
+                        return Ok(Written::NotRight);
                     }
                     let key = RowKey::Bytes(&key);
+                    if !claims::pass(writing, region, key, fence)? {
+                        return Ok(Written::Outrun);
+                    }
                     put::put(writing, region, key, &entry, IfPresent::Replace)?;
                     link::note_schemes(writing.connection, &schemes)?;
                     link::link(writing.connection, region, key, &digests).map_err(failed)?;
-                    Ok(true)
+                    Ok(Written::Kept)
                 })
                 .await
         })

@@ -2,6 +2,7 @@
 //!
 //! - `place`: a store in a directory of its own, with a clock that stands still.
 //! - `broken`: SD13: zeroed pages, cut files, strange logs.
+//! - `claiming`: KD2, KD9, J5: which key is being loaded by whom.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
 //! - `limits`: S13, SD2, X5: room.
@@ -15,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod broken;
+mod claiming;
 mod entries;
 mod limits;
 mod opening;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_core::{ErrorKind, store::Store as _};
+use larder_core::{ErrorKind, claim::Fence, store::Store as _};
 use larder_sqlite::store::{Entries, Pattern, Select, Stored};
 
 use crate::place::{Place, forever, living, run};
@@ -164,7 +164,7 @@ fn a_list_has_the_keys_that_people_chose_and_no_pattern_reads_others_as_text() {
         let store = place.open().await;
         let entries = store.entries("both");
         entries.insert("chosen", forever("1")).await.unwrap();
-        store.put("both", b"chosen-not", vec![1], None).await.unwrap();
+        store.put("both", b"chosen-not", vec![1], None, Fence::Open).await.unwrap();
         let all = Select::everything();
         let page = entries.page(&all, None, 10).await.unwrap();
         assert_eq!(page.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["chosen"]);

@@ -21,7 +21,8 @@ use larder::{
 };
 use larder_core::{
     Epoch, Position,
-    store::{Attached, Begins, FoundRecord, NewRecord, Step, TrackedStore},
+    claim::Fence,
+    store::{Attached, Begins, FoundRecord, NewRecord, Step, TrackedStore, Written},
 };
 use larder_testkit::temp::TempDir;
 use tokio::sync::Semaphore;
@@ -329,8 +330,9 @@ impl Store for Late {
         key: &'a [u8],
         record: Vec<u8>,
         until: Option<WallMillis>,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        Store::put(&self.store, region, key, record, until)
+        fence: Fence,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        Store::put(&self.store, region, key, record, until, fence)
     }
 
     fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>> {
@@ -361,7 +363,7 @@ impl TrackedStore for LateTracked {
         region: &'a str,
         key: &'a [u8],
         record: NewRecord,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
+    ) -> BoxFuture<'a, Result<Written, Error>> {
         Box::pin(async move {
             self.gate.came.add_permits(1);
             self.gate.open.acquire().await.unwrap().forget();
@@ -435,8 +437,9 @@ async fn floor(tracked: &Arc<dyn TrackedStore>) -> Position {
         digests: Vec::new(),
         schemes: Vec::new(),
         is_right: Box::new(|_| true),
+        fence: Fence::Open,
     };
-    assert!(tracked.put("numbers", b"any", record).await.unwrap());
+    assert_eq!(tracked.put("numbers", b"any", record).await.unwrap(), Written::Kept);
     let FoundRecord { standings, .. } = tracked.get("numbers", b"any").await.unwrap().unwrap();
     standings.iter().find(|own| &*own.timeline == "app").unwrap().floor
 }

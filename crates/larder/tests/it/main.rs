@@ -16,6 +16,7 @@
 //! - `region`: building, untracked values, null, explain, limits
 //! - `l2`: values that outlive the process, in a store (features `sqlite` and `store`)
 //! - `l2_tracked`: the same for what can be invalidated: restarts, kills, restores
+//! - `claimed`: loads that are single across caches and processes on one store
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
@@ -58,6 +59,9 @@ mod l2;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod l2_tracked;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod claimed;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
