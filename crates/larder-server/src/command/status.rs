@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::{cli::Status, exit::Exit, say};
 
+use super::shown;
+
 pub(super) fn run(arguments: &Status) -> Result<Exit> {
     let text = arguments.server.get("/v1/status")?;
     if arguments.json {
@@ -20,7 +22,29 @@ pub(super) fn run(arguments: &Status) -> Result<Exit> {
     let columns = ["name", "hits", "stale_hits", "misses", "errors", "hit_mean_micros"];
     print_rows(&status, "resources", &columns);
     warnings(&status).iter().for_each(|line| say!("  {line}"));
+    store(&status).iter().for_each(|line| say!("{line}"));
     Ok(Exit::Done)
+}
+
+/// How the store is, and loudly what was wrong with it.
+fn store(status: &Value) -> Vec<String> {
+    let Some(store) = status.get("store").filter(|store| store.is_object()) else {
+        return Vec::new();
+    };
+    let text = |name: &str| store.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| store.get(name).and_then(Value::as_u64);
+    let mut line = format!("  {}", text("condition"));
+    if let (Some(entries), Some(bytes)) = (number("entries"), number("bytes")) {
+        line = format!("{line}  {}  {}", shown::entries(entries), shown::size(bytes));
+    }
+    let mut lines = vec!["store".to_owned(), line];
+    if !text("says").is_empty() {
+        lines.push(format!("  !! {}", shown::text(text("says"))));
+    }
+    let findings = store.get("findings").and_then(Value::as_array).into_iter().flatten();
+    let findings = findings.filter_map(Value::as_str);
+    lines.extend(findings.map(|finding| format!("  !! {}", shown::text(finding))));
+    lines
 }
 
 /// What should be nothing, and a word on what it means where it is not.
@@ -64,6 +88,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_store_that_was_replaced_says_so() {
+        let status = json!({ "store": {
+            "condition": "replaced", "says": "THE STORE WAS CORRUPT", "findings": ["page 3"],
+            "entries": 1, "bytes": 10,
+        } });
+        let lines = store(&status);
+        assert_eq!(lines[1], "  replaced  1 entry  10 B");
+        assert_eq!(lines[2..], ["  !! THE STORE WAS CORRUPT", "  !! page 3"]);
+        assert!(store(&json!({ "store": null })).is_empty() && store(&json!({})).is_empty());
+    }
 
     #[test]
     fn what_should_be_nothing_is_shown_where_it_is_not() {

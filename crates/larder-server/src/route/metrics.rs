@@ -16,8 +16,14 @@ use crate::{
     server::Server,
 };
 
-pub(super) fn answer(server: &Server) -> Response<Reply> {
-    super::plain("text/plain; version=0.0.4; charset=utf-8", text(server))
+mod store;
+
+pub(super) async fn answer(server: &Server) -> Response<Reply> {
+    let mut page = page(server);
+    if let Some(store) = &server.store {
+        page.store(store).await;
+    }
+    super::plain("text/plain; version=0.0.4; charset=utf-8", page.0)
 }
 
 /// One family of metrics for each counter of a region.
@@ -84,7 +90,7 @@ const FAMILIES: [Family; 18] = [
     },
 ];
 
-fn text(server: &Server) -> String {
+fn page(server: &Server) -> Page {
     let mut out = Page(String::with_capacity(8 * 1024));
     let resources = &server.catalog.resources;
     let stats = resources.iter().map(|resource| (&*resource.name, resource.region.stats()));
@@ -109,7 +115,7 @@ fn text(server: &Server) -> String {
     }
     out.family("larder_uptime_seconds", "gauge", "Time since the start.");
     out.sample("larder_uptime_seconds", &[], server.uptime().as_secs());
-    out.0
+    out
 }
 
 struct Page(String);

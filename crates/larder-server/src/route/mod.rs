@@ -39,6 +39,8 @@ pub mod events;
 
 pub mod entries;
 
+mod store;
+
 pub mod metrics;
 
 pub mod health;
@@ -91,7 +93,7 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
         "/v1/stats" => {
             server.auth.check(&head.headers, Scope::Admin)?;
             only_get(head)?;
-            entries::stats(server).await
+            store::stats(server).await
         }
         "/v1/invalidate" | "/v1/changes" => {
             server.auth.check(&head.headers, Scope::Invalidate)?;
@@ -117,8 +119,8 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
             server.auth.check(&head.headers, Scope::Admin)?;
             only_get(head)?;
             Ok(match path {
-                "/metrics" => metrics::answer(server),
-                "/v1/status" => status::answer(server),
+                "/metrics" => metrics::answer(server).await,
+                "/v1/status" => status::answer(server).await,
                 path => page::answer(server, path),
             })
         }

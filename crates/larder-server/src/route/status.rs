@@ -7,13 +7,17 @@ use serde_json::{Value, json};
 
 use crate::{body::Reply, catalog::Resource, config::Setting, server::Server};
 
-use super::health;
+use super::{health, store};
 
-pub(super) fn answer(server: &Server) -> Response<Reply> {
-    super::json(StatusCode::OK, &shown(server))
+pub(super) async fn answer(server: &Server) -> Response<Reply> {
+    super::json(StatusCode::OK, &shown(server).await)
 }
 
-fn shown(server: &Server) -> Value {
+async fn shown(server: &Server) -> Value {
+    let store = match &server.store {
+        Some(store) => store::shown(store).await,
+        None => Value::Null,
+    };
     let status = server.cache.status();
     let resources: Vec<Value> = server.catalog.resources.iter().map(resource).collect();
     let settings: Vec<Value> = server.config.settings.iter().map(Setting::as_json).collect();
@@ -29,6 +33,7 @@ fn shown(server: &Server) -> Value {
             "entries_invalidated": status.invalidated,
         },
         "origins": health::origins(server),
+        "store": store,
         "resources": resources,
         "settings": settings,
     })

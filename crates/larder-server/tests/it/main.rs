@@ -15,6 +15,7 @@
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `caching`: `larder cache` on a file, and what shells and manuals are told.
 //! - `storing`: entries of the store over HTTP.
+//! - `whole`: the store as a whole: how it is, its backups.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -45,3 +46,4 @@ mod program;
 mod rewarming;
 mod security;
 mod storing;
+mod whole;

@@ -163,6 +163,8 @@ async fn what_cannot_be_done_is_refused_with_a_code() {
         ("GET", "/v1/entries?limit=0", ("x", "y"), "", 400, "ill-typed-parameter"),
         ("GET", "/v1/entries?pattern=a&glob=b", ("x", "y"), "", 400, "ill-typed-parameter"),
         ("GET", "/v1/entries/a?as=xml", ("x", "y"), "", 400, "ill-typed-parameter"),
+        ("GET", "/v1/entries?pattern=a%00%25b", ("x", "y"), "", 400, "malformed-request"),
+        ("DELETE", "/v1/entries?glob=a%00*b", ("x", "y"), "", 400, "malformed-request"),
         ("POST", "/v1/entries", ("x", "y"), "", 405, "method-not-allowed"),
         ("POST", "/v1/entries/a", ("x", "y"), "", 405, "method-not-allowed"),
         ("POST", "/v1/entries/a:incr?by=x&ttl=1h", ("x", "y"), "", 400, "ill-typed-parameter"),

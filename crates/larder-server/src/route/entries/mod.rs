@@ -4,11 +4,10 @@
 //! reading needs the scope `read`, changing needs `write` and comes from no page of another site; a
 //! miss, an empty value and a store that cannot be asked are three different answers (SD18).
 
-use http::{Method, Response, StatusCode, request::Parts};
+use http::{Method, Response, request::Parts};
 use hyper::body::Incoming;
 use larder::{Error, ErrorKind};
 use larder_sqlite::store::SqliteStore;
-use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
 use crate::{
@@ -66,26 +65,7 @@ pub(super) async fn answer(
     }
 }
 
-/// `GET /v1/stats`: how the store is doing.
-pub(super) async fn stats(server: &Server) -> Result<Response<Reply>, Problem> {
-    let stats = store(server)?.stats().await.map_err(|error| failed(&error))?;
-    let shown = json!({
-        "entries": stats.entries,
-        "bytes": stats.bytes,
-        "hits": stats.hits,
-        "misses": stats.misses,
-        "errors": stats.errors,
-        "hit_rate": stats.hit_rate(),
-        "written": stats.written,
-        "removed": stats.removed,
-        "expired": stats.expired,
-        "evicted": stats.evicted,
-        "commits": stats.commits,
-    });
-    Ok(super::json(StatusCode::OK, &shown))
-}
-
-fn store(server: &Server) -> Result<&SqliteStore, Problem> {
+pub(super) fn store(server: &Server) -> Result<&SqliteStore, Problem> {
     let none = "this server has no store: add [store] with a `path` to its configuration";
     server.store.as_ref().ok_or_else(|| Problem::new(Code::NoStore, none))
 }
@@ -103,9 +83,10 @@ fn not_allowed(allowed: &'static str) -> Problem {
 }
 
 /// What the store said, as an answer. Paths and the words of the database are for the log.
-fn failed(error: &Error) -> Problem {
+pub(super) fn failed(error: &Error) -> Problem {
     match error.kind() {
         ErrorKind::Limit => Problem::new(Code::EntryTooLarge, error.to_string()),
+        ErrorKind::Config => Problem::new(Code::MalformedRequest, error.to_string()),
         ErrorKind::Conflict => Problem::new(Code::NotANumber, error.to_string()),
         ErrorKind::Full => Problem::new(Code::StoreFull, "there is no room, and nothing may go"),
         ErrorKind::Overloaded => {
