@@ -51,11 +51,13 @@ pub enum Safeguard {
     SoftEndsFreshness,
     /// What this node cannot know any more is not called fresh.
     ProofRequired,
+    /// A value that was computed outside is compared with what was removed since it was begun.
+    FenceCompared,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -78,6 +80,7 @@ impl Safeguard {
         Self::StampsTakenAtBegin,
         Self::SoftEndsFreshness,
         Self::ProofRequired,
+        Self::FenceCompared,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

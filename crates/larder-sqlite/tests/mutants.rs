@@ -11,7 +11,10 @@
 mod place;
 
 use larder_core::{Dependency, Invalidation, Mode, safeguard::Safeguard};
-use larder_sqlite::{Track, outbox};
+use larder_sqlite::{
+    Track, outbox,
+    store::{Lifetime, NewEntry, SqliteStore, Stored},
+};
 use rusqlite::Connection;
 
 use crate::place::{Place, World, query, track_rows, writer};
@@ -150,10 +153,24 @@ fn record_passed_over() -> bool {
     world.ledger.records().is_empty()
 }
 
+/// An entry that is removed after the source was read for it and before it is written.
+fn removed_while_it_was_computed() -> bool {
+    let place = Place::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(place.path("cache.db")).await.unwrap();
+        let entries = store.entries("r");
+        let begun = entries.begin("a").await.unwrap();
+        entries.remove("a").await.unwrap();
+        begun.finish(NewEntry::new(Stored::text("old"), Lifetime::Forever)).await.unwrap();
+        entries.contains("a").await.unwrap()
+    })
+}
+
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 10] = [
+    let violations: [Violation; 11] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
@@ -173,6 +190,7 @@ fn each_safeguard_that_is_taken_out_is_missed() {
         }),
         ("changed, rows", Safeguard::DataVersionRead, || serves_stale(Track::Rows, "wal", update)),
         ("record", Safeguard::RecordsReadOnRestart, record_passed_over),
+        ("fence", Safeguard::FenceCompared, removed_while_it_was_computed),
         ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),
     ];
     for (name, safeguard, violated) in violations {

@@ -12,22 +12,36 @@ use std::{
 };
 
 use larder_core::clock::WallMillis;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::{evict::Gone, recent::Recent};
+use super::{
+    evict::Gone,
+    recent::{self, Recent},
+};
 
 /// Regions that are counted each by itself. Whoever asks for more of them, with names out of
 /// requests perhaps, shares one tally for the rest.
 const REGIONS_MAX: usize = 1024;
 
+/// Slots of the last five minutes for one region: of ten seconds, in 750 bytes.
+const OF_A_REGION: usize = 30;
+
 /// What is counted for the store and for each region.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
     written: AtomicU64,
     removed: AtomicU64,
+    recent: Recent,
+}
+
+/// Rows of a region that went, by why.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GoneCounts {
+    expired: u64,
+    evicted: u64,
 }
 
 /// Something that is counted.
@@ -41,7 +55,21 @@ pub(crate) enum Counted {
 }
 
 impl Tally {
-    fn add(&self, what: Counted, count: u64) {
+    /// Looks back on so many slots of five minutes together.
+    fn new(slots: usize) -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            hits: zero(),
+            misses: zero(),
+            errors: zero(),
+            written: zero(),
+            removed: zero(),
+            recent: Recent::new(slots),
+        }
+    }
+
+    fn add(&self, now: WallMillis, what: Counted, count: u64) {
+        self.recent.add(now, what, count);
         let counter = match what {
             Counted::Hit => &self.hits,
             Counted::Miss => &self.misses,
@@ -54,20 +82,37 @@ impl Tally {
 }
 
 /// The counters, shared by everything that counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     all: Tally,
     regions: RwLock<HashMap<Arc<str>, Arc<Tally>>>,
     others: Arc<Tally>,
-    recent: Recent,
+    /// By the number of the region; written by the writer alone.
+    gone: Mutex<HashMap<i64, GoneCounts>>,
     swept: AtomicU64,
     expired: AtomicU64,
     evicted: AtomicU64,
 }
 
 impl Counters {
-    /// Counts a row that went.
-    pub(crate) fn count(&self, why: Gone) {
+    /// How often a row of the region of this number went.
+    pub(crate) fn gone_of(&self, region: i64) -> GoneCounts {
+        self.gone.lock().get(&region).copied().unwrap_or_default()
+    }
+
+    /// Counts a row of `region` that went.
+    pub(crate) fn count(&self, why: Gone, region: i64) {
+        if why != Gone::Dead {
+            let mut gone = self.gone.lock();
+            if gone.len() < REGIONS_MAX || gone.contains_key(&region) {
+                let own = gone.entry(region).or_default();
+                match why {
+                    Gone::Dead => {}
+                    Gone::Expired => own.expired += 1,
+                    Gone::Evicted => own.evicted += 1,
+                }
+            }
+        }
         let counter = match why {
             Gone::Dead => &self.swept,
             Gone::Expired => &self.expired,
@@ -81,9 +126,8 @@ impl Counters {
         if count == 0 {
             return;
         }
-        self.all.add(what, count);
-        tally.add(what, count);
-        self.recent.add(now, what, count);
+        self.all.add(now, what, count);
+        tally.add(now, what, count);
     }
 
     /// Where what happens in `region` is counted.
@@ -95,7 +139,22 @@ impl Counters {
         if REGIONS_MAX <= regions.len() {
             return self.others.clone();
         }
-        regions.entry(region.into()).or_default().clone()
+        regions.entry(region.into()).or_insert_with(|| Tally::new(OF_A_REGION).into()).clone()
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            all: Tally::new(recent::SLOTS),
+            regions: RwLock::default(),
+            others: Tally::new(OF_A_REGION).into(),
+            gone: Mutex::default(),
+            swept: zero(),
+            expired: zero(),
+            evicted: zero(),
+        }
     }
 }
 
@@ -145,8 +204,30 @@ pub struct RegionStats {
     pub errors: u64,
     /// Entries written.
     pub written: u64,
+    /// Reads of the last five minutes that found a value.
+    pub hits_recent: u64,
+    /// Reads of the last five minutes that found none or failed.
+    pub misses_recent: u64,
     /// Entries removed, by key or by selection.
     pub removed: u64,
+    /// Rows removed because their time was over.
+    pub expired: u64,
+    /// Entries removed to make room.
+    pub evicted: u64,
+}
+
+/// What is known of the entries of one tag together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TagStats {
+    /// The tag.
+    pub name: String,
+    /// Entries that have it.
+    pub entries: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// How often they were read since they were written. Behind by what is not written yet.
+    pub reads: u64,
 }
 
 impl StoreStats {
@@ -166,16 +247,15 @@ impl StoreStats {
         commits: u64,
         now: WallMillis,
     ) -> Self {
-        let (hits_recent, misses_recent) = counters.recent.sum(now);
-        let all = RegionStats::of(&counters.all, (entries, bytes));
+        let all = RegionStats::of(&counters.all, (entries, bytes), GoneCounts::default(), now);
         Self {
             entries,
             bytes,
             hits: all.hits,
             misses: all.misses,
             errors: all.errors,
-            hits_recent,
-            misses_recent,
+            hits_recent: all.hits_recent,
+            misses_recent: all.misses_recent,
             written: all.written,
             removed: all.removed,
             expired: read(&counters.expired),
@@ -191,8 +271,23 @@ impl RegionStats {
         rate(self.hits, self.misses + self.errors)
     }
 
-    pub(crate) fn of(tally: &Tally, (entries, bytes): (u64, u64)) -> Self {
+    /// The same of the last five minutes.
+    pub fn hit_rate_recent(&self) -> f64 {
+        rate(self.hits_recent, self.misses_recent)
+    }
+
+    pub(crate) fn of(
+        tally: &Tally,
+        (entries, bytes): (u64, u64),
+        GoneCounts { expired, evicted }: GoneCounts,
+        now: WallMillis,
+    ) -> Self {
+        let (hits_recent, misses_recent) = tally.recent.sum(now);
         Self {
+            hits_recent,
+            misses_recent,
+            expired,
+            evicted,
             entries,
             bytes,
             hits: read(&tally.hits),

@@ -9,8 +9,9 @@ use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
 use super::{
-    counters::{Counted, RegionStats, Tally},
+    counters::{Counted, RegionStats, TagStats, Tally},
     entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
+    fence::What,
     find::{self, Looked, Reading},
     handle::Inner,
     journal::Begun,
@@ -221,44 +222,14 @@ impl Entries {
         Ok(placed)
     }
 
-    /// Writes all of `entries`, or none of them; what each found, in their order (SD16).
-    ///
-    /// # Errors
-    /// As [`Entries::insert`], for the first that fails.
-    ///
-    /// # Cost
-    /// One commit. Other writes wait until it is done: some microseconds for each entry.
-    pub async fn insert_many<K: Into<String>>(
-        &self,
-        entries: impl IntoIterator<Item = (K, NewEntry)>,
-    ) -> Result<Vec<Placed>, Error> {
-        let entries: Vec<(String, NewEntry)> =
-            entries.into_iter().map(|(key, entry)| (key.into(), entry)).collect();
-        entries.iter().try_for_each(|(key, _)| check_key(key))?;
-        let begun = self.inner.journal.begin("insert_many");
-        let entries = self.pack_many(entries).await?;
-        let count = entries.len() as u64;
-        let placed = self
-            .write(move |writing, region| {
-                let put = |(key, entry): &(String, NewEntry)| {
-                    put::put(writing, region, key.as_str().into(), entry, IfPresent::Replace)
-                };
-                entries.iter().map(put).collect::<Result<Vec<_>, _>>()
-            })
-            .await;
-        let placed = self.noted(begun, placed)?;
-        self.count_up(Counted::Written, count);
-        Ok(placed)
-    }
-
     /// Removes the entry under `key`; whether there was one.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn remove(&self, key: &str) -> Result<bool, Error> {
         let begun = self.inner.journal.begin_with("remove", key.as_bytes());
-        let key = key.to_owned();
-        let was_there = self.change(false, move |writing, region| {
+        let (key, what) = (key.to_owned(), What::Keys(vec![key.to_owned()]));
+        let was_there = self.removing(false, what, move |writing, region| {
             remove::remove(writing, region, key.as_str().into())
         });
         let was_there = self.noted(begun, was_there.await)?;
@@ -275,9 +246,9 @@ impl Entries {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<bool>, Error> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
-        let nothing = vec![false; keys.len()];
+        let (nothing, what) = (vec![false; keys.len()], What::Keys(keys.clone()));
         let removed: Vec<bool> = self
-            .change(nothing, move |writing, region| {
+            .removing(nothing, what, move |writing, region| {
                 keys.iter()
                     .map(|key| remove::remove(writing, region, key.as_str().into()))
                     .collect()
@@ -294,9 +265,11 @@ impl Entries {
     /// As [`Entries::get`] and [`Entries::remove`].
     pub async fn pop(&self, key: &str) -> Result<Option<Entry>, Error> {
         let begun = self.inner.journal.begin_with("pop", key.as_bytes());
-        let key = key.to_owned();
+        let (key, what) = (key.to_owned(), What::Keys(vec![key.to_owned()]));
         let popped = self
-            .change(None, move |writing, region| remove::pop(writing, region, key.as_str().into()))
+            .removing(None, what, move |writing, region| {
+                remove::pop(writing, region, key.as_str().into())
+            })
             .await;
         let popped = self.noted(begun, popped)?;
         self.count_up(Counted::Removed, popped.is_some().into());
@@ -349,6 +322,7 @@ impl Entries {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Meta)>, Error> {
+        select.check()?;
         let (select, after) = (select.clone(), after.map(str::to_owned));
         let now = self.inner.options.clock.wall();
         self.read(Vec::new(), move |connection, region| {
@@ -362,6 +336,7 @@ impl Entries {
     /// # Errors
     /// Those of the store.
     pub async fn count(&self, select: &Select) -> Result<u64, Error> {
+        select.check()?;
         let (select, now) = (select.clone(), self.inner.options.clock.wall());
         self.read(0, move |connection, region| listing::count(connection, region, &select, now))
             .await
@@ -373,10 +348,11 @@ impl Entries {
     /// # Errors
     /// Those of the store.
     pub async fn remove_matching(&self, select: &Select) -> Result<u64, Error> {
+        select.check()?;
         let begun = self.inner.journal.begin("remove_matching");
-        let select = select.clone();
-        let count =
-            self.change(0, move |writing, region| remove::bury(writing, region, &select)).await;
+        let (select, what) = (select.clone(), What::Selected(select.clone()));
+        let bury = move |writing: &mut Writing<'_>, region| remove::bury(writing, region, &select);
+        let count = self.removing(0, what, bury).await;
         let count = self.noted(begun, count)?;
         self.count_up(Counted::Removed, count);
         Ok(count)
@@ -391,6 +367,22 @@ impl Entries {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, u64)>, Error> {
+        let stats = self.tag_stats(after, limit).await?;
+        Ok(stats.into_iter().map(|tag| (tag.name, tag.entries)).collect())
+    }
+
+    /// The same, with what is known of the entries of each tag together.
+    ///
+    /// # Errors
+    /// Those of the store.
+    ///
+    /// # Cost
+    /// Looks at every entry of the tags that it gives.
+    pub async fn tag_stats(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TagStats>, Error> {
         let (after, now) = (after.map(str::to_owned), self.inner.options.clock.wall());
         self.read(Vec::new(), move |connection, region| {
             listing::tags(connection, region, now, after.as_deref(), limit)
@@ -405,23 +397,25 @@ impl Entries {
     /// Those of the store.
     pub async fn stats(&self) -> Result<RegionStats, Error> {
         let failed = Writing::failed("ask for statistics");
-        let totals = self.read((0, 0), move |connection, region| {
-            Totals::of_region(connection, region).map_err(failed)
+        let totals = self.read((0, (0, 0)), move |connection, region| {
+            Ok((region, Totals::of_region(connection, region).map_err(failed)?))
         });
-        Ok(RegionStats::of(&self.tally, totals.await?))
+        let (region, totals) = totals.await?;
+        let gone = self.inner.counters.gone_of(region);
+        Ok(RegionStats::of(&self.tally, totals, gone, self.inner.options.clock.wall()))
     }
 
-    fn count_up(&self, what: Counted, count: u64) {
+    pub(super) fn count_up(&self, what: Counted, count: u64) {
         self.inner.counters.add(&self.tally, self.inner.options.clock.wall(), what, count);
     }
 
-    fn noted<T>(&self, begun: Begun, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn noted<T>(&self, begun: Begun, result: Result<T, Error>) -> Result<T, Error> {
         self.inner.journal.change(begun, self.region.name(), &result);
         result
     }
 
     /// Reads in one snapshot on a thread; `absent` where the region was never written.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         absent: T,
         read: impl FnOnce(&Connection, i64) -> Result<T, Error> + Send + 'static,
@@ -437,6 +431,26 @@ impl Entries {
                 in_snapshot(connection, read).map_err(failed).flatten()
             })
             .await
+    }
+
+    /// Removes what is there; `absent` where the region was never written. The removal is noted in
+    /// any case: what is computed now must not appear after it.
+    async fn removing<T: Send + 'static>(
+        &self,
+        absent: T,
+        what: What,
+        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let named = self.region.clone();
+        let removed = self.queue().write(self.durability, move |writing| {
+            let failed = Writing::failed("write to the store");
+            writing.removals.note(writing.connection, named.name().clone(), what)?;
+            match named.look_up(writing.connection).map_err(failed)? {
+                Some(region) => act(writing, region),
+                None => Ok(absent),
+            }
+        });
+        removed.await
     }
 
     /// Changes what is there; `absent` where the region was never written.
@@ -481,7 +495,7 @@ impl Entries {
         }
     }
 
-    async fn pack_many(
+    pub(super) async fn pack_many(
         &self,
         entries: Vec<(String, NewEntry)>,
     ) -> Result<Vec<(String, NewEntry)>, Error> {
@@ -511,7 +525,7 @@ impl Entries {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
     if key.len() <= KEY_BYTES_MAX {
         return Ok(());
     }

@@ -102,7 +102,7 @@ fn remove_some(
             break;
         }
         row.remove(writing).map_err(failed)?;
-        writing.counters.count(why);
+        writing.counters.count(why, row.region);
         removed += 1;
     }
     Ok(removed)

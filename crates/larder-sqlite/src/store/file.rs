@@ -94,6 +94,7 @@ fn live_on(
         Life::new()?
     } else {
         let life = Life::read(connection, &subject)?;
+        schema::complete(connection).map_err(failed)?;
         let seen = witness::read(path)?;
         if log == Log::Left && seen.is_some_and(|seen| seen.id != life.id) {
             return Err(Error::new(ErrorKind::Corrupt, "open the store").subject(subject).detail(

@@ -8,6 +8,7 @@ use larder_core::{Error, clock::WallMillis};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, types::Value};
 
 use super::{
+    counters::TagStats,
     entry::Meta,
     find::{IS_THERE, META, meta},
     put::millis,
@@ -180,28 +181,43 @@ pub(crate) fn page(
     query.rows(connection, &sql, |row| meta(connection, row))
 }
 
-/// The tags of a region with how many entries have each, by name, from the one after `after` on.
+/// The tags of a region with what is known of the entries of each, by name, from the one after
+/// `after` on.
 pub(crate) fn tags(
     connection: &Connection,
     region: i64,
     now: WallMillis,
     after: Option<&str>,
     limit: usize,
-) -> Result<Vec<(String, u64)>, Error> {
+) -> Result<Vec<TagStats>, Error> {
+    // By tag, so that a page looks at the entries of its tags and at no others.
     let sql = format!(
-        "SELECT tag.name, (SELECT count(*) FROM tagged JOIN entry ON entry.id = tagged.entry \
-           WHERE tagged.tag = tag.id AND {IS_THERE}) AS entries \
-         FROM tag WHERE tag.region = ?1 AND tag.name > ?3 AND entries > 0 \
-         ORDER BY tag.name LIMIT ?4"
+        "SELECT tag.name, count(*), total(entry.size), total(entry.reads) \
+         FROM (SELECT id, name FROM tag WHERE region = ?1 AND (?3 IS NULL OR name > ?3) AND \
+           EXISTS(SELECT 1 FROM tagged JOIN entry ON entry.id = tagged.entry \
+             WHERE tagged.tag = tag.id AND {IS_THERE}) ORDER BY name LIMIT ?4) AS tag \
+         JOIN tagged ON tagged.tag = tag.id JOIN entry ON entry.id = tagged.entry \
+         WHERE {IS_THERE} GROUP BY tag.id ORDER BY tag.name"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(&sql)
         .and_then(|mut statement| {
             statement
-                .query_map((region, millis(now), after.unwrap_or(""), limit), |row| {
-                    let count: i64 = row.get(1)?;
-                    Ok((row.get(0)?, u64::try_from(count).unwrap_or(0)))
+                .query_map((region, millis(now), after, limit), |row| {
+                    let entries: i64 = row.get(1)?;
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "sums of small numbers that are not negative"
+                    )]
+                    let sum = |at| row.get(at).map(|sum: f64| sum as u64);
+                    Ok(TagStats {
+                        name: row.get(0)?,
+                        entries: u64::try_from(entries).unwrap_or(0),
+                        bytes: sum(2)?,
+                        reads: sum(3)?,
+                    })
                 })?
                 .collect()
         })

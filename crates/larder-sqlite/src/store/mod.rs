@@ -15,7 +15,9 @@
 //! 6. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
 //! 7. `check`, `backup`, `kept`, `restore`, `health`: what is done with a file as a whole, and
 //!    [`operation`] the face of it.
-//! 8. [`entries`]: the public face; `records`: the face for a cache that keeps its values here.
+//! 8. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
+//!    computed outside while others remove; `records`: the face for a cache that keeps its values
+//!    here.
 //! 9. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
 //!    `tracked`: the face for values that can be invalidated.
 //! 10. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
@@ -88,6 +90,12 @@ pub mod operation;
 
 pub mod entries;
 
+mod bulk;
+
+mod begun;
+
+pub mod fence;
+
 mod records;
 
 mod claim;
@@ -105,10 +113,12 @@ mod tracked;
 mod handle;
 
 pub use backup::{Backup, Progress};
+pub use begun::{Begun, Finished};
 pub use check::{Depth, Report};
-pub use counters::{RegionStats, StoreStats};
+pub use counters::{RegionStats, StoreStats, TagStats};
 pub use entries::Entries;
 pub use entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, ValueKind};
+pub use fence::Fence;
 pub use handle::SqliteStore;
 pub use health::{Condition, OnCorruption, Refill};
 pub use journal::Operation;

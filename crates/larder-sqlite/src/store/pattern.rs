@@ -6,6 +6,7 @@
 //! the character NUL, is asked only where there is none.
 
 use larder_core::{Error, ErrorKind};
+use rusqlite::Connection;
 
 /// Which keys are meant.
 ///
@@ -67,6 +68,26 @@ impl Pattern {
             }
             glob => Ok(glob.as_deref()),
         }
+    }
+
+    /// Whether `key` matches, as a query with it would say.
+    pub(crate) fn matches(&self, connection: &Connection, key: &str) -> rusqlite::Result<bool> {
+        let (from, to) = self.range();
+        if key < from || to.is_some_and(|to| *to <= *key) {
+            return Ok(false);
+        }
+        match &self.glob {
+            None => Ok(true),
+            Some(_) if key.contains('\u{0}') => Ok(false),
+            Some(glob) => connection
+                .prepare_cached("SELECT ?1 GLOB ?2")?
+                .query_row((key, glob), |row| row.get(0)),
+        }
+    }
+
+    /// Bytes that it takes to remember it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.prefix.len() + self.glob.as_ref().map_or(0, String::len)
     }
 
     /// The first key that can match, and the first after all that can; `None` where there is none

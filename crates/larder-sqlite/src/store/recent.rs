@@ -1,8 +1,8 @@
-//! Hits and misses of the last five minutes, in a ring of seconds.
+//! Hits and misses of the last five minutes, in a ring of slots.
 //!
 //! A rate since the beginning says nothing about now. **Invariant**: bounded, without a lock, and
-//! what is older than the window is never part of a sum. Two who begin a second at the same time
-//! may lose a few counts, which a rate can bear.
+//! what is older than the window is never part of a sum. Two who begin a slot at the same time may
+//! lose a few counts, which a rate can bear.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,54 +10,61 @@ use larder_core::clock::WallMillis;
 
 use super::counters::Counted;
 
-/// Seconds that are looked back on: 7 KiB. Less and a rate jumps, more and it lags.
-const SECONDS: usize = 300;
+/// Milliseconds that are looked back on. Less and a rate jumps, more and it lags.
+const WINDOW_MILLIS: u64 = 300_000;
+
+/// Slots where it matters: of a second each, in 7 KiB.
+pub(crate) const SLOTS: usize = 300;
 
 #[derive(Debug)]
-pub(crate) struct Recent(Box<[Second]>);
+pub(crate) struct Recent(Box<[Slot]>);
 
 #[derive(Debug, Default)]
-struct Second {
+struct Slot {
     /// Which one it is, since 1970.
     of: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self((0..SECONDS).map(|_| Second::default()).collect())
-    }
-}
-
 impl Recent {
+    /// With so many slots, at least one.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self((0..slots.max(1)).map(|_| Slot::default()).collect())
+    }
+
+    /// Which slot `now` is in.
+    fn slot(&self, now: WallMillis) -> u64 {
+        now.0 / (WINDOW_MILLIS / self.0.len() as u64).max(1)
+    }
+
     pub(crate) fn add(&self, now: WallMillis, what: Counted, count: u64) {
-        let of = now.0 / 1000;
-        let place = of % SECONDS as u64;
-        let Some(second) = usize::try_from(place).ok().and_then(|place| self.0.get(place)) else {
+        let of = self.slot(now);
+        let place = of % self.0.len() as u64;
+        let Some(slot) = usize::try_from(place).ok().and_then(|place| self.0.get(place)) else {
             return;
         };
-        if second.of.swap(of, Ordering::Relaxed) != of {
-            second.hits.store(0, Ordering::Relaxed);
-            second.misses.store(0, Ordering::Relaxed);
+        if slot.of.swap(of, Ordering::Relaxed) != of {
+            slot.hits.store(0, Ordering::Relaxed);
+            slot.misses.store(0, Ordering::Relaxed);
         }
         match what {
-            Counted::Hit => second.hits.fetch_add(count, Ordering::Relaxed),
-            Counted::Miss | Counted::Error => second.misses.fetch_add(count, Ordering::Relaxed),
+            Counted::Hit => slot.hits.fetch_add(count, Ordering::Relaxed),
+            Counted::Miss | Counted::Error => slot.misses.fetch_add(count, Ordering::Relaxed),
             Counted::Written | Counted::Removed => 0,
         };
     }
 
     /// Hits, and what was none, of the window that ends now.
     pub(crate) fn sum(&self, now: WallMillis) -> (u64, u64) {
-        let now = now.0 / 1000;
-        let is_recent = |second: &&Second| {
-            let of = second.of.load(Ordering::Relaxed);
-            of <= now && now - of < SECONDS as u64
+        let now = self.slot(now);
+        let is_recent = |slot: &&Slot| {
+            let of = slot.of.load(Ordering::Relaxed);
+            of <= now && now - of < self.0.len() as u64
         };
-        self.0.iter().filter(is_recent).fold((0, 0), |(hits, misses), second| {
+        self.0.iter().filter(is_recent).fold((0, 0), |(hits, misses), slot| {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            (hits + read(&second.hits), misses + read(&second.misses))
+            (hits + read(&slot.hits), misses + read(&slot.misses))
         })
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Erro
             .map_err(failed)?;
         for row in &rows {
             row.remove(writing).map_err(failed)?;
-            writing.counters.count(why);
+            writing.counters.count(why, row.region);
         }
         removed += rows.len();
     }

@@ -150,6 +150,7 @@ impl Prepared {
         let life = self.life;
         let adapted = || {
             let transaction = self.connection.unchecked_transaction()?;
+            schema::complete(&transaction)?;
             renumber(&transaction, &present.regions)?;
             match &present.index {
                 Some(index) if eviction == Eviction::OfOthers => {

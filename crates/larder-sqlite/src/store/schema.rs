@@ -13,6 +13,7 @@
 //! | `store` | one row: which store this is, and which life of it |
 //! | `standing` | how far each timeline was applied to the entries |
 //! | `link`, `linked` | which entries a touched digest reaches, and the digests of each entry |
+//! | `removal` | one row: how many removals there were, with random numbers for the last two |
 //! | `scheme` | by which columns entries choose rows, to be registered in another life |
 //! | `claim` | which key is being loaded by whom, for other processes |
 //!
@@ -69,6 +70,13 @@ CREATE TABLE claim(region INTEGER NOT NULL, key ANY NOT NULL, owner INTEGER NOT 
   attempt INTEGER NOT NULL, PRIMARY KEY(region, key)) STRICT, WITHOUT ROWID;
 ";
 
+/// What a store that was made by an earlier version may lack. It was empty there.
+const LATER: &str = "
+CREATE TABLE IF NOT EXISTS removal(one INTEGER PRIMARY KEY CHECK(one = 1),
+  position INTEGER NOT NULL, before INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO removal VALUES (1, 0, 0, random());
+";
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -107,8 +115,15 @@ pub(crate) fn look(connection: &Connection, path: &str) -> Result<Found, Error> 
 /// Makes an empty file a store, in the transaction that is open.
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
+    complete(connection)?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", FORMAT)
+}
+
+/// Adds what is not there yet, in the transaction that is open. Writes nothing to a store that has
+/// it all.
+pub(crate) fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(LATER)
 }
 
 /// The indexes there are that find what goes first.

@@ -4,6 +4,9 @@
 //! takes. **Invariant**: an empty list of tags matches nothing (ruling X8); only a list that was
 //! not given matches everything.
 
+use larder_core::Error;
+use rusqlite::Connection;
+
 use super::pattern::Pattern;
 
 /// Which entries of a region.
@@ -44,6 +47,40 @@ impl Select {
     pub fn none_of<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.none.extend(tags.into_iter().map(Into::into));
         self
+    }
+
+    /// Whether it can be asked for.
+    ///
+    /// # Errors
+    /// `Config` for a pattern that cannot; whether there is anything to compare with it or not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.pattern.as_ref().map_or(Ok(None), Pattern::as_glob).map(drop)
+    }
+
+    /// Whether an entry with this key and these tags is one of them, as the queries of `listing`
+    /// would say.
+    pub(crate) fn names(
+        &self,
+        connection: &Connection,
+        key: &str,
+        tags: &[String],
+    ) -> rusqlite::Result<bool> {
+        let has = |tag: &String| tags.contains(tag);
+        let by_tags = self.any.as_ref().is_none_or(|any| any.iter().any(has))
+            && self.all.as_ref().is_none_or(|all| !all.is_empty() && all.iter().all(has))
+            && !self.none.iter().any(has);
+        match &self.pattern {
+            Some(pattern) if by_tags => pattern.matches(connection, key),
+            _ => Ok(by_tags),
+        }
+    }
+
+    /// Bytes that it takes to remember it.
+    pub(crate) fn bytes(&self) -> usize {
+        let tags = [self.any.as_deref(), self.all.as_deref(), Some(&*self.none)];
+        let tags = tags.into_iter().flatten().flatten();
+        let tags: usize = tags.map(|tag| tag.len() + size_of::<String>()).sum();
+        tags + self.pattern.as_ref().map_or(0, Pattern::bytes)
     }
 
     /// Whether it can match nothing at all, whatever is there.

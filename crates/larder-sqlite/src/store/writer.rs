@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::{
     access::Access,
     counters::Counters,
+    fence::Removals,
     life::{self, Life},
     options::{Durability, StoreOptions},
     total::Totals,
@@ -50,6 +51,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) totals: &'a mut Totals,
     pub(crate) access: &'a Access,
     pub(crate) counters: &'a Counters,
+    /// What was removed last.
+    pub(crate) removals: &'a mut Removals,
     /// One time for the whole group.
     pub(crate) now: WallMillis,
     /// Whether the timeline `app` moved.
@@ -307,6 +310,7 @@ impl Queue {
 
     fn run(&self, mut connection: Connection) {
         let mut synchronous = Durability::Relaxed;
+        let mut removals = Removals::default();
         while let Some(turn) = self.next_turn() {
             let group = match turn {
                 Turn::Group(group) => self.still_in_time(group),
@@ -331,7 +335,7 @@ impl Queue {
                 connection.pragma_update(None, "synchronous", word).ok();
                 synchronous = wanted;
             }
-            self.commit(&connection, group);
+            self.commit(&connection, &mut removals, group);
         }
     }
 
@@ -370,7 +374,7 @@ impl Queue {
             .detail(format!("its turn did not come within {:?}", self.options.busy))
     }
 
-    fn commit(&self, connection: &Connection, group: Vec<Job>) {
+    fn commit(&self, connection: &Connection, removals: &mut Removals, group: Vec<Job>) {
         let begin = Writing::failed("write to the store");
         let begun = connection
             .prepare_cached("BEGIN IMMEDIATE")
@@ -397,6 +401,7 @@ impl Queue {
                 totals: &mut totals,
                 access: &self.access,
                 counters: &self.counters,
+                removals,
                 now,
                 has_advanced: &mut has_advanced,
             };
@@ -419,6 +424,10 @@ impl Queue {
         }
         .and_then(|()| self.end(connection, &totals))
         .inspect_err(|_| roll_back(connection));
+        match &committed {
+            Ok(()) => removals.commit(),
+            Err(_) => removals.roll_back(),
+        }
         if !rest.is_empty() {
             let mut waiting = self.waiting.lock();
             rest.into_iter().rev().for_each(|job| waiting.jobs.push_front(job));
@@ -468,14 +477,15 @@ impl Queue {
             connection.prepare_cached(sql).and_then(|mut sql| sql.execute([])).map_err(failed)
         };
         step("SAVEPOINT one")?;
-        let before = writing.totals.mark();
+        let before = (writing.totals.mark(), writing.removals.mark());
         let ran = catch_unwind(AssertUnwindSafe(|| job.task.run(&mut writing)));
         let result = ran.unwrap_or_else(|_| {
             tracing::error!(store = %self.path, "a write panicked; the writer goes on");
             Err(Error::new(ErrorKind::Panicked, "write to the store").subject(&*self.path))
         });
         if result.is_err() {
-            writing.totals.back_to(before);
+            writing.totals.back_to(before.0);
+            writing.removals.back_to(before.1);
             // Neither works once the whole transaction is over: see `commit`.
             step("ROLLBACK TO one").and_then(|_| step("RELEASE one")).ok();
             return result;

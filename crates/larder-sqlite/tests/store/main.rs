@@ -5,6 +5,7 @@
 //! - `claiming`: KD2, KD9, J5: which key is being loaded by whom.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
+//! - `fences`: MD2: what is computed outside while others remove.
 //! - `limits`: S13, SD2, X5: room.
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
@@ -18,6 +19,7 @@
 mod broken;
 mod claiming;
 mod entries;
+mod fences;
 mod limits;
 mod opening;
 mod place;

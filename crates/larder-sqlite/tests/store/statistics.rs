@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use larder_core::ErrorKind;
-use larder_sqlite::store::{Lifetime, NewEntry, Select, Stored};
+use larder_core::{Error, ErrorKind};
+use larder_sqlite::store::{Lifetime, NewEntry, Placed, Select, Stored};
 
 use crate::place::{Place, forever, run};
 
@@ -104,5 +104,74 @@ fn slow_reads_are_remembered_too() {
         let told = store.operations();
         assert_eq!((told.len(), told[0].name, told[0].failed), (1, "get", None));
         assert!(told[0].key.is_some());
+    });
+}
+
+#[test]
+fn what_went_is_counted_by_its_region_and_reads_by_tag() {
+    // S3, S9, S19: evictions by cause, per region and per tag.
+    run(async {
+        let place = Place::new();
+        let store = place.open_with(place.options().max_entries(3)).await;
+        let (one, two) = (store.entries("one"), store.entries("two"));
+        let short = NewEntry::new(Stored::text("x"), Lifetime::For(Duration::from_secs(1)));
+        one.insert("short", short).await.unwrap();
+        place.clock.advance(Duration::from_secs(2));
+        store.keep().await.unwrap();
+        one.insert("a", forever("x").tags(["t", "u"])).await.unwrap();
+        place.clock.advance(Duration::from_secs(2));
+        two.insert_many([("b", forever("xyz").tags(["t"])), ("c", forever("x"))]).await.unwrap();
+        two.insert("d", forever("x")).await.unwrap();
+        let stats = [one.stats().await.unwrap(), two.stats().await.unwrap()];
+        assert_eq!([stats[0].expired, stats[1].expired], [1, 0]);
+        assert_eq!([stats[0].evicted, stats[1].evicted], [1, 0]);
+        two.get("b").await.unwrap();
+        two.get("b").await.unwrap();
+        store.keep().await.unwrap();
+        let tags = two.tag_stats(None, 10).await.unwrap();
+        let tag = (&*tags[0].name, tags[0].entries, tags[0].bytes, tags[0].reads);
+        assert_eq!((tags.len(), tag), (1, ("t", 1, 4, 2)));
+        assert!(one.tag_stats(None, 10).await.unwrap().is_empty(), "its entry was evicted");
+        let recent = two.stats().await.unwrap();
+        assert_eq!((recent.hits_recent, recent.misses_recent), (2, 0));
+        place.clock.advance(Duration::from_secs(320));
+        assert_eq!(two.stats().await.unwrap().hits_recent, 0);
+    });
+}
+
+#[test]
+fn bulk_forms_change_all_or_none_and_say_which_failed() {
+    // SD16, S23.
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let entries = store.entries("r");
+        entries.insert("a", forever("text")).await.unwrap();
+        let added = entries.add_many([("a", forever("x")), ("b", forever("x"))]).await.unwrap();
+        assert_eq!(added, [Placed::Present, Placed::Inserted]);
+        assert_eq!(entries.get("a").await.unwrap().unwrap().bytes, b"text");
+        let life = Lifetime::For(Duration::from_secs(60));
+        let failed = entries.incr_many([("n", 1, life), ("a", 1, life)]).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Conflict);
+        assert!(failed.to_string().contains("(item 1)"), "{failed}");
+        assert!(!entries.contains("n").await.unwrap(), "all or none");
+        let sums = entries.incr_many([("n", 1, life), ("n", 2, life)]).await.unwrap();
+        assert_eq!(sums, [1, 3]);
+        let touched = entries.touch_many([("b", life), ("c", life)]).await.unwrap();
+        assert_eq!(touched, [true, false]);
+        place.clock.advance(Duration::from_secs(61));
+        assert!(!entries.contains("b").await.unwrap());
+        entries.insert("big", forever(&"x".repeat(100))).await.unwrap();
+        let each = entries.get_each(["a", "missing", "big", "a"], 50).await.unwrap();
+        let kinds = each.iter().map(|one| one.as_ref().map(Option::is_some));
+        let kinds: Vec<_> = kinds.map(|one| one.map_err(Error::kind)).collect();
+        assert_eq!(kinds, [Ok(true), Ok(false), Err(ErrorKind::Limit), Ok(true)]);
+        rusqlite::Connection::open(place.path())
+            .unwrap()
+            .execute("UPDATE entry SET value = x'00' WHERE key = 'big'", [])
+            .unwrap();
+        let each = entries.get_each(["big", "a"], 1000).await.unwrap();
+        assert_eq!(each[0].as_ref().unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(each[1].as_ref().unwrap().is_some(), "the others are given");
     });
 }
