@@ -66,6 +66,8 @@ pub mod store;
 
 pub mod clock;
 
+pub mod layout;
+
 pub mod weigh;
 
 pub mod error;
@@ -82,6 +84,7 @@ pub use error::{Error, ErrorKind};
 pub use history::History;
 pub use invalidation::{Invalidation, Mode};
 pub use key::{Key, KeyBytes, KeyDecoder, KeyEncoder, KeyRef, KeyWords};
+pub use layout::{Fingerprint, Layout, Stored};
 pub use scope::{Order, Scope};
 pub use span::{Nulls, Span};
 pub use timeline::{Epoch, Name, Position, Stamp, Stamps};

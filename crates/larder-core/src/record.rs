@@ -11,12 +11,16 @@ use crate::{
     dependency::{Atom, Dependency, DependencySet, Narrowing, Watch, put_narrowing},
     encoding::{Reader, corrupt, put_bytes, put_varint, seal, unseal},
     error::Error,
+    layout::Fingerprint,
     span::Span,
     timeline::{Epoch, Position, Stamp, Stamps},
     value::Value,
 };
 
 const MAGIC: &[u8; 4] = b"LRD1";
+
+/// The same with a fingerprint after the version.
+const MAGIC_PRINTED: &[u8; 4] = b"LRD2";
 
 /// One stored value with its stamps, dependencies and deadlines.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Record {
     pub dependencies: DependencySet,
     /// What the region called the version of its values.
     pub version: u32,
+    /// Of what type the value is, where its bytes do not say it.
+    pub fingerprint: Option<Fingerprint>,
     /// When it was stored.
     pub stored: WallMillis,
     /// Fresh before this.
@@ -40,7 +46,8 @@ pub struct Record {
 impl Record {
     /// The bytes of this record, checksum included.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
+        let magic = if self.fingerprint.is_some() { MAGIC_PRINTED } else { MAGIC };
+        let mut out = magic.to_vec();
         put_bytes(&mut out, &self.key);
         put_varint(&mut out, self.stamps.iter().len() as u64);
         for stamp in self.stamps.iter() {
@@ -53,6 +60,9 @@ impl Record {
             put_dependency(&mut out, dependency);
         }
         put_varint(&mut out, self.version.into());
+        if let Some(fingerprint) = self.fingerprint {
+            out.extend_from_slice(&fingerprint.bits().to_le_bytes());
+        }
         put_varint(&mut out, self.stored.0);
         put_varint(&mut out, self.fresh_until.0);
         put_bytes(&mut out, &self.value);
@@ -64,7 +74,9 @@ impl Record {
     /// # Errors
     /// `Corrupt` for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = unseal(bytes, MAGIC, "record")?;
+        let is_printed = bytes.starts_with(MAGIC_PRINTED);
+        let magic = if is_printed { MAGIC_PRINTED } else { MAGIC };
+        let mut reader = unseal(bytes, magic, "record")?;
         let key = reader.bytes()?.to_vec();
         let mut stamps = Stamps::new();
         for _ in 0..reader.varint()? {
@@ -78,11 +90,12 @@ impl Record {
         }
         let version =
             u32::try_from(reader.varint()?).map_err(|_| corrupt("a version is over 32 bits"))?;
+        let fingerprint = is_printed.then(|| reader.u64()).transpose()?.map(Fingerprint::from_bits);
         let stored = WallMillis(reader.varint()?);
         let fresh_until = WallMillis(reader.varint()?);
         let value = reader.bytes()?.to_vec();
         reader.finish()?;
-        Ok(Self { key, stamps, dependencies, version, stored, fresh_until, value })
+        Ok(Self { key, stamps, dependencies, version, fingerprint, stored, fresh_until, value })
     }
 }
 

@@ -165,7 +165,7 @@ impl FieldAttributes {
 }
 
 /// Reads what may be said once.
-fn once<'a, T>(
+pub(crate) fn once<'a, T>(
     meta: &ParseNestedMeta<'a>,
     place: &mut Option<T>,
     read: impl FnOnce(&ParseNestedMeta<'a>) -> Result<T>,

@@ -1,9 +1,9 @@
-//! The derive of larder. Users get it through the crate `larder`, feature `derive`.
+//! The derives of larder. Users get them through the crate `larder`, feature `derive`.
 //!
 //! Reading order: `row` and `attributes` (what is written on a struct, and what is refused),
-//! `expand` (what becomes of it). **Invariant**: whatever is written and cannot be meant is refused
-//! at the place where it is written; what is made names the crate `larder` by an absolute path, so
-//! that nothing in the user's module can get in its way.
+//! `expand` (what becomes of it); `layout`, the other derive. **Invariant**: whatever is written
+//! and cannot be meant is refused at the place where it is written; what is made names the crate
+//! `larder` by an absolute path, so that nothing in the user's module can get in its way.
 
 mod row;
 
@@ -11,10 +11,12 @@ mod attributes;
 
 mod expand;
 
+mod layout;
+
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-use crate::row::Row;
+use crate::{layout::Layout, row::Row};
 
 /// Lets a struct say which row of which table it is, so that loads can depend on it, lists can ask
 /// for it, and changes to it reach both.
@@ -50,4 +52,29 @@ use crate::row::Row;
 pub fn derive_tracked(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     Row::parse(&input).map_or_else(syn::Error::into_compile_error, |row| expand::all(&row)).into()
+}
+
+/// Lets a type say how its values are laid out in bytes that name nothing, so that a codec such as
+/// `Codec::positional` reads what this type wrote and nothing else.
+///
+/// The layout is the name of the type, and for each field or variant, in their order, its name and
+/// its type, however deep. Whatever changes there makes what is stored a miss. On a type, a variant
+/// or a field, `#[stored(..)]` takes:
+///
+/// - `name = "..."`: the name under which it is stored, if not its own: so that what is called
+///   otherwise today is still what it was.
+///
+/// On a type also `crate = "..."`: where larder is, if not at `::larder`. On a field also
+///
+/// - `opaque = "..."`: what is written for it, in your words, where its type cannot derive `Stored`
+///   or serde writes it by a function. Another text is another layout, so change it with the bytes.
+///
+/// The bytes are those of serde's derives. What serde is told to leave out (`skip`) is no part of
+/// the layout; what makes it write anything but the fields as they are declared (`flatten`, `tag`,
+/// `untagged`, `skip_serializing_if`, ...) is refused.
+#[proc_macro_derive(Stored, attributes(stored))]
+pub fn derive_stored(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let layout = Layout::parse(&input);
+    layout.map_or_else(syn::Error::into_compile_error, |layout| layout.expand()).into()
 }

@@ -124,7 +124,7 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         let Some(stamps) = stamps else { return Ok(None) };
         let holds: Vec<_> = dependencies.iter().filter_map(|one| node.register(one)).collect();
         holds.into_iter().for_each(|hold| dependencies.keep(hold));
-        let value = (l2.codec.decode)(&record.value)?;
+        let value = l2.codec.decode(record.fingerprint, &record.value)?;
         Ok(Some(Promoted { value, deadlines, stamps, dependencies }))
     }
 
@@ -236,9 +236,10 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             stamps,
             dependencies: dependencies.clone(),
             version: l2.version,
+            fingerprint: l2.codec.fingerprint(),
             stored: wall,
             fresh_until: until.unwrap_or(WallMillis(u64::MAX)),
-            value: (l2.codec.encode)(value)?,
+            value: l2.codec.encode(value)?,
         };
         Ok((record, until))
     }

@@ -40,9 +40,10 @@
 //!
 //! | feature | adds | costs |
 //! |---|---|---|
-//! | `derive` (default) | `#[derive(Tracked)]` for row types | one crate more to build |
+//! | `derive` (default) | `#[derive(Tracked)]` for row types, and `Stored` | one crate more |
 //! | `sqlite` (default) | [`sqlite`]: SQLite as origin, feed and store | a C compiler, sqlparser |
 //! | `store` (default) | `stored` regions, with serde and MessagePack | about ten small crates |
+//! | `positional` | [`Codec`] for types that derive `Stored`: no names, fewer bytes | two crates |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
 //! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `nested`, `node`.
@@ -127,9 +128,10 @@ pub use fetched::{Fetched, Kept, Source};
 pub use invalidation::{Invalidated, Invalidating, Told};
 pub use larder_core::{
     After, Asks, BoxFuture, Change, Clock, Column, Condition, Dependency, DependencySet, DependsOn,
-    Description, Epoch, Error, ErrorKind, Exact, Invalidation, Key, KeyDecoder, KeyEncoder, Mode,
-    Moment, Name, Nulls, Order, Position, Related, RowChange, Scope, Span, Stamp, Stamps, Tracked,
-    TrackedChange, Value, ValueOf, WallMillis, Watch, Weigh, any_of,
+    Description, Epoch, Error, ErrorKind, Exact, Fingerprint, Invalidation, Key, KeyDecoder,
+    KeyEncoder, Layout, Mode, Moment, Name, Nulls, Order, Position, Related, RowChange, Scope,
+    Span, Stamp, Stamps, Stored, Tracked, TrackedChange, Value, ValueOf, WallMillis, Watch, Weigh,
+    any_of,
     claim::Fence,
     dependency::Atom,
     feed::{Doubt, Feed, FeedSink},
@@ -216,3 +218,29 @@ pub use larder_sqlite as sqlite;
 /// ```
 #[cfg(feature = "derive")]
 pub use larder_macros::Tracked;
+
+/// ```
+/// use larder::{Fingerprint, Stored};
+///
+/// #[derive(Stored)]
+/// struct Quote {
+///     symbol: String,
+///     #[stored(name = "price")]
+///     close: f64,
+/// }
+///
+/// /// What was stored before `price` was called `close`.
+/// mod before {
+///     #[derive(larder::Stored)]
+///     pub struct Quote {
+///         symbol: String,
+///         price: f64,
+///     }
+/// }
+///
+/// let of = |format| (Fingerprint::of::<Quote>(format), Fingerprint::of::<before::Quote>(format));
+/// let (now, then) = of("postcard 1");
+/// assert_eq!(now, then);
+/// ```
+#[cfg(feature = "derive")]
+pub use larder_macros::Stored;

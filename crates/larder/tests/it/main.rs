@@ -17,6 +17,7 @@
 //! - `l2`: values that outlive the process, in a store (features `sqlite` and `store`)
 //! - `l2_tracked`: the same for what can be invalidated: restarts, kills, restores
 //! - `claimed`: loads that are single across caches and processes on one store
+//! - `stored`: values in bytes that name nothing (features `derive`, `sqlite` and `positional`)
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
@@ -62,6 +63,9 @@ mod l2_tracked;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod claimed;
+
+#[cfg(all(feature = "derive", feature = "sqlite", feature = "positional"))]
+mod stored;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
