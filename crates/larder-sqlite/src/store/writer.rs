@@ -197,7 +197,12 @@ impl Writer {
 /// Does what waits already, then ends.
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.closing.store(true, Ordering::SeqCst);
+        {
+            // LOCKS: under `waiting`, or the thread may look, see nothing, and begin to wait after
+            // it was told.
+            let _waiting = self.queue.waiting.lock();
+            self.queue.closing.store(true, Ordering::SeqCst);
+        }
         self.queue.arrived.notify_all();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();

@@ -1,4 +1,4 @@
-//! What the writer does when the disk ends a transaction in the middle of a group.
+//! What the writer does when the disk ends a transaction in the middle of a group, and at its end.
 
 use std::{
     sync::{Arc, mpsc},
@@ -12,6 +12,7 @@ use super::super::{
     entry::{Lifetime, NewEntry, Stored},
     handle::SqliteStore,
     options::StoreOptions,
+    writer::Writer,
 };
 
 #[tokio::test]
@@ -126,4 +127,23 @@ async fn who_waited_too_long_is_told_so_without_waiting_for_a_foreign_lock() {
     foreign.execute_batch("ROLLBACK").unwrap();
     entries.insert("in time", entry).await.unwrap();
     assert!(!entries.contains("late").await.unwrap());
+}
+
+#[test]
+fn a_writer_that_is_about_to_wait_hears_that_it_is_over() {
+    // S21: closing ends.
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Its end meets each moment of its beginning.
+        for turns in 0..3_000 {
+            let connection = rusqlite::Connection::open_in_memory().unwrap();
+            let (access, counters) = (Arc::default(), Arc::default());
+            let options = StoreOptions::new();
+            let writer = Writer::start(connection, "".into(), options, access, counters).unwrap();
+            (0..turns % 500 * 20).for_each(|_| std::hint::spin_loop());
+            drop(writer);
+        }
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("each of them ends");
 }
