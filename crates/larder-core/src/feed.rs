@@ -14,6 +14,7 @@ use crate::{
     dependency::Dependency,
     error::Error,
     invalidation::Invalidation,
+    store::Standing,
     timeline::{Epoch, Name, Position, Stamp},
 };
 
@@ -28,6 +29,17 @@ pub trait FeedSink: fmt::Debug + Send + Sync + 'static {
 
     /// Continuity is in doubt: a new life of the timeline begins at `start`.
     fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt);
+
+    /// What is told next, be it received or restarted, leads to a place from which a later feed can
+    /// go on if it is given `mark`; an empty one says that none can. See [`Feed::start_from`].
+    ///
+    /// Only a sink whose knowledge outlives the process needs it.
+    fn marking(&self, _timeline: &str, _mark: Vec<u8>) {}
+
+    /// The life `epoch`, which an earlier feed left at `position`, goes on: loads that begin now
+    /// see what is up to there, and everything after it will be told. Only a feed that was started
+    /// by [`Feed::start_from`] calls it, and as its first word of the timeline.
+    fn resumed(&self, _timeline: &str, _epoch: Epoch, _position: Position) {}
 
     /// A transaction of the origin carried `invalidation`, whose commit is visible to loads that
     /// begin now. It may name what is on other timelines, so it is to be carried out as one that
@@ -80,7 +92,8 @@ impl fmt::Display for Doubt {
 ///
 /// # Implementations must
 /// - call the sink from one place at a time, in the order in which things are to be known;
-/// - call `restarted` on the sink once before `received` and `confirmed`, and again at every doubt;
+/// - call `restarted`, or `resumed`, on the sink once before `received` and `confirmed`, and
+///   `restarted` again at every doubt;
 /// - call `recorded`, or `records_lost`, before they confirm, or restart at, the position of the
 ///   commit that carried the record: whoever knows that position then knows what was recorded;
 /// - restart only at a `start` that is visible to loads, and where everything delivered before in
@@ -102,6 +115,22 @@ pub trait Feed: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the origin cannot be opened or asked at all.
     fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error>;
+
+    /// As [`Feed::start`], for a sink that kept what it knew in the life and up to the position of
+    /// `left`.
+    ///
+    /// The feed says `resumed` and tells of everything after it, where no position means less than
+    /// the same one did to an earlier feed in that life; or it begins a new life, where anything at
+    /// all is in doubt. It also tells what was recorded since, or that it is lost. The default
+    /// knows of nothing and says so.
+    ///
+    /// # Errors
+    /// As [`Feed::start`].
+    fn start_from(&self, sink: Arc<dyn FeedSink>, left: &Standing) -> Result<(), Error> {
+        let _ = left;
+        sink.records_lost(self.timeline(), Doubt::Started);
+        self.start(sink)
+    }
 
     /// Asks the origin now. When it returns, every commit that was visible before the call has been
     /// delivered as received; and confirmed, unless the origin keeps it from loads.

@@ -7,6 +7,7 @@
 
 mod checks;
 mod ledger;
+mod left;
 mod schedule;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use larder_core::{
     Clock, Error, Stamp,
     feed::{Feed, FeedSink},
     origin::Answer,
+    store::Standing,
 };
 
 pub use self::{
@@ -26,6 +28,10 @@ pub use self::{
         another_schema_starts_a_new_epoch, another_server_starts_a_new_epoch,
         positions_grow_and_confirmations_follow, rows_are_told_apart,
         silence_while_the_origin_cannot_be_asked,
+    },
+    left::{
+        a_feed_does_not_go_on_elsewhere, start_where_it_was_left,
+        what_nobody_listened_to_is_told_later,
     },
     schedule::no_random_schedule_shows_an_old_value_as_fresh,
 };
@@ -165,6 +171,19 @@ pub trait World: Sized {
         self.feed().start(sink).expect("the feed of a new world starts");
     }
 
+    /// Starts the feed in a second life, for a sink that kept `left` of the first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    fn start_from(&mut self, sink: Arc<dyn FeedSink>, left: &Standing) {
+        self.feed().start_from(sink, left).expect("a feed that was stopped starts again");
+    }
+
+    /// Whether its feed can go on where it was left.
+    fn goes_on(&self) -> Support {
+        Support::Unsupported("this feed begins a new life at each start")
+    }
+
     /// Waits for [`Feed::catch_up`]. A world whose feed needs a runtime overrides this.
     ///
     /// # Errors
@@ -194,6 +213,8 @@ macro_rules! conformance {
             another_schema_starts_a_new_epoch
             a_gap_in_the_log_is_not_passed_over
             silence_while_the_origin_cannot_be_asked
+            what_nobody_listened_to_is_told_later
+            a_feed_does_not_go_on_elsewhere
             no_random_schedule_shows_an_old_value_as_fresh
         );
     };

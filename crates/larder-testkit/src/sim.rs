@@ -51,6 +51,8 @@ pub enum Flaw {
     ForgetsOldRow,
     /// Stamps an answer with the end of the log instead of what the snapshot shows.
     StampsWithEndOfLog,
+    /// Goes on at a mark without looking whether anything is as it was there.
+    GoesOnBlindly,
 }
 
 impl SimOrigin {

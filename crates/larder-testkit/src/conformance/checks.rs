@@ -16,7 +16,8 @@ pub fn a_feed_restarts_before_anything_else<W: World>(make: &impl Fn(u64) -> W, 
     ledger.start();
     ledger.catch_up();
     let calls = ledger.node.calls();
-    assert!(matches!(calls.first(), Some(Call::Restarted(..))), "{calls:?}");
+    let is_first = matches!(calls.first(), Some(Call::Restarted(..) | Call::Resumed(..)));
+    assert!(is_first, "{calls:?}");
     ledger.world.feed().stop();
     let before = ledger.node.calls().len();
     let row = ledger.row(1, 1);
@@ -39,7 +40,7 @@ pub fn positions_grow_and_confirmations_follow<W: World>(make: &impl Fn(u64) -> 
     let mut received = Position::START;
     for call in ledger.node.calls() {
         match call {
-            Call::Restarted(_, start, _) => received = start,
+            Call::Restarted(_, start, _) | Call::Resumed(_, start) => received = start,
             Call::Received(position) => {
                 assert!(received < position, "{position:?} after {received:?}");
                 received = position;

@@ -10,6 +10,7 @@ use larder_core::{
     feed::{Doubt, FeedSink},
     history::Verdict,
     origin::Answer,
+    store::Standing,
 };
 use parking_lot::Mutex;
 
@@ -21,6 +22,7 @@ pub(super) enum Call {
     Received(Position),
     Confirmed(Position, Moment),
     Restarted(Epoch, Position, Doubt),
+    Resumed(Epoch, Position),
 }
 
 /// The sink of the suite.
@@ -32,12 +34,17 @@ struct Knowledge {
     history: History,
     proven: Moment,
     calls: Vec<Call>,
+    /// What was said of what is told next, and what was told last.
+    marking: Vec<u8>,
+    mark: Vec<u8>,
 }
 
 impl Node {
-    fn new(timeline: &str) -> Self {
+    pub(super) fn new(timeline: &str) -> Self {
         let history = History::new(timeline.into(), Epoch(0), Position::START, 100_000);
-        Self(Mutex::new(Knowledge { history, proven: Moment::EARLIEST, calls: Vec::new() }))
+        let (proven, calls) = (Moment::EARLIEST, Vec::new());
+        let (marking, mark) = (Vec::new(), Vec::new());
+        Self(Mutex::new(Knowledge { history, proven, calls, marking, mark }))
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -56,6 +63,18 @@ impl Node {
         (verdict, known.proven)
     }
 
+    /// Where it stands, as a store would keep it.
+    pub(super) fn standing(&self) -> Standing {
+        let Knowledge { history, mark, .. } = &*self.0.lock();
+        Standing {
+            timeline: history.timeline().clone(),
+            epoch: history.epoch(),
+            position: history.applied(),
+            floor: Position::START,
+            mark: (!mark.is_empty()).then(|| mark.clone()),
+        }
+    }
+
     pub(super) fn register(&self, dependencies: &DependencySet) {
         let history = &mut self.0.lock().history;
         dependencies.iter().for_each(|dependency| history.register(dependency));
@@ -66,6 +85,7 @@ impl FeedSink for Node {
     fn received(&self, _: &str, position: Position, changes: &[Change]) {
         let mut known = self.0.lock();
         known.calls.push(Call::Received(position));
+        known.mark = std::mem::take(&mut known.marking);
         known.history.apply(position, changes);
     }
 
@@ -82,7 +102,18 @@ impl FeedSink for Node {
     fn restarted(&self, _: &str, epoch: Epoch, start: Position, doubt: Doubt) {
         let mut known = self.0.lock();
         known.calls.push(Call::Restarted(epoch, start, doubt));
+        known.mark = std::mem::take(&mut known.marking);
         known.history.restart(epoch, start);
+    }
+
+    fn marking(&self, _: &str, mark: Vec<u8>) {
+        self.0.lock().marking = mark;
+    }
+
+    fn resumed(&self, _: &str, epoch: Epoch, position: Position) {
+        let mut known = self.0.lock();
+        known.calls.push(Call::Resumed(epoch, position));
+        known.history.restart(epoch, position);
     }
 
     // The suite writes rows only, so nothing is ever recorded.
@@ -99,6 +130,15 @@ pub(super) struct Record {
     pub(super) rows: Vec<Row>,
     pub(super) stamp: Stamp,
     pub(super) dependencies: DependencySet,
+}
+
+impl Record {
+    /// As a store has it that stands at `left`, when it was right up to there.
+    pub(super) fn kept(self, left: &Standing) -> Self {
+        assert_eq!(self.stamp.epoch, left.epoch, "of another life: {self:?}");
+        let as_of = self.stamp.as_of.max(left.position);
+        Self { stamp: Stamp { as_of, ..self.stamp }, ..self }
+    }
 }
 
 /// One write with the moment at which it was surely visible.
@@ -144,6 +184,26 @@ impl<W: World> Ledger<W> {
 
     pub(super) fn catch_up(&mut self) {
         self.world.catch_up().expect("an origin that can be asked catches up");
+    }
+
+    /// Stops the feed where it has caught up: where that is, for a later one.
+    pub(super) fn leave(&mut self) -> Standing {
+        self.catch_up();
+        self.world.feed().stop();
+        self.node.standing()
+    }
+
+    /// Starts the feed again, as in another life of the process; whether it went on.
+    pub(super) fn go_on(&mut self, left: &Standing) -> bool {
+        let before = self.node.calls().len();
+        self.world.start_from(self.node.clone(), left);
+        self.catch_up();
+        let calls = self.node.calls();
+        let gone_on = Call::Resumed(left.epoch, left.position);
+        let first = calls.get(before);
+        let has_begun = matches!(first, Some(Call::Restarted(..)));
+        assert!(has_begun || first == Some(&gone_on), "{calls:?}");
+        !has_begun
     }
 
     /// A row that was never written before.

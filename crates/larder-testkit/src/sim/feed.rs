@@ -5,6 +5,7 @@ use std::sync::Arc;
 use larder_core::{
     BoxFuture, Error, Name,
     feed::{Feed, FeedSink},
+    store::Standing,
 };
 
 use super::SimOrigin;
@@ -16,6 +17,10 @@ impl Feed for SimOrigin {
 
     fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
         self.state.lock().start(&self.name, sink)
+    }
+
+    fn start_from(&self, sink: Arc<dyn FeedSink>, left: &Standing) -> Result<(), Error> {
+        self.state.lock().start_from(&self.name, sink, left)
     }
 
     fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {

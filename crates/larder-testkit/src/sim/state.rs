@@ -11,6 +11,7 @@ use std::{
 use larder_core::{
     Change, Dependency, Error, ErrorKind, Moment, Name, Position, RowChange, Stamp, Value,
     feed::{Doubt, FeedSink},
+    store::Standing,
     timeline::Epoch,
 };
 
@@ -55,6 +56,22 @@ struct Cursor {
     schema: u64,
     delivered: usize,
     nonce: Option<u64>,
+}
+
+impl Cursor {
+    /// Without the epoch, which whoever keeps it keeps beside it.
+    fn encode(&self) -> Vec<u8> {
+        let numbers = [self.server, self.schema, self.delivered as u64];
+        numbers.into_iter().chain(self.nonce).flat_map(u64::to_le_bytes).collect()
+    }
+
+    fn decode(epoch: Epoch, bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+        let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        let (&[server, schema, delivered], nonce) = numbers.split_first_chunk::<3>()?;
+        let delivered = usize::try_from(delivered).ok()?;
+        Some(Self { epoch, server, schema, delivered, nonce: nonce.first().copied() })
+    }
 }
 
 /// See [`super::SimOrigin`].
@@ -166,6 +183,31 @@ impl State {
         self.restart(name, Doubt::Started)
     }
 
+    /// Goes on where an earlier feed left, if everything is as it was there.
+    pub(super) fn start_from(
+        &mut self,
+        name: &Name,
+        sink: Arc<dyn FeedSink>,
+        left: &Standing,
+    ) -> Result<(), Error> {
+        self.reachable()?;
+        self.cursor = left.mark.as_deref().and_then(|mark| Cursor::decode(left.epoch, mark));
+        let place = self.cursor.map(|cursor| Position(cursor.delivered as u64));
+        let is_blind = self.has(Flaw::GoesOnBlindly);
+        let is_visible = self.cursor.is_some_and(|own| own.delivered <= self.visible_prefix());
+        let doubt = self.doubt().filter(|_| !is_blind);
+        if doubt.is_some() || place != Some(left.position) || !is_visible {
+            self.sink = Some(sink);
+            return self.restart(name, doubt.unwrap_or(Doubt::Started));
+        }
+        if is_blind && let Some(cursor) = &mut self.cursor {
+            (cursor.server, cursor.schema) = (self.server, self.schema);
+        }
+        sink.resumed(name, left.epoch, left.position);
+        self.sink = Some(sink);
+        Ok(())
+    }
+
     pub(super) fn stop(&mut self) {
         self.sink = None;
     }
@@ -185,6 +227,7 @@ impl State {
         };
         self.cursor = Some(cursor);
         if let Some(sink) = &self.sink {
+            sink.marking(name, cursor.encode());
             sink.restarted(name, cursor.epoch, Position(cursor.delivered as u64), doubt);
         }
         Ok(())
@@ -231,6 +274,7 @@ impl State {
             .collect();
         cursor.delivered += 1;
         cursor.nonce = Some(commit.nonce);
+        sink.marking(name, cursor.encode());
         sink.received(name, Position(cursor.delivered as u64), &changes);
         true
     }

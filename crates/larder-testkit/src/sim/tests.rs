@@ -1,10 +1,10 @@
 //! The simulated origin runs the conformance suite, with both kinds of stamps.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use larder_core::{
     Clock, Error, ErrorKind, Stamp,
-    feed::Feed,
+    feed::{Feed, FeedSink},
     origin::{Answer, Origin},
 };
 
@@ -23,6 +23,14 @@ struct SimWorld {
     random: Random,
     saved: Option<Saved>,
     background: i64,
+    starts: Starts,
+}
+
+/// In which life of its feed a world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starts {
+    First,
+    Second,
 }
 
 enum Loading {
@@ -33,7 +41,12 @@ enum Loading {
 impl SimWorld {
     fn new(seed: u64, stamp: StampFrom) -> Self {
         let origin = SimOrigin::new("sim", seed, Clock::manual(), stamp);
-        Self { origin, random: Random::new(seed).split(1), saved: None, background: 100 }
+        let random = Random::new(seed).split(1);
+        Self { origin, random, saved: None, background: 100, starts: Starts::First }
+    }
+
+    fn left(seed: u64, stamp: StampFrom) -> Self {
+        Self { starts: Starts::Second, ..Self::new(seed, stamp) }
     }
 
     fn load(&self, ask: Ask, before: Stamp) -> Rows {
@@ -103,6 +116,17 @@ impl World for SimWorld {
         Support::Done
     }
 
+    fn start(&mut self, sink: Arc<dyn FeedSink>) {
+        match self.starts {
+            Starts::First => self.feed().start(sink).unwrap(),
+            Starts::Second => conformance::start_where_it_was_left(self, sink),
+        }
+    }
+
+    fn goes_on(&self) -> Support {
+        Support::Done
+    }
+
     fn pump(&mut self, choice: u64) {
         self.tick();
         match choice % 6 {
@@ -151,6 +175,18 @@ mod stamped_in_the_snapshot {
     crate::conformance!(|seed| SimWorld::new(seed, StampFrom::Snapshot));
 }
 
+mod stamped_before_the_load_in_a_second_life {
+    use super::{SimWorld, StampFrom};
+
+    crate::conformance!(|seed| SimWorld::left(seed, StampFrom::Before));
+}
+
+mod stamped_in_the_snapshot_in_a_second_life {
+    use super::{SimWorld, StampFrom};
+
+    crate::conformance!(|seed| SimWorld::left(seed, StampFrom::Snapshot));
+}
+
 fn put(id: i64, version: u64) -> Write {
     Write::Put(Row { id, bucket: 0, version })
 }
@@ -188,7 +224,7 @@ fn is_noticed(flaw: Flaw, stamp: StampFrom) -> bool {
         world.origin.err(flaw);
         world
     };
-    let checks: [Check; 8] = [
+    let checks: [Check; 10] = [
         |make, seed| conformance::a_commit_before_catch_up_is_received(&make, seed),
         |make, seed| {
             conformance::a_load_beside_a_commit_claims_no_more_than_it_reflects(&make, seed);
@@ -198,6 +234,8 @@ fn is_noticed(flaw: Flaw, stamp: StampFrom) -> bool {
         |make, seed| conformance::another_schema_starts_a_new_epoch(&make, seed),
         |make, seed| conformance::a_gap_in_the_log_is_not_passed_over(&make, seed),
         |make, seed| conformance::silence_while_the_origin_cannot_be_asked(&make, seed),
+        |make, seed| conformance::what_nobody_listened_to_is_told_later(&make, seed),
+        |make, seed| conformance::a_feed_does_not_go_on_elsewhere(&make, seed),
         |make, seed| conformance::no_random_schedule_shows_an_old_value_as_fresh(&make, seed),
     ];
     (0..10).any(|seed| {
@@ -219,6 +257,7 @@ fn the_suite_notices_every_mistake_that_a_feed_could_make() {
         Flaw::CatchesUpByWord,
         Flaw::ForgetsOldRow,
         Flaw::StampsWithEndOfLog,
+        Flaw::GoesOnBlindly,
     ] {
         assert!(is_noticed(flaw, StampFrom::Before), "{flaw:?}");
     }
