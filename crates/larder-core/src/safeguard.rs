@@ -53,11 +53,13 @@ pub enum Safeguard {
     ProofRequired,
     /// A value that was computed outside is compared with what was removed since it was begun.
     FenceCompared,
+    /// The line of the log at a cursor must have the cursor's nonce.
+    NonceCompared,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -81,6 +83,7 @@ impl Safeguard {
         Self::SoftEndsFreshness,
         Self::ProofRequired,
         Self::FenceCompared,
+        Self::NonceCompared,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

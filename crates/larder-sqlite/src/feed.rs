@@ -15,6 +15,7 @@ use std::{
 use larder_core::{
     BoxFuture, Clock, Dependency, Error, ErrorKind, Stamp,
     feed::{Feed, FeedSink},
+    store::Standing,
     timeline::Name,
 };
 use parking_lot::Mutex;
@@ -108,7 +109,12 @@ impl SqliteFeed {
     }
 
     /// Starts, on the thread that `spawn` makes.
-    fn start_on(&self, sink: Arc<dyn FeedSink>, spawn: Spawn) -> Result<(), Error> {
+    fn start_on(
+        &self,
+        sink: Arc<dyn FeedSink>,
+        left: Option<&Standing>,
+        spawn: Spawn,
+    ) -> Result<(), Error> {
         let mut thread = self.thread.lock();
         if thread.is_some() {
             return Err(Error::new(ErrorKind::Conflict, "start the feed of")
@@ -118,6 +124,9 @@ impl SqliteFeed {
         {
             let mut watcher = self.shared.watcher.lock();
             watcher.deliver_to(Some(sink));
+            if let Some(left) = left {
+                watcher.go_on_from(left);
+            }
             let first = watcher.probe();
             // A database that is merely locked is watched as soon as it is not.
             if let Err(error) = first
@@ -162,7 +171,12 @@ impl Feed for SqliteFeed {
     }
 
     fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
-        self.start_on(sink, |name, run| std::thread::Builder::new().name(name).spawn(run))
+        self.start_on(sink, None, |name, run| std::thread::Builder::new().name(name).spawn(run))
+    }
+
+    fn start_from(&self, sink: Arc<dyn FeedSink>, left: &Standing) -> Result<(), Error> {
+        let spawn: Spawn = |name, run| std::thread::Builder::new().name(name).spawn(run);
+        self.start_on(sink, Some(left), spawn)
     }
 
     /// Asks on the caller's thread, 3-10 us; waits, without holding the thread, only while the

@@ -39,6 +39,16 @@ impl Identity {
         Self { device: 0, inode: u64::try_from(nanos).unwrap_or(u64::MAX) }
     }
 
+    /// This identity as numbers, to be kept.
+    pub(crate) fn numbers(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// The identity that has these numbers.
+    pub(crate) fn of_numbers(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     /// Whether `path` still leads to this file.
     pub(crate) fn is_at(self, path: &Path) -> io::Result<bool> {
         if Safeguard::InodeCompared.is_off() {

@@ -37,6 +37,8 @@ mod identity;
 
 mod log;
 
+mod mark;
+
 pub mod track;
 
 pub mod outbox;

@@ -45,10 +45,14 @@ use crate::{
     log::{self, Cursor},
     origin::Track,
     track::tracked::{Absent, Tracked},
-    watcher::followed::{Followed, Passed},
+    watcher::{
+        followed::{Followed, Passed},
+        resume::{Left, Place},
+    },
 };
 
-mod followed;
+pub(crate) mod followed;
+mod resume;
 
 /// Rows of the log read at once. A load beside the changes is measured against the end of a batch,
 /// so a larger one costs precision, a smaller one more calls.
@@ -78,6 +82,10 @@ pub(crate) struct Watcher {
     /// The file that was watched last, to tell a replaced one from one that could not be asked.
     last_file: Option<Identity>,
     followed: Followed,
+    /// Where an earlier watcher left, until this one has connected.
+    left: Option<Left>,
+    /// What the next mark is made of, besides how far the outbox was followed.
+    place: Option<Place>,
     position: Position,
     /// Everything that was visible before this is known.
     confirmed: Moment,
@@ -102,6 +110,7 @@ struct Start {
     look: Look,
     coverage: Coverage,
     cursor: Option<Cursor>,
+    left: Option<Left>,
     passed: Passed,
     followed: Followed,
 }
@@ -143,6 +152,8 @@ impl Watcher {
             connected: None,
             last_file: None,
             followed: Followed::Fresh,
+            left: None,
+            place: None,
             position: Position::START,
             confirmed: Moment::EARLIEST,
             panicked: None,
@@ -155,6 +166,7 @@ impl Watcher {
         self.connected = None;
         self.last_file = None;
         self.followed = Followed::Fresh;
+        (self.left, self.place) = (None, None);
         self.confirmed = Moment::EARLIEST;
         self.panicked = None;
     }
@@ -205,25 +217,13 @@ impl Watcher {
         let anew = self.panicked.map_or(Doubt::Started, |_| Doubt::Panicked);
         let result = match self.connected.take() {
             None => self.connect(sink, anew),
-            Some(mut connected) => match self.look(&mut connected, sink) {
-                Ok(()) => {
-                    self.connected = Some(connected);
-                    Ok(())
-                }
-                Err(Stop::Doubt(doubt)) => self.connect(sink, doubt),
-                Err(Stop::Driver(error)) => {
-                    if is_busy(&error) {
-                        self.connected = Some(connected);
-                    }
-                    Err(connection::failed(&self.path, &error))
-                }
-                Err(Stop::Error(error)) => Err(error),
-            },
+            Some(connected) => self.look_on(connected, sink),
         };
         if result.is_err() {
             self.followed.missed();
         }
         result?;
+        self.panicked = None;
         self.confirmed = moment;
         sink.confirmed(self.knowledge.timeline(), self.position, moment);
         Ok(())
@@ -233,18 +233,40 @@ impl Watcher {
         self.path.display().to_string()
     }
 
-    /// Opens the file and begins a new life of the timeline where it stands.
+    /// Looks over a connection, and keeps it unless it cannot be believed any more.
+    fn look_on(&mut self, mut connected: Connected, sink: &dyn FeedSink) -> Result<(), Error> {
+        match self.look(&mut connected, sink) {
+            Ok(()) => {
+                self.connected = Some(connected);
+                Ok(())
+            }
+            Err(Stop::Doubt(doubt)) => self.connect(sink, doubt),
+            Err(Stop::Driver(error)) => {
+                if is_busy(&error) {
+                    self.connected = Some(connected);
+                }
+                Err(connection::failed(&self.path, &error))
+            }
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    /// Opens the file and begins a new life of the timeline where it stands, or goes on with the
+    /// one that an earlier watcher left.
     fn connect(&mut self, sink: &dyn FeedSink, doubt: Doubt) -> Result<(), Error> {
         let opened = connection::reopen(&self.path, BUSY)?;
         let begun = in_snapshot(&opened.connection, |connection| {
             let look = Look::take(connection, &opened)?;
-            let (coverage, cursor) = self.coverage(connection, doubt, look.schema_version)?;
+            let (coverage, end) = self.coverage(connection, doubt, look.schema_version)?;
+            let followed = self.followed_before(opened.identity, &look);
+            let left = self.resumable(connection, opened.identity, &look, &coverage)?;
+            let cursor = left.map_or(end, |left| left.mark.rows);
             let origin = self.knowledge.timeline();
             let next = Followed::next(connection, origin, opened.identity, &coverage, cursor)?;
-            let passed = self.followed.passed(connection, next)?;
-            Ok(Start { look, coverage, cursor, passed, followed: next })
+            let passed = followed.passed(connection, next)?;
+            Ok(Start { look, coverage, cursor, left, passed, followed: next })
         });
-        let Start { look, coverage, cursor, passed, followed } = match begun {
+        let Start { look, coverage, cursor, left, passed, followed } = match begun {
             Ok(begun) => begun,
             Err(Stop::Driver(error)) => return Err(connection::failed(&self.path, &error)),
             Err(Stop::Error(error)) => return Err(error),
@@ -264,24 +286,28 @@ impl Watcher {
             _ => doubt,
         };
         self.last_file = Some(opened.identity);
-        self.connected = Some(Connected {
+        self.left = None;
+        let (file, schema_version) = (opened.identity, look.schema_version);
+        self.place = Some(Place { file, schema_version, cursor });
+        let connected = Connected {
             opened,
             settled: look.header,
             seen: look.header,
             data_version: look.data_version,
             schema_version: look.schema_version,
             cursor,
-        });
+        };
         // First: whoever knows the position of the new start then knows what was recorded below it.
         passed.tell(sink, self.knowledge.timeline(), doubt);
         self.followed = followed;
-        let restarted = self.restart(sink, coverage, cursor, doubt);
-        match restarted {
-            Ok(()) => self.panicked = None,
-            // Nobody was told of this life, so nothing may be compared with it.
-            Err(_) => self.connected = None,
+        if let Some(left) = left {
+            self.resume(sink, coverage, left);
+            // Nothing that came after the mark was read yet: a header that is not known has moved.
+            return self.look_on(Connected { settled: None, ..connected }, sink);
         }
-        restarted
+        self.restart(sink, coverage, cursor, doubt)?;
+        self.connected = Some(connected);
+        Ok(())
     }
 
     fn restart(
@@ -304,6 +330,7 @@ impl Watcher {
             view.extra = 0;
             view.unwatched_since = None;
         });
+        self.mark(sink);
         sink.restarted(self.knowledge.timeline(), epoch, self.position, doubt);
         Ok(())
     }
@@ -434,6 +461,8 @@ impl Watcher {
             cursor = lines.end;
             self.position = Position(log::position(cursor.seq).saturating_add(view.extra));
             lines.records.iter().for_each(|record| sink.recorded(&timeline, record));
+            self.place = self.place.map(|place| Place { cursor: Some(cursor), ..place });
+            self.mark(sink);
             sink.received(&timeline, self.position, &lines.changes);
         }
         if self.knowledge.reads_unwatched() {
@@ -451,6 +480,7 @@ impl Watcher {
 
     fn touch(&mut self, sink: &dyn FeedSink, dependency: Dependency) {
         self.position = self.position.next();
+        self.mark(sink);
         sink.received(self.knowledge.timeline(), self.position, &[Change::Touch(dependency)]);
     }
 }

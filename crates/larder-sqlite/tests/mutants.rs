@@ -167,10 +167,36 @@ fn removed_while_it_was_computed() -> bool {
     })
 }
 
+/// A log that went back while nobody watched, and grew again to where it had been left.
+fn grown_again() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    let ask = query(&world.prepare(ASK, &[]), vec![]);
+    update(&path, &place);
+    world.catch_up().unwrap();
+    let mut answer = world.load(&ask).unwrap();
+    let left = world.leave();
+    answer.stamp.as_of = left.position;
+    // The same number under another nonce is another line: of a change that nobody was told of.
+    let application = writer(&path);
+    application
+        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .unwrap();
+    application
+        .execute_batch(
+            "UPDATE t SET code = 'y' WHERE id = 1;
+             UPDATE larder_log SET nonce = nonce + 1",
+        )
+        .unwrap();
+    World::resumed(&path, Track::Rows, &left).is_valid(&answer)
+}
+
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 11] = [
+    let violations: [Violation; 12] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
@@ -189,6 +215,7 @@ fn each_safeguard_that_is_taken_out_is_missed() {
             serves_stale(Track::Database, "delete", update)
         }),
         ("changed, rows", Safeguard::DataVersionRead, || serves_stale(Track::Rows, "wal", update)),
+        ("grown again", Safeguard::NonceCompared, grown_again),
         ("record", Safeguard::RecordsReadOnRestart, record_passed_over),
         ("fence", Safeguard::FenceCompared, removed_while_it_was_computed),
         ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),

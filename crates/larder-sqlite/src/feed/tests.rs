@@ -51,7 +51,8 @@ impl Place {
 fn a_feed_that_gets_no_thread_lets_go_of_its_sink_and_can_be_started_later() {
     let Place { feed, .. } = &Place::new(Duration::from_secs(3600));
     let sink = Arc::new(Nobody);
-    let refused = feed.start_on(sink.clone(), |_, _| Err(std::io::ErrorKind::WouldBlock.into()));
+    let refused =
+        feed.start_on(sink.clone(), None, |_, _| Err(std::io::ErrorKind::WouldBlock.into()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(Arc::strong_count(&sink), 1, "nobody delivers to it any more");
     assert!(!feed.shared.watcher.lock().is_started());

@@ -22,7 +22,7 @@ use crate::{
 
 /// How far the records of the outbox were told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Followed {
+pub(crate) enum Followed {
     /// The sink is new: there is nothing yet that a record could reach.
     Fresh,
     /// It is not known, and the sink may hold something.

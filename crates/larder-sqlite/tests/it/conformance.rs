@@ -1,4 +1,5 @@
-//! The conformance suite over real files, in both modes and both journals.
+//! The conformance suite over real files, in both modes and both journals, in the first life of a
+//! feed and in one that goes on where another left.
 
 use std::{
     path::PathBuf,
@@ -11,13 +12,13 @@ use std::{
 
 use larder_core::{
     Clock, Error, Stamp, Value,
-    feed::Feed,
+    feed::{Feed, FeedSink},
     origin::{Answer, Origin},
 };
 use larder_sqlite::{
     OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track, track,
 };
-use larder_testkit::conformance::{Ask, End, Fault, Precision, Row, Support, World, Write};
+use larder_testkit::conformance::{self, Ask, End, Fault, Precision, Row, Support, World, Write};
 use rusqlite::{Connection, config::DbConfig};
 
 use crate::place::{NAME, Place, block_on, query, writer};
@@ -38,6 +39,14 @@ mod database_in_rollback {
     larder_testkit::conformance!(|seed| super::File::new(seed, super::Track::Database, "delete"));
 }
 
+mod rows_in_wal_in_a_second_life {
+    larder_testkit::conformance!(|seed| super::File::left(seed, super::Track::Rows, "wal"));
+}
+
+mod rows_in_rollback_in_a_second_life {
+    larder_testkit::conformance!(|seed| super::File::left(seed, super::Track::Rows, "delete"));
+}
+
 const BY_ID: &str = "SELECT id, bucket, version FROM item WHERE id = :a";
 const BY_BUCKET: &str = "SELECT id, bucket, version FROM item WHERE bucket = :a ORDER BY id";
 
@@ -53,6 +62,13 @@ struct File {
     application: Connection,
     statements: [Arc<Statement>; 2],
     steps: u64,
+    starts: Starts,
+}
+
+/// In which life of its feed a world is.
+enum Starts {
+    First,
+    Second,
 }
 
 enum Load {
@@ -81,8 +97,23 @@ impl File {
         }
         let application = writer(&path);
         let feed = origin.feed().unwrap();
-        let steps = seed;
-        Self { place, path, track, journal, clock, origin, feed, application, statements, steps }
+        Self {
+            place,
+            path,
+            track,
+            journal,
+            clock,
+            origin,
+            feed,
+            application,
+            statements,
+            steps: seed,
+            starts: Starts::First,
+        }
+    }
+
+    fn left(seed: u64, track: Track, journal: &'static str) -> Self {
+        Self { starts: Starts::Second, ..Self::new(seed, track, journal) }
     }
 
     fn query(&self, ask: Ask) -> Query {
@@ -201,6 +232,20 @@ impl World for File {
         match load {
             Load::Begun(query, before) => self.load(&query, before),
             Load::Ended(answer) => answer,
+        }
+    }
+
+    fn start(&mut self, sink: Arc<dyn FeedSink>) {
+        match self.starts {
+            Starts::First => self.feed.start(sink).unwrap(),
+            Starts::Second => conformance::start_where_it_was_left(self, sink),
+        }
+    }
+
+    fn goes_on(&self) -> Support {
+        match self.track {
+            Track::Rows => Support::Done,
+            Track::Database | Track::None => Support::Unsupported("there is no log"),
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
 //! - `cut`: deleting from the log.
 //! - `outbox`: invalidations that are committed with the data.
+//! - `resume`: going on where an earlier feed left.
 //! - `complete`: every way to change a row, against the triggers that must see it.
 //! - `conformance`: what every origin with a feed must do.
 
@@ -20,4 +21,5 @@ mod database;
 mod load;
 mod outbox;
 mod place;
+mod resume;
 mod rows;

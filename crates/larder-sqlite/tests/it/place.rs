@@ -16,6 +16,7 @@ use larder_core::{
     feed::{Doubt, Feed, FeedSink},
     history::Verdict,
     origin::{Answer, Origin},
+    store::Standing,
 };
 use larder_sqlite::{
     OriginOptions, Param, ParamKind, Query, Rows, SqliteOrigin, Statement, Track, track,
@@ -71,6 +72,8 @@ pub fn writer(path: &Path) -> Connection {
 #[derive(Debug)]
 pub struct Ledger {
     state: Mutex<(Vec<Said>, History)>,
+    /// The mark of what was told last, and of what is told next.
+    marks: Mutex<(Vec<u8>, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +81,7 @@ pub enum Said {
     Received(Vec<Change>),
     Confirmed,
     Restarted(Doubt),
+    Resumed(Position),
     Recorded(Invalidation),
     RecordsLost,
 }
@@ -85,7 +89,32 @@ pub enum Said {
 impl Ledger {
     fn new() -> Arc<Self> {
         let history = History::new(NAME.into(), Epoch(0), Position::START, 100_000);
-        Arc::new(Self { state: Mutex::new((Vec::new(), history)) })
+        Arc::new(Self { state: Mutex::new((Vec::new(), history)), marks: Mutex::default() })
+    }
+
+    /// Where it stands, as a store would keep it.
+    pub fn standing(&self) -> Standing {
+        let (state, marks) = (self.state.lock(), self.marks.lock());
+        Standing {
+            timeline: NAME.into(),
+            epoch: state.1.epoch(),
+            position: state.1.applied(),
+            floor: Position::START,
+            mark: (!marks.0.is_empty()).then(|| marks.0.clone()),
+        }
+    }
+
+    /// Where an earlier feed had left, if this one went on there.
+    pub fn resumed(&self) -> Option<Position> {
+        self.said().iter().find_map(|said| match said {
+            Said::Resumed(position) => Some(*position),
+            _ => None,
+        })
+    }
+
+    fn keep_mark(&self) {
+        let mut marks = self.marks.lock();
+        marks.0 = std::mem::take(&mut marks.1);
     }
 
     pub fn said(&self) -> Vec<Said> {
@@ -150,6 +179,7 @@ impl FeedSink for Ledger {
         let mut state = self.state.lock();
         assert!(state.1.applied() < position, "positions grow");
         state.1.apply(position, changes);
+        self.keep_mark();
         state.0.push(Said::Received(changes.to_vec()));
     }
 
@@ -164,7 +194,20 @@ impl FeedSink for Ledger {
         assert_eq!(timeline, NAME);
         let mut state = self.state.lock();
         state.1.restart(epoch, start);
+        self.keep_mark();
         state.0.push(Said::Restarted(doubt));
+    }
+
+    fn marking(&self, timeline: &str, mark: Vec<u8>) {
+        assert_eq!(timeline, NAME);
+        self.marks.lock().1 = mark;
+    }
+
+    fn resumed(&self, timeline: &str, epoch: Epoch, position: Position) {
+        assert_eq!(timeline, NAME);
+        let mut state = self.state.lock();
+        state.1.restart(epoch, position);
+        state.0.push(Said::Resumed(position));
     }
 
     fn recorded(&self, timeline: &str, invalidation: &Invalidation) {
@@ -199,6 +242,20 @@ impl World {
         let origin = SqliteOrigin::open(options).unwrap();
         let feed = origin.feed().unwrap();
         Self { origin, feed, ledger: Ledger::new() }
+    }
+
+    /// A second life, started where a first one left.
+    pub fn resumed(path: &Path, track: Track, left: &Standing) -> Self {
+        let world = Self::unstarted(path, track);
+        world.feed.start_from(world.ledger.clone(), left).unwrap();
+        world
+    }
+
+    /// Ends this life: where it stood, as a store would keep it.
+    pub fn leave(self) -> Standing {
+        self.catch_up().unwrap();
+        self.feed.stop();
+        self.ledger.standing()
     }
 
     pub fn start(&self) {

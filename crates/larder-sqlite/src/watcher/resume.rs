@@ -1,0 +1,130 @@
+//! Going on where an earlier watcher left, and telling from where a later one can.
+//!
+//! Apart from the watcher, which follows a database for as long as it lives: this is what reaches
+//! over the end of a process. **Invariant**: a life of the timeline goes on only over the same file
+//! under the same schema, with the log tracked as it was and the line at the mark still there with
+//! its nonce; then everything since is told. Whatever does not fit begins a new life.
+//!
+//! # Implementation notes
+//!
+//! *Positions.* The earlier watcher may have told of positions after the last mark that was kept:
+//!
+//! 1. It tells of a position, in whose token a client comes to trust.
+//! 2. The process ends before the mark of that position is kept.
+//! 3. This watcher goes on at the mark before, counts touches without a row of the log otherwise
+//!    than the first did, and comes to the same number with another meaning.
+//!
+//! So the first thing it tells is a leap ahead of everything that can have been told.
+//!
+//! *What no line tells.* A commit to a table that is not watched leaves nothing behind, so going on
+//! touches all of these tables once.
+
+use larder_core::{Epoch, Position, feed::FeedSink, store::Standing};
+use rusqlite::Connection;
+
+use super::{Look, Watcher, followed::Followed};
+use crate::{
+    identity::Identity,
+    knowledge::Coverage,
+    log::{self, Cursor},
+    mark::Mark,
+    track::tracked::Outbox,
+};
+
+/// By how much positions leap where a watcher goes on: more than touches without a row can have
+/// been told after the mark. At a thousandth, a store that could not be written for some hours
+/// would have been outrun; a thousand times more would leave room for a million starts only.
+const LEAP: u64 = 1 << 32;
+
+/// Where an earlier watcher left the timeline.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    epoch: Epoch,
+    position: Position,
+    pub(super) mark: Mark,
+}
+
+/// Where the log was read up to, and under what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) file: Identity,
+    pub(super) schema_version: i64,
+    pub(super) cursor: Option<Cursor>,
+}
+
+impl Watcher {
+    /// Goes on, with the first connection, where an earlier watcher left; or says what it cannot
+    /// know.
+    pub(crate) fn go_on_from(&mut self, left: &Standing) {
+        let (epoch, position) = (left.epoch, left.position);
+        let mark = left.mark.as_deref().and_then(Mark::decode);
+        self.left = mark.map(|mark| Left { epoch, position, mark });
+        self.followed = Followed::Unknown;
+    }
+
+    /// How far the outbox was followed before this connection to `file`.
+    pub(super) fn followed_before(&self, file: Identity, look: &Look) -> Followed {
+        match self.left {
+            Some(left) => left.mark.followed(file, look.schema_version),
+            None => self.followed,
+        }
+    }
+
+    /// Where an earlier watcher left, if the log goes on from there and tells of everything since.
+    pub(super) fn resumable(
+        &self,
+        connection: &Connection,
+        file: Identity,
+        look: &Look,
+        coverage: &Coverage,
+    ) -> rusqlite::Result<Option<Left>> {
+        let (Some(left), Coverage::Rows(tracked)) = (self.left, coverage) else { return Ok(None) };
+        let Some(rows) = left.mark.rows else { return Ok(None) };
+        let is_same = left.mark.file == file
+            && left.mark.schema_version == look.schema_version
+            && tracked.broken.is_empty()
+            && left.mark.records.is_some() == (tracked.outbox == Outbox::Installed)
+            && left.position == position(rows, left.mark.extra)
+            && left.epoch != Epoch::VOID;
+        Ok((is_same && log::continues(connection, rows)?).then_some(left))
+    }
+
+    /// Goes on with the life that an earlier watcher left; what the log has since is read next.
+    pub(super) fn resume(&mut self, sink: &dyn FeedSink, coverage: Coverage, left: Left) {
+        let origin = self.knowledge.timeline().clone();
+        tracing::debug!(%origin, position = left.position.0, "goes on where it was left");
+        self.knowledge.change(|view| {
+            view.epoch = Some(left.epoch);
+            view.coverage = coverage;
+            view.extra = left.mark.extra;
+            view.unwatched_since = None;
+        });
+        sink.resumed(&origin, left.epoch, left.position);
+        self.knowledge.change(|view| view.extra = view.extra.saturating_add(LEAP));
+        self.position = Position(left.position.0.saturating_add(LEAP));
+        self.touch_unwatched(sink);
+    }
+
+    /// Tells from where a later watcher could go on after what is told next, or that none could.
+    pub(super) fn mark(&self, sink: &dyn FeedSink) {
+        let mark = self.place.and_then(|place| self.mark_at(place));
+        sink.marking(self.knowledge.timeline(), mark.unwrap_or_default());
+    }
+
+    fn mark_at(&self, Place { file, schema_version, cursor }: Place) -> Option<Vec<u8>> {
+        let view = self.knowledge.view();
+        let rows = cursor.filter(|_| matches!(view.coverage, Coverage::Rows(_)));
+        let records = match self.followed {
+            // Where rows are read, the records among them are told of before the position is.
+            Followed::Upto(_, cursor) => Some(rows.unwrap_or(cursor)),
+            Followed::NoOutbox => None,
+            Followed::Fresh | Followed::Unknown | Followed::Unread => return None,
+        };
+        Mark { file, schema_version, extra: view.extra, rows, records }.encode()
+    }
+}
+
+/// The position of what the log has up to `cursor`, after `extra` touches without a row.
+fn position(cursor: Cursor, extra: u64) -> Position {
+    Position(log::position(cursor.seq).saturating_add(extra))
+}
