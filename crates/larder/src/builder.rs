@@ -154,11 +154,19 @@ impl CacheBuilder {
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.
         for feed in inner.feeds.iter() {
-            if attached.is_some() {
-                // What was recorded in the origin since the last life is not known.
-                sink.records_lost(feed.timeline(), Doubt::Started);
+            let Some(attached) = &attached else {
+                feed.start(sink.clone())?;
+                continue;
+            };
+            let mut standings = attached.standings.iter();
+            match standings.find(|own| own.timeline == *feed.timeline()) {
+                Some(left) => feed.start_from(sink.clone(), left)?,
+                None => {
+                    // Nobody followed what was recorded there while the store had entries.
+                    sink.records_lost(feed.timeline(), Doubt::Started);
+                    feed.start(sink.clone())?;
+                }
             }
-            feed.start(sink.clone())?;
         }
         Ok(Cache::new(inner))
     }

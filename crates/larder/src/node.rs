@@ -53,6 +53,8 @@ struct Knowledge {
     history: History,
     proven: Moment,
     doubt: Option<Doubt>,
+    /// From where a later feed can go on after what is told next.
+    mark: Option<Vec<u8>>,
 }
 
 /// Whether a value was shown to reflect everything that was known when it was read.
@@ -86,6 +88,7 @@ impl Node {
                 history: History::new(name.clone(), random_epoch(), Position::START, capacity),
                 proven: Moment::EARLIEST,
                 doubt: None,
+                mark: None,
             }),
             name,
         });
@@ -136,7 +139,7 @@ impl Node {
     ///
     /// # Callers must
     /// hold the lock of the timeline.
-    fn note(&self, history: &History, before: Position, digests: &[Digest]) {
+    fn note(&self, history: &History, before: Position, digests: &[Digest], mark: Option<Vec<u8>>) {
         let Some(journal) = &self.journal else { return };
         journal.note(Noted {
             timeline: history.timeline(),
@@ -145,7 +148,7 @@ impl Node {
             position: history.applied(),
             digests,
             everything: history.everything() == history.applied(),
-            mark: None,
+            mark,
         });
     }
 
@@ -153,7 +156,7 @@ impl Node {
     ///
     /// # Callers must
     /// hold the lock of the timeline.
-    fn note_begun(&self, history: &History) {
+    fn note_begun(&self, history: &History, mark: Option<Vec<u8>>) {
         let Some(journal) = &self.journal else { return };
         journal.note(Noted {
             timeline: history.timeline(),
@@ -162,7 +165,7 @@ impl Node {
             position: history.applied(),
             digests: &[],
             everything: false,
-            mark: None,
+            mark,
         });
     }
 
@@ -387,7 +390,7 @@ impl Node {
         let mut touched = Vec::with_capacity(dependencies.len());
         let digests = history.touch(position, dependencies);
         history.confirm(position);
-        self.note(history, before, &digests.concat());
+        self.note(history, before, &digests.concat(), None);
         for (dependency, digests) in dependencies.iter().zip(digests) {
             let what = dependency.to_string().into();
             let cause = Cause { timeline: app.name.clone(), position, what };
@@ -425,7 +428,7 @@ impl Node {
         let position = before.next();
         let touched = history.apply_named(position, names.iter().zip(&changes));
         history.confirm(position);
-        self.note(history, before, &touched.digests);
+        self.note(history, before, &touched.digests, None);
         let mut token = Token::new();
         token.require(app.name.clone(), history.epoch(), position);
         let cause = Cause { timeline: app.name.clone(), position, what: words.clone() };
@@ -526,7 +529,8 @@ impl FeedSink for Node {
         let mut knowledge = timeline.knowledge.lock();
         let before = knowledge.history.applied();
         let touched = knowledge.history.apply(position, changes);
-        self.note(&knowledge.history, before, &touched.digests);
+        let mark = knowledge.mark.take();
+        self.note(&knowledge.history, before, &touched.digests, mark);
         let words: Arc<str> = in_words(changes).into();
         let cause = Cause { timeline: timeline.name.clone(), position, what: words.clone() };
         self.counters.changes.add(changes.len());
@@ -567,7 +571,8 @@ impl FeedSink for Node {
         let mut knowledge = timeline.knowledge.lock();
         knowledge.history.restart(epoch, start);
         knowledge.doubt = Some(doubt);
-        self.note_begun(&knowledge.history);
+        let mark = knowledge.mark.take();
+        self.note_begun(&knowledge.history, mark);
         let what = doubt.to_string().into();
         let cause = Cause { timeline: timeline.name.clone(), position: start, what };
         let entries = self.shut(&timeline.name, &cause);
@@ -579,6 +584,25 @@ impl FeedSink for Node {
         if doubt != Doubt::Started {
             tracing::warn!(timeline = %timeline.name, %doubt, "a new epoch: all its entries fell");
         }
+    }
+
+    fn marking(&self, timeline: &str, mark: Vec<u8>) {
+        if let Some(timeline) = self.timeline(timeline) {
+            timeline.knowledge.lock().mark = (!mark.is_empty()).then_some(mark);
+        }
+    }
+
+    /// Nothing is noted: the store stands there. What was loaded before it was known which life
+    /// this is falls, as if a life had begun.
+    fn resumed(&self, timeline: &str, epoch: Epoch, position: Position) {
+        let Some(timeline) = self.timeline(timeline) else { return };
+        let mut knowledge = timeline.knowledge.lock();
+        knowledge.history.restart(epoch, position);
+        let what = "the feed goes on where an earlier one left".into();
+        let cause = Cause { timeline: timeline.name.clone(), position, what };
+        self.shut(&timeline.name, &cause);
+        drop(knowledge);
+        self.progress.send_modify(|count| *count += 1);
     }
 
     /// As an invalidation that was asked for here, without a limit: it was decided elsewhere.
@@ -599,7 +623,7 @@ impl FeedSink for Node {
         let everything = Change::Touch(Dependency::everything(app.name.clone()));
         history.apply(position, &[everything]);
         history.confirm(position);
-        self.note(history, before, &[]);
+        self.note(history, before, &[], None);
         let what = format!("invalidations recorded in `{timeline}` may be missing: {doubt}");
         let cause = Cause { timeline: app.name.clone(), position, what: what.into() };
         self.tier.shut(APP, &cause);

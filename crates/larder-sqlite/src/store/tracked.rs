@@ -76,7 +76,9 @@ fn adopt(
             Some(app.clone())
         }
         _ => {
-            standings.retain(|own| *own.timeline != *APP);
+            // No feed goes on in what another life of the store has left.
+            connection.execute("DELETE FROM standing", []).map_err(failed)?;
+            standings.clear();
             let (position, floor) = (Position::START, Position::START);
             let begun = Standing { timeline: APP.into(), epoch, position, floor, mark: None };
             standings.push(begun.clone());

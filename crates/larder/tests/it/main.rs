@@ -62,6 +62,9 @@ mod l2;
 mod l2_tracked;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
+mod l2_feed;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
 mod claimed;
 
 #[cfg(all(feature = "derive", feature = "sqlite", feature = "positional"))]
