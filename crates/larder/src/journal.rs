@@ -38,8 +38,6 @@ struct Waiting {
     steps: Vec<Step>,
     /// Steps that were noted so far.
     noted: u64,
-    /// The last of them with which a life began.
-    begun: u64,
 }
 
 #[derive(Debug, Default)]
@@ -84,9 +82,6 @@ impl Journal {
     pub(crate) fn note(&self, noted: Noted<'_>) {
         let mut waiting = self.waiting.lock();
         waiting.noted += 1;
-        if noted.begins == Begins::Anew {
-            waiting.begun = waiting.noted;
-        }
         let step = Step {
             timeline: noted.timeline.clone(),
             epoch: noted.epoch,
@@ -109,18 +104,7 @@ impl Journal {
     /// # Errors
     /// What keeps it from being written; it is tried again. `Closed`.
     pub(crate) async fn written(&self) -> Result<(), Error> {
-        let noted = self.waiting.lock().noted;
-        self.written_upto(noted).await
-    }
-
-    /// Waits until the lives that began are known to the store: before that it refuses what was
-    /// loaded in them.
-    pub(crate) async fn begun(&self) -> Result<(), Error> {
-        let begun = self.waiting.lock().begun;
-        self.written_upto(begun).await
-    }
-
-    async fn written_upto(&self, number: u64) -> Result<(), Error> {
+        let number = self.waiting.lock().noted;
         let mut progress = self.progress.subscribe();
         loop {
             {

@@ -204,7 +204,8 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         (record, until): (Record, Option<WallMillis>),
         fence: Fence,
     ) -> Result<Written, Error> {
-        journal.begun().await?;
+        // A store that is behind the value, or in an earlier life, refuses it.
+        journal.written().await?;
         let Some(store) = journal.store() else { return Ok(Written::NotRight) };
         let (bytes, node) = (record.encode(), self.cache.node.clone());
         let Record { stamps, dependencies, .. } = record;

@@ -176,10 +176,29 @@ impl Node {
         dependencies: &DependencySet,
         standings: &[Standing],
     ) -> bool {
+        self.note_if_behind(stamps, standings);
         // A store that is ahead of this node knows what this node does not.
         self.raised(stamps, dependencies, standings)
             .is_some_and(|raised| self.may_store(&raised, dependencies))
             && self.may_store(stamps, dependencies)
+    }
+
+    /// Notes where this node stands for a store that is behind, although all was written: it went
+    /// back, and would refuse every value until the next change.
+    fn note_if_behind(&self, stamps: &Stamps, standings: &[Standing]) {
+        for stamp in stamps.iter() {
+            let is_behind = |own: &Standing| {
+                own.timeline == stamp.timeline
+                    && own.epoch == stamp.epoch
+                    && own.position < stamp.as_of
+            };
+            if standings.iter().any(is_behind)
+                && let Some(timeline) = self.timeline(&stamp.timeline)
+            {
+                let history = &timeline.knowledge.lock().history;
+                self.note(history, history.applied(), &[], None);
+            }
+        }
     }
 
     /// The stamps of a record that was found in a store which stands at `standings`: the record is
@@ -198,8 +217,10 @@ impl Node {
             self.timeline(&stamp.timeline)?;
             let mut standings = standings.iter();
             let own = standings.find(|own| own.timeline == stamp.timeline)?;
-            let is_right = own.epoch == stamp.epoch && own.floor <= stamp.as_of;
-            is_right.then(|| Stamp { as_of: stamp.as_of.max(own.position), ..stamp.clone() })
+            // Beyond the standing it may speak of what an origin has taken back since.
+            let is_right =
+                own.epoch == stamp.epoch && own.floor <= stamp.as_of && stamp.as_of <= own.position;
+            is_right.then(|| Stamp { as_of: own.position, ..stamp.clone() })
         };
         stamps.iter().map(raise).collect()
     }

@@ -79,6 +79,29 @@ fn what_is_forgotten_of_another_life_or_beyond_is_not_shown() {
 }
 
 #[test]
+fn a_store_is_given_and_gives_nothing_from_beyond_where_it_stands() {
+    let node = node(100);
+    let app = node.stamp(APP).unwrap();
+    let shop = |position| Standing {
+        timeline: SHOP.into(),
+        epoch: LIFE,
+        position: Position(position),
+        floor: Position::START,
+        mark: None,
+    };
+    let standing = Standing { timeline: APP.into(), epoch: app.epoch, ..shop(0) };
+    let dependencies: DependencySet = [row(1)].into_iter().collect();
+    let stamp = |as_of| Stamp { timeline: SHOP.into(), epoch: LIFE, as_of: Position(as_of) };
+    let stamps: Stamps = [app, stamp(4)].into_iter().collect();
+    let standings = |position| [standing.clone(), shop(position)];
+    // The origin can go back to 3 before the store hears of 4; what the value shows then never was.
+    assert!(!node.may_keep(&stamps, &dependencies, &standings(3)));
+    assert_eq!(node.raised(&stamps, &dependencies, &standings(3)), None);
+    assert!(node.may_keep(&stamps, &dependencies, &standings(4)));
+    assert!(node.may_keep(&stamps, &dependencies, &standings(5)));
+}
+
+#[test]
 fn ranges_that_nobody_depends_on_leave_although_only_names_are_invalidated() {
     let node = node(100);
     let range = |low: i64| {

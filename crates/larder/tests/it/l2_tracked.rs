@@ -219,6 +219,11 @@ async fn a_restored_store_shows_nothing_that_was_invalidated_since() {
         cache.invalidate([Dependency::tag("a")]).await.unwrap();
         store.restore(&backup).await.unwrap();
         assert_eq!(source(&region, "tag:a").await, Source::Loaded);
+        // The store stands before that, so it refuses one value and is told of where the node is.
+        let overtaken = region.stats().store_overtaken;
+        assert_ne!(overtaken, 0);
+        assert_eq!(source(&region, "tag:b").await, Source::Loaded);
+        assert_eq!(region.stats().store_overtaken, overtaken);
         store.restore(&backup).await.unwrap();
     }
     let (_cache, region) = place.life().await;
