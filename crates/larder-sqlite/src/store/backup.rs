@@ -98,9 +98,7 @@ pub(crate) fn copy(source: &Connection, to: &Path, watch: &mut Watch<'_>) -> Res
     copied.map_err(failed).flatten()?;
     // A file that stands alone has no log beside it.
     let mode: String = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .and_then(|target| {
-            target.query_row("PRAGMA main.journal_mode = DELETE", [], |row| row.get(0))
-        })
+        .and_then(|target| file::keep_journal(&target, "DELETE"))
         .map_err(failed)?;
     match mode.as_str() {
         "delete" => Ok(()),
@@ -185,7 +183,9 @@ fn may_be_replaced(source: &Path, target: &Path) -> Result<(), Error> {
     }
     match open(target) {
         Ok(_) => Ok(()),
-        Err(_) => conflict("there is something else; give another path, or remove it"),
+        Err(_) => conflict(
+            "there is something else, or what cannot be read; give another path, or remove it",
+        ),
     }
 }
 

@@ -43,9 +43,7 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
     // A new life must not be lost.
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    let mode: String = connection
-        .query_row("PRAGMA main.journal_mode = WAL", [], |row| row.get(0))
-        .map_err(failed)?;
+    let mode = keep_journal(&connection, "WAL").map_err(failed)?;
     if mode != "wal" {
         return Err(Error::new(ErrorKind::Unsupported, "open the store")
             .subject(subject)
@@ -67,6 +65,18 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     // What was looked at is its own.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok(connection)
+}
+
+/// Changes how a file keeps its journal; how it does now.
+pub(crate) fn keep_journal(connection: &Connection, mode: &str) -> rusqlite::Result<String> {
+    let mut change = connection.prepare(&format!("PRAGMA main.journal_mode = {mode}"))?;
+    let mut rows = change.query([])?;
+    let mut mode = String::new();
+    // To the end: the answer comes before the change is written, and may be all that happens.
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
 }
 
 /// Whether there was a write-ahead log beside a file before it was opened.
