@@ -7,7 +7,7 @@
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
-use super::{find, life::Life, row_key::RowKey, writer::Writing};
+use super::{find, life::Life, readable, row_key::RowKey, writer::Writing};
 use crate::connection::in_snapshot;
 
 /// Findings that a report holds; a file that has more is not worth a longer list.
@@ -56,11 +56,21 @@ impl Report {
     }
 }
 
-/// Looks at what `connection` reads.
+/// Looks at what `connection` reads. What it finds it believes only when the disk gave every page,
+/// and when it finds it again.
 ///
 /// # Errors
 /// Those of reading, but for `Corrupt`, which is a finding.
 pub(crate) fn check(connection: &Connection, depth: Depth) -> Result<Report, Error> {
+    let report = look(connection, depth)?;
+    if report.is_sound() {
+        return Ok(report);
+    }
+    readable::require_of(connection, connection.path().unwrap_or("the store"))?;
+    look(connection, depth)
+}
+
+fn look(connection: &Connection, depth: Depth) -> Result<Report, Error> {
     let look = |connection: &Connection| rusqlite::Result::Ok(Looking::at(connection, depth));
     let checked = in_snapshot(connection, look);
     checked.map_err(Writing::failed("check the store")).flatten().or_else(|error| {

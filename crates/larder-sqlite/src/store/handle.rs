@@ -25,6 +25,7 @@ use super::{
     life::Life,
     options::StoreOptions,
     pool::Pool,
+    readable,
     region::{Named, Regions},
     total::Totals,
     wake::Wake,
@@ -240,7 +241,7 @@ fn open_or_replace(
         true => Err(Error::new(ErrorKind::Corrupt, "open the store")
             .subject(path.display().to_string())
             .detail("a check found faults in it; restore a backup, or let it be replaced")),
-        false => file::open_for_writing(path, options),
+        false => readable::look_twice(path, || file::open_for_writing(path, options)),
     };
     match opened {
         Err(error)

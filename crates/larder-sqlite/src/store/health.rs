@@ -17,6 +17,7 @@ use super::{
     check::Report,
     kept,
     options::StoreOptions,
+    readable,
     restore::Prepared,
     witness::{self, beside},
 };
@@ -125,6 +126,9 @@ pub(crate) fn replace_by(
     refill: Refill,
 ) -> Result<Condition, Error> {
     let failed = |error: std::io::Error| from_io("put the corrupt store aside", path, &error);
+    // Whatever ends this in the middle, the next one to open the store goes on here, and does not
+    // take a file that is not there yet for a store that begins.
+    write_mark(path).map_err(failed)?;
     let aside = name_of_corrupt(path, options.clock.wall());
     // The log first: beside another file it would be taken for that file's.
     for suffix in ["-wal", "-shm", "-journal", ""] {
@@ -155,9 +159,13 @@ pub(crate) fn replace_open(
 
 /// Marks a store as corrupt, so that whoever opens it next knows.
 pub(crate) fn mark(path: &Path) {
-    if let Err(error) = std::fs::write(beside(path, "-corrupt"), "") {
+    if let Err(error) = write_mark(path) {
         tracing::error!(store = %path.display(), %error, "the store cannot be marked as corrupt");
     }
+}
+
+fn write_mark(path: &Path) -> std::io::Result<()> {
+    std::fs::write(beside(path, "-corrupt"), "")
 }
 
 /// Whether a store was marked.
@@ -199,12 +207,22 @@ fn best(path: &Path, options: &StoreOptions) -> Result<(Prepared, Refill), Error
         None => Vec::new(),
     };
     for backup in kept.into_iter().rev() {
-        match Prepared::of_backup(&backup.path, path) {
+        let prepare = || Prepared::of_backup(&backup.path, path);
+        match readable::look_twice(&backup.path, prepare) {
             Ok(prepared) => return Ok((prepared, Refill::Backup(backup.path))),
-            Err(error) => tracing::error!(%error, "a backup cannot be used"),
+            Err(error) if is_its_own(&error) => {
+                tracing::error!(%error, "a backup cannot be used");
+            }
+            // What is in the way now will go; an older backup, or none, would be for good.
+            Err(error) => return Err(error),
         }
     }
     Ok((Prepared::empty(path)?, Refill::Empty))
+}
+
+/// Whether an error says that a backup is no good, and not that it cannot be read now.
+fn is_its_own(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::NotFound)
 }
 
 fn told(path: &Path, put_aside: Option<PathBuf>, refill: Refill) -> Condition {

@@ -55,10 +55,13 @@ const ROUNDS_UNTIL_COPIED: u32 = 5;
 /// Steps of SQLite's machine after which a check asks whether it should end: about a millisecond.
 const PROGRESS_STEPS: i32 = 100_000;
 
-/// How long a backup that failed waits for the next attempt, doubled with each that fails. With ten
-/// times less a full disk keeps the keeper busy; with ten times more there is no backup for ten
-/// seconds after a disk was full for a moment.
-const BACKUP_PAUSE: Duration = Duration::from_secs(1);
+/// How long a backup or a check that failed waits for the next attempt, doubled with each that
+/// fails. With ten times less a full disk keeps the keeper busy; with ten times more there is no
+/// backup for ten seconds after a disk was full for a moment.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a check that could not be made waits at most: each reads the whole store.
+const CHECK_PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// The thread and how to wake it.
 #[derive(Debug)]
@@ -99,9 +102,33 @@ struct Asked {
 #[derive(Debug)]
 struct Whole {
     check: Option<Depth>,
-    /// Backups that failed one after the other, and before when there is no other.
+    checks: Pause,
+    backups: Pause,
+}
+
+/// When something that failed is tried again: each attempt reads the whole store, and what was in
+/// the way is seldom gone at once.
+#[derive(Debug, Default)]
+struct Pause {
+    /// Attempts that failed, one after the other.
     failed: u32,
     not_before: Option<Moment>,
+}
+
+impl Pause {
+    fn is_over(&self, now: Moment) -> bool {
+        self.not_before.is_none_or(|moment| moment <= now)
+    }
+
+    fn after<T>(&mut self, result: &Result<T, Error>, now: Moment, max: Duration) {
+        *self = match result {
+            Ok(_) => Self::default(),
+            Err(_) => {
+                let pause = PAUSE.saturating_mul(1 << self.failed.min(30)).min(max);
+                Self { failed: self.failed + 1, not_before: Some(now.plus(pause)) }
+            }
+        };
+    }
 }
 
 impl Keeper {
@@ -155,7 +182,11 @@ impl Drop for Keeper {
 impl Shared {
     fn run(&self) {
         let mut connection = None;
-        let mut whole = Whole { check: Some(Depth::Quick), failed: 0, not_before: None };
+        let mut whole = Whole {
+            check: Some(Depth::Quick),
+            checks: Pause::default(),
+            backups: Pause::default(),
+        };
         let mut quiet = 0;
         loop {
             let (asked, is_closing) = self.pause();
@@ -215,22 +246,22 @@ impl Shared {
         if self.health.take_suspicion() {
             whole.check = Some(Depth::Full);
         }
-        if let Some(wanted) = whole.check.take() {
-            self.check(wanted)?;
+        let now = self.options.clock.now();
+        if let Some(wanted) = whole.check
+            && whole.checks.is_over(now)
+        {
+            let result = self.check(wanted);
+            whole.checks.after(&result, now, CHECK_PAUSE_MAX);
+            // What could not be looked at is looked at again.
+            result?;
+            whole.check = None;
         }
         let Some(schedule) = &self.options.backups else { return Ok(()) };
-        let now = self.options.clock.now();
-        if whole.not_before.is_some_and(|moment| now < moment) {
+        if !whole.backups.is_over(now) {
             return Ok(());
         }
         let result = self.back_up(schedule);
-        if result.is_ok() {
-            (whole.failed, whole.not_before) = (0, None);
-        } else {
-            // Each attempt reads the whole store, and what was in the way is seldom gone at once.
-            let pause = BACKUP_PAUSE.saturating_mul(1 << whole.failed.min(30)).min(schedule.every);
-            (whole.failed, whole.not_before) = (whole.failed + 1, Some(now.plus(pause)));
-        }
+        whole.backups.after(&result, now, schedule.every);
         result
     }
 

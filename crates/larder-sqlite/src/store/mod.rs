@@ -13,8 +13,8 @@
 //!    `counters` and `recent`: how often what happened; [`journal`]: what was done last.
 //!    `keeper`: what is done behind.
 //! 6. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
-//! 7. `check`, `backup`, `kept`, `restore`, `health`: what is done with a file as a whole, and
-//!    [`operation`] the face of it.
+//! 7. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
+//!    whole, and [`operation`] the face of it.
 //! 8. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
@@ -73,6 +73,8 @@ mod counters;
 mod recent;
 
 pub mod journal;
+
+mod readable;
 
 mod check;
 
