@@ -178,13 +178,16 @@ fn a_commit_during_the_first_load_of_what_is_not_logged_is_seen() {
     let before = world.ledger.stamp();
     let answer = std::thread::scope(|scope| {
         let load = scope.spawn(|| block_on(world.origin.load(&slow, before)).unwrap());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        writer(&path).execute("INSERT INTO visits VALUES (1)", []).unwrap();
-        world.catch_up().unwrap();
+        // One commit after the other, from before it began to read until it has read.
+        let writer = writer(&path);
+        while !load.is_finished() {
+            writer.execute("INSERT INTO visits VALUES (1)", []).unwrap();
+            world.catch_up().unwrap();
+        }
         load.join().unwrap()
     });
     let again = world.load(&slow).unwrap();
-    // Where the machine is so busy that the load began after the commit, it has what it shows.
+    // Where the machine is so busy that the load began after the last commit, it has what it shows.
     assert!(answer.rows == again.rows || !world.is_valid(&answer), "{:?}", world.ledger.said());
 }
 
