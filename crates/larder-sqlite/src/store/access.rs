@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use larder_core::{Error, clock::WallMillis};
 use parking_lot::Mutex;
 
-use super::{put::millis, writer::Writing};
+use super::{lane::Lanes, put::millis, writer::Writing};
 
-/// Entries whose reads are remembered between two writes: about two megabytes.
-const NOTED_MAX: usize = 65_536;
+/// Entries whose reads are remembered in each lane between two writes: half a megabyte.
+const NOTED_MAX: usize = 16_384;
 
-/// Reads that are not written yet.
+/// Reads that are not written yet. What was read on several lanes is in each of them.
 #[derive(Debug, Default)]
-pub(crate) struct Access(Mutex<HashMap<i64, Noted>>);
+pub(crate) struct Access(Lanes<Mutex<HashMap<i64, Noted>>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Noted {
@@ -27,7 +27,7 @@ struct Noted {
 impl Access {
     /// Notes that the entry in row `id` was read at `at`.
     pub(crate) fn note(&self, id: i64, at: WallMillis) {
-        let mut noted = self.0.lock();
+        let mut noted = self.0.own().lock();
         if NOTED_MAX <= noted.len() && !noted.contains_key(&id) {
             return;
         }
@@ -40,16 +40,19 @@ impl Access {
     ///
     /// What is taken out here is lost if the transaction fails, as if it had not fitted.
     pub(crate) fn flush(&self, writing: &Writing<'_>, count: usize) -> Result<bool, Error> {
-        let (batch, is_all): (Vec<(i64, Noted)>, bool) = {
-            let mut noted = self.0.lock();
-            if noted.len() <= count {
-                (std::mem::take(&mut *noted).into_iter().collect(), true)
+        let mut batch = Vec::new();
+        let mut is_all = true;
+        for lane in self.0.iter() {
+            let mut noted = lane.lock();
+            let left = count - batch.len();
+            if noted.len() <= left {
+                batch.extend(std::mem::take(&mut *noted));
             } else {
-                let ids: Vec<i64> = noted.keys().copied().take(count).collect();
-                let batch = ids.into_iter().filter_map(|id| noted.remove_entry(&id)).collect();
-                (batch, false)
+                let ids: Vec<i64> = noted.keys().copied().take(left).collect();
+                batch.extend(ids.into_iter().filter_map(|id| noted.remove_entry(&id)));
+                is_all = false;
             }
-        };
+        }
         write(writing, batch)?;
         Ok(is_all)
     }
@@ -60,10 +63,12 @@ impl Access {
         writing: &Writing<'_>,
         ids: impl Iterator<Item = i64>,
     ) -> Result<bool, Error> {
-        let batch: Vec<(i64, Noted)> = {
-            let mut noted = self.0.lock();
-            ids.filter_map(|id| noted.remove_entry(&id)).collect()
-        };
+        let ids: Vec<i64> = ids.collect();
+        let mut batch = Vec::new();
+        for lane in self.0.iter() {
+            let mut noted = lane.lock();
+            batch.extend(ids.iter().filter_map(|id| noted.remove_entry(id)));
+        }
         let was_noted = !batch.is_empty();
         write(writing, batch)?;
         Ok(was_noted)
@@ -71,11 +76,11 @@ impl Access {
 
     /// Forgets what was noted, because the rows are other ones now.
     pub(crate) fn forget(&self) {
-        self.0.lock().clear();
+        self.0.iter().for_each(|lane| lane.lock().clear());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.0.iter().all(|lane| lane.lock().is_empty())
     }
 }
 

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     evict::Gone,
+    lane::Lanes,
     recent::{self, Recent},
 };
 
@@ -29,12 +30,17 @@ const OF_A_REGION: usize = 30;
 /// What is counted for the store and for each region.
 #[derive(Debug)]
 pub(crate) struct Tally {
+    counts: Lanes<Counts>,
+    recent: Recent,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
     written: AtomicU64,
     removed: AtomicU64,
-    recent: Recent,
 }
 
 /// Rows of a region that went, by why.
@@ -57,27 +63,24 @@ pub(crate) enum Counted {
 impl Tally {
     /// Looks back on so many slots of five minutes together.
     fn new(slots: usize) -> Self {
-        let zero = AtomicU64::default;
-        Self {
-            hits: zero(),
-            misses: zero(),
-            errors: zero(),
-            written: zero(),
-            removed: zero(),
-            recent: Recent::new(slots),
-        }
+        Self { counts: Lanes::default(), recent: Recent::new(slots) }
     }
 
     fn add(&self, now: WallMillis, what: Counted, count: u64) {
         self.recent.add(now, what, count);
+        let own = self.counts.own();
         let counter = match what {
-            Counted::Hit => &self.hits,
-            Counted::Miss => &self.misses,
-            Counted::Error => &self.errors,
-            Counted::Written => &self.written,
-            Counted::Removed => &self.removed,
+            Counted::Hit => &own.hits,
+            Counted::Miss => &own.misses,
+            Counted::Error => &own.errors,
+            Counted::Written => &own.written,
+            Counted::Removed => &own.removed,
         };
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.counts.iter().map(|counts| read(of(counts))).sum()
     }
 }
 
@@ -290,11 +293,11 @@ impl RegionStats {
             evicted,
             entries,
             bytes,
-            hits: read(&tally.hits),
-            misses: read(&tally.misses),
-            errors: read(&tally.errors),
-            written: read(&tally.written),
-            removed: read(&tally.removed),
+            hits: tally.sum(|counts| &counts.hits),
+            misses: tally.sum(|counts| &counts.misses),
+            errors: tally.sum(|counts| &counts.errors),
+            written: tally.sum(|counts| &counts.written),
+            removed: tally.sum(|counts| &counts.removed),
         }
     }
 }

@@ -81,6 +81,7 @@ mod check;
 mod backup;
 
 mod kept;
+mod lane;
 
 mod restore;
 

@@ -17,11 +17,11 @@ use std::{
 };
 
 use larder_core::{Error, ErrorKind, Moment};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{file, health::Health, options::StoreOptions};
+use super::{file, health::Health, lane, options::StoreOptions};
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 16_384;
@@ -40,17 +40,16 @@ struct Shared {
     path: PathBuf,
     options: StoreOptions,
     health: Arc<Health>,
-    free: Mutex<Free>,
+    lent: Box<[Slot]>,
     waiting: Mutex<VecDeque<(Moment, Job)>>,
     arrived: Condvar,
     closing: AtomicBool,
 }
 
+/// A connection to borrow, once somebody did. It is in use for as long as it is locked.
 #[derive(Default)]
-struct Free {
-    connections: Vec<Connection>,
-    opened: usize,
-}
+#[repr(align(128))]
+struct Slot(Mutex<Option<Connection>>);
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,7 +69,7 @@ impl Pool {
             path,
             options,
             health,
-            free: Mutex::default(),
+            lent: (0..count).map(|_| Slot::default()).collect(),
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             closing: AtomicBool::new(false),
@@ -93,16 +92,16 @@ impl Pool {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let Some(connection) = self.shared.take()? else { return Ok(None) };
-        let mut lent = Lent { shared: &self.shared, connection: Some(connection) };
-        let result = lent.connection.as_ref().map(read).transpose();
+        let Some(mut slot) = self.shared.free_slot() else { return Ok(None) };
+        // Taken out, so that whoever panics does not leave a broken one behind.
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => file::open_for_reading(&self.shared.path, &self.shared.options)?,
+        };
+        let read = read(&connection).inspect_err(|error| self.shared.health.note(error))?;
         // After an error the connection may be broken; the next one starts clean.
-        if let Err(error) = &result {
-            self.shared.health.note(error);
-            lent.connection = None;
-            self.shared.free.lock().opened -= 1;
-        }
-        result
+        *slot = Some(connection);
+        Ok(Some(read))
     }
 
     /// Runs `read` on a thread.
@@ -148,39 +147,12 @@ impl Drop for Pool {
     }
 }
 
-/// A connection that finds its way back, unless its borrower panicked.
-struct Lent<'a> {
-    shared: &'a Shared,
-    connection: Option<Connection>,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let mut free = self.shared.free.lock();
-        if std::thread::panicking() {
-            free.opened -= 1;
-        } else {
-            free.connections.push(connection);
-        }
-    }
-}
-
 impl Shared {
-    fn take(&self) -> Result<Option<Connection>, Error> {
-        {
-            let mut free = self.free.lock();
-            if let Some(connection) = free.connections.pop() {
-                return Ok(Some(connection));
-            }
-            if self.options.readers.max(1) <= free.opened {
-                return Ok(None);
-            }
-            free.opened += 1;
-        }
-        file::open_for_reading(&self.path, &self.options).map(Some).inspect_err(|_| {
-            self.free.lock().opened -= 1;
-        })
+    /// A connection that nobody uses: first the one that this thread used last, which its processor
+    /// still knows.
+    fn free_slot(&self) -> Option<MutexGuard<'_, Option<Connection>>> {
+        let (before, from) = self.lent.split_at(lane::number() % self.lent.len().max(1));
+        from.iter().chain(before).find_map(|Slot(slot)| slot.try_lock())
     }
 
     fn unanswered(&self) -> Error {

@@ -44,7 +44,8 @@ impl Recent {
         let Some(slot) = usize::try_from(place).ok().and_then(|place| self.0.get(place)) else {
             return;
         };
-        if slot.of.swap(of, Ordering::Relaxed) != of {
+        // Nearly all find their slot begun; to write it again would take the line from others.
+        if slot.of.load(Ordering::Relaxed) != of && slot.of.swap(of, Ordering::Relaxed) != of {
             slot.hits.store(0, Ordering::Relaxed);
             slot.misses.store(0, Ordering::Relaxed);
         }

@@ -56,6 +56,9 @@ impl Named {
         absent: T,
         read: impl FnOnce(i64) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if let Some(region) = self.regions.known(&self.name) {
+            return read(region);
+        }
         let failed = Writing::failed("read from the store");
         let Some(region) = self.look_up(connection).map_err(failed)? else { return Ok(absent) };
         self.remember(region);
