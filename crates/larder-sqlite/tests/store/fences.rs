@@ -206,26 +206,31 @@ fn nothing_that_was_computed_before_a_removal_is_there_after_it() {
     run(async {
         let place = Place::new();
         let store = place.open().await;
-        let source = Arc::new(AtomicU64::new(1));
+        let (source, stored) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(0)));
+        // Until both sides had their turns, however the machine deals them out.
+        let goes_on = |source: &AtomicU64, stored: &AtomicU64| match source.load(Ordering::SeqCst) {
+            ..300 => true,
+            version => version < 30_000 && stored.load(Ordering::SeqCst) == 0,
+        };
         let readers: Vec<_> = (0..4)
             .map(|_| {
-                let (entries, source) = (store.entries("r"), source.clone());
+                let (entries, source, stored) =
+                    (store.entries("r"), source.clone(), stored.clone());
                 tokio::spawn(async move {
-                    let mut stored = 0;
-                    while source.load(Ordering::SeqCst) < 300 {
+                    while goes_on(&source, &stored) {
                         let begun = entries.begin("a").await.unwrap();
                         let version = source.load(Ordering::SeqCst);
                         tokio::task::yield_now().await;
                         let entry = forever(&version.to_string()).tags(["source"]);
                         let finished = begun.finish(entry).await.unwrap();
-                        stored += u64::from(matches!(finished, Finished::Placed(_)));
+                        let is_placed = matches!(finished, Finished::Placed(_));
+                        stored.fetch_add(is_placed.into(), Ordering::SeqCst);
                     }
-                    stored
                 })
             })
             .collect();
         let (entries, by_tag) = (store.entries("r"), Select::everything().any_of(["source"]));
-        while source.load(Ordering::SeqCst) < 300 {
+        while goes_on(&source, &stored) {
             let version = source.fetch_add(1, Ordering::SeqCst) + 1;
             match version % 2 {
                 0 => u64::from(entries.remove("a").await.unwrap()),
@@ -236,10 +241,10 @@ fn nothing_that_was_computed_before_a_removal_is_there_after_it() {
                 assert!(version <= found, "{found} was computed before {version} was made known");
             }
         }
-        let mut stored = 0;
         for reader in readers {
-            stored += reader.await.unwrap();
+            reader.await.unwrap();
         }
+        let stored = stored.load(Ordering::SeqCst);
         assert!(0 < stored, "nothing was ever stored: void");
     });
 }
