@@ -105,6 +105,11 @@ impl Error {
         self.0.operation
     }
 
+    /// What the operation was about, if that was said: an origin, a resource, a file.
+    pub fn about(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
     /// Whether the same call may succeed later without anything else changing.
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -7,21 +7,26 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use larder_core::clock::WallMillis;
-use larder_sqlite::store::{Entry, Lifetime, Meta, NewEntry, Stored, ValueKind};
+use larder_sqlite::store::{Entry, Lifetime, Meta, NewEntry, Stored, TagStats, ValueKind};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
 /// An entry with its value.
 pub fn whole(region: &str, entry: &Entry) -> Value {
     let mut line = known(region, &entry.key, &entry.meta);
-    let (name, value) = match std::str::from_utf8(&entry.value.bytes) {
-        Ok(text) => ("text", text.to_owned()),
-        Err(_) => ("base64", STANDARD.encode(&entry.value.bytes)),
-    };
+    let (name, value) = written(&entry.value.bytes);
     if let Value::Object(members) = &mut line {
         members.insert(name.to_owned(), value.into());
     }
     line
+}
+
+/// The bytes of a value, as a member and its name.
+pub fn written(bytes: &[u8]) -> (&'static str, String) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("base64", STANDARD.encode(bytes)),
+    }
 }
 
 /// What is known of an entry besides its value. Times are in milliseconds since 1970.
@@ -38,6 +43,11 @@ pub fn known(region: &str, key: &str, meta: &Meta) -> Value {
         "access_count": meta.access_count,
         "pinned": meta.is_pinned,
     })
+}
+
+/// A tag with what is known of its entries.
+pub fn tag(tag: &TagStats) -> Value {
+    json!({ "tag": tag.name, "entries": tag.entries, "bytes": tag.bytes, "reads": tag.reads })
 }
 
 /// The kind of that name.

@@ -11,11 +11,11 @@
 //! 3. [`serve`], [`listen`], [`outflow`], [`stream`], [`shutdown`]: the life of the server and of
 //!    its connections; [`server`] is its state.
 //! 4. [`route`]: which request goes where; `route/resource.rs` is the hot path.
-//! 5. [`guard`], [`auth`], [`position`], [`empties`]: what keeps others out.
+//! 5. [`guard`], [`auth`], [`position`], [`fence`], [`empties`]: what keeps others out.
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
 //! 7. [`literal`], [`items`], [`spoken`], [`declared`], [`rows`], [`tables`]: from what
 //!    clients and settings say to dependencies and changes.
-//! 8. [`mod@entry`]: an entry of a store as JSON.
+//! 8. [`mod@entry`], [`stats`]: an entry of a store, and how the store is doing, as JSON.
 //! 9. [`demo`]: the music shop.
 
 pub mod cli;
@@ -54,6 +54,8 @@ pub mod secret;
 
 pub mod position;
 
+pub mod fence;
+
 pub mod empties;
 
 pub mod catalog;
@@ -79,6 +81,8 @@ pub mod rows;
 pub mod tables;
 
 pub mod entry;
+
+pub mod stats;
 
 pub mod told;
 

@@ -38,15 +38,11 @@ pub struct Positions {
 
 impl Positions {
     /// With the key that nodes share, or a random one.
-    pub fn new(key: Option<[u8; 32]>) -> Result<Self, getrandom::Error> {
-        let secret = match key {
-            Some(secret) => secret,
-            None => crate::secret::random()?,
-        };
+    pub fn new(secret: [u8; 32]) -> Self {
         let key = TokenKey::new(secret);
         let token = Token::new();
         let value = seal(&token, &key);
-        Ok(Self { key, last: RwLock::new(Arc::new((token, value))) })
+        Self { key, last: RwLock::new(Arc::new((token, value))) }
     }
 
     /// The header for a position.
@@ -93,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_only_to_those_who_share_the_key() {
-        let own = Positions::new(Some([1; 32])).unwrap();
-        let friend = Positions::new(Some([1; 32])).unwrap();
-        let stranger = Positions::new(None).unwrap();
+        let own = Positions::new([1; 32]);
+        let friend = Positions::new([1; 32]);
+        let stranger = Positions::new([2; 32]);
         let mut token = Token::new();
         token.require("shop".into(), Epoch(7), Position(9));
         let header = own.header(&token);

@@ -18,6 +18,7 @@ pub enum Code {
     IllTypedParameter,
     MalformedRequest,
     MalformedPosition,
+    MalformedFence,
     UnknownTable,
     UnknownItem,
     Unauthorized,
@@ -34,6 +35,9 @@ pub enum Code {
     TooManyEntries,
     NoStore,
     NoEntry,
+    NoBackup,
+    BatchTooLarge,
+    Overtaken,
     EntryTooLarge,
     NotANumber,
     PreconditionFailed,
@@ -61,6 +65,7 @@ impl Code {
             Self::IllTypedParameter => "ill-typed-parameter",
             Self::MalformedRequest => "malformed-request",
             Self::MalformedPosition => "malformed-position",
+            Self::MalformedFence => "malformed-fence",
             Self::UnknownTable => "unknown-table",
             Self::UnknownItem => "unknown-item",
             Self::Unauthorized => "unauthorized",
@@ -77,6 +82,9 @@ impl Code {
             Self::TooManyEntries => "too-many-entries",
             Self::NoStore => "no-store",
             Self::NoEntry => "no-entry",
+            Self::NoBackup => "no-backup",
+            Self::BatchTooLarge => "batch-too-large",
+            Self::Overtaken => "overtaken",
             Self::EntryTooLarge => "entry-too-large",
             Self::NotANumber => "not-a-number",
             Self::PreconditionFailed => "precondition-failed",
@@ -105,17 +113,22 @@ impl Code {
             | Self::IllTypedParameter
             | Self::MalformedRequest
             | Self::MalformedPosition
+            | Self::MalformedFence
             | Self::UnknownTable
             | Self::UnknownItem => S::BAD_REQUEST,
             Self::Unauthorized => S::UNAUTHORIZED,
             Self::Forbidden | Self::ForeignOrigin => S::FORBIDDEN,
-            Self::UnknownResource | Self::NotFound | Self::NoStore | Self::NoEntry => S::NOT_FOUND,
+            Self::UnknownResource
+            | Self::NotFound
+            | Self::NoStore
+            | Self::NoEntry
+            | Self::NoBackup => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
-            Self::BodyTooLarge | Self::EntryTooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::EntryTooLarge | Self::BatchTooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ParameterTooLong | Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyEntries | Self::NotANumber => S::CONFLICT,
+            Self::TooManyEntries | Self::NotANumber | Self::Overtaken => S::CONFLICT,
             Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::WrongHost => S::MISDIRECTED_REQUEST,
             Self::PreconditionFailed => S::PRECONDITION_FAILED,
@@ -140,6 +153,7 @@ impl Code {
             Self::IllTypedParameter => "a parameter is not of its type",
             Self::MalformedRequest => "the request cannot be read",
             Self::MalformedPosition => "the position token is not valid here",
+            Self::MalformedFence => "what was begun is not valid here",
             Self::UnknownTable => "there is no such table",
             Self::UnknownItem => "an item cannot be brought to its table's types",
             Self::Unauthorized => "a token is needed",
@@ -156,6 +170,9 @@ impl Code {
             Self::TooManyEntries => "more entries would fall than may",
             Self::NoStore => "there is no store",
             Self::NoEntry => "there is no such entry",
+            Self::NoBackup => "there is no such backup",
+            Self::BatchTooLarge => "the batch has too many items",
+            Self::Overtaken => "the entry was removed since it was begun",
             Self::EntryTooLarge => "the entry is over a limit",
             Self::NotANumber => "what is there is not a whole number",
             Self::PreconditionFailed => "a condition of the request does not hold",
@@ -242,6 +259,12 @@ impl Problem {
             head.extend([name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         [&*head, b"\r\n", body.as_bytes()].concat()
+    }
+
+    /// What is wrong with one of many, as an object.
+    pub fn as_object(&self) -> Value {
+        let (code, title) = (self.code.name(), self.code.title());
+        json!({ "code": code, "title": title, "detail": self.detail })
     }
 
     /// The body.

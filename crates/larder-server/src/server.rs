@@ -21,12 +21,14 @@ use crate::{
     catalog::Catalog,
     config::{Config, ConfigError},
     empties::Empties,
+    fence::Fences,
     guard::Hosts,
     origin::Notice,
     phase::Phase,
     position::Positions,
     recent::Recent,
     route::rewarm,
+    secret,
     told::Told,
 };
 
@@ -47,6 +49,10 @@ pub struct Server {
     pub hosts: Hosts,
     /// Signs and checks positions.
     pub positions: Positions,
+    /// Signs and checks fences.
+    pub fences: Fences,
+    /// The turn of a backup or a restore.
+    pub whole: Semaphore,
     /// The share of memory for empty results.
     pub empties: Arc<Empties>,
     /// Starting, serving, or about to stop.
@@ -126,10 +132,13 @@ impl Server {
     pub async fn build(config: Config, timing: Timing) -> Result<Arc<Self>, ConfigError> {
         let clock = Clock::system();
         let auth = Auth::new(&config)?;
-        let key = config.server.position_key.map(|key| *key.reveal());
-        let positions = Positions::new(key).map_err(|error| {
-            ConfigError::new("server.position_key", format!("no randomness: {error}"))
-        })?;
+        let secret = match &config.server.position_key {
+            Some(key) => *key.reveal(),
+            None => secret::random().map_err(|error| {
+                ConfigError::new("server.position_key", format!("no randomness: {error}"))
+            })?,
+        };
+        let (positions, fences) = (Positions::new(secret), Fences::new(&secret));
         let empties = Arc::new(Empties::new(config.cache.empty_results_bytes));
         let (cache, catalog) = Catalog::build(&config, &clock, &empties)?;
         let store = open(&config).await?;
@@ -151,6 +160,8 @@ impl Server {
             auth,
             hosts: Hosts::new(&config.server.hosts, config.server.listen),
             positions,
+            fences,
+            whole: Semaphore::new(1),
             empties,
             phase: Phase::default(),
             answers: Answers::default(),

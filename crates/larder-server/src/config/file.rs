@@ -110,6 +110,10 @@ pub enum Scope {
     Invalidate,
     /// Write and remove entries of the store.
     Write,
+    /// Take backups and list them.
+    Backup,
+    /// Put a backup in the place of what is in the store.
+    Restore,
     /// Everything, the metrics and the page included.
     Admin,
 }

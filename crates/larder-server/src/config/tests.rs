@@ -113,7 +113,7 @@ fn no_secret_is_in_what_is_printed_for_debugging() {
     let written: file::File = table.try_into().unwrap();
     let config = with(&variables, None).unwrap();
     let open = crate::auth::Auth::new(&config).unwrap();
-    let positions = crate::position::Positions::new(Some(key)).unwrap();
+    let positions = crate::position::Positions::new(key);
     let texts = [
         format!("{config:?} {config:#?} {inputs:?} {written:?} {open:?} {positions:?}"),
         config.settings.iter().map(|setting| format!("{setting:?}")).collect(),

@@ -41,6 +41,8 @@ pub mod entries;
 
 mod store;
 
+pub mod backups;
+
 pub mod metrics;
 
 pub mod health;
@@ -80,7 +82,7 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
         };
     }
     if let Some(rest) = path.strip_prefix("/v1/entries")
-        && (rest.is_empty() || rest.starts_with('/'))
+        && (rest.is_empty() || rest == ":batch" || rest.starts_with('/'))
     {
         return entries::answer(server, authority, rest, head, body).await;
     }
@@ -89,11 +91,6 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
             server.auth.check(&head.headers, Scope::Read)?;
             only_get(head)?;
             Ok(openapi::answer(server))
-        }
-        "/v1/stats" => {
-            server.auth.check(&head.headers, Scope::Admin)?;
-            only_get(head)?;
-            store::stats(server).await
         }
         "/v1/invalidate" | "/v1/changes" => {
             server.auth.check(&head.headers, Scope::Invalidate)?;
@@ -123,6 +120,29 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
                 "/v1/status" => status::answer(server).await,
                 path => page::answer(server, path),
             })
+        }
+        _ => of_store(server, authority, head).await,
+    }
+}
+
+/// What is about the store as a whole, or about nothing that is here.
+async fn of_store(server: &Server, authority: &str, head: &Parts) -> Answer {
+    let path = head.uri.path();
+    if let Some(rest) = path.strip_prefix("/v1/backups")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return backups::answer(server, authority, rest, head).await;
+    }
+    match path {
+        "/v1/stats" => {
+            server.auth.check(&head.headers, Scope::Admin)?;
+            only_get(head)?;
+            store::stats(server).await
+        }
+        "/v1/tags" => {
+            server.auth.check(&head.headers, Scope::Read)?;
+            only_get(head)?;
+            entries::tags(server, head).await
         }
         _ => {
             server.auth.check(&head.headers, Scope::Read)?;

@@ -17,6 +17,8 @@ struct Operation {
     /// The scope that a token must have, where tokens are set; nothing for health.
     scope: &'static str,
     query: &'static [Query],
+    /// A header that changes what it does.
+    header: Option<&'static str>,
     /// The media type of the body, and an example.
     body: Option<(&'static str, &'static str)>,
     /// The media type of the answer.
@@ -39,7 +41,7 @@ const fn plain(
     answer: &'static str,
     does: &'static str,
 ) -> Operation {
-    Operation { path, method: "get", does, scope, query: &[], body: None, answer }
+    Operation { path, method: "get", does, scope, query: &[], header: None, body: None, answer }
 }
 
 /// A route to the entries of the store.
@@ -50,7 +52,7 @@ const fn entry(
     does: &'static str,
 ) -> Operation {
     let scope = if matches!(method.as_bytes(), b"get") { "read" } else { "write" };
-    Operation { path, method, does, scope, query, body: None, answer: JSON }
+    Operation { path, method, does, scope, query, header: None, body: None, answer: JSON }
 }
 
 const OPERATIONS: &[Operation] = &[
@@ -61,12 +63,31 @@ const OPERATIONS: &[Operation] = &[
         "The value of an entry, byte for byte in its own media type; with `as=entry` as JSON",
     ),
     Operation {
+        scope: "read write",
+        body: Some((JSON, r#"{"get": ["k"]}"#)),
+        ..entry(
+            "post",
+            "/v1/entries:batch",
+            &[],
+            "Does one of get, put, add, remove, touch and incr with up to 1000 entries: one \
+             snapshot (scope `read`), or one commit with all or none (`write`)",
+        )
+    },
+    entry(
+        "post",
+        "/v1/entries/{key}:begin",
+        &[REGION],
+        "Begins to compute an entry: a PUT with `Larder-Begun` is refused if it was removed since",
+    ),
+    Operation {
+        header: Some("Larder-Begun"),
         body: Some(("*/*", "1")),
         ..entry(
             "put",
             "/v1/entries/{key}",
             &[REGION, TTL, Query("tag", "array", None), Query("pinned", "boolean", None)],
-            "Writes an entry; with `If-None-Match: *` only if there is none",
+            "Writes an entry; with `If-None-Match: *` only if there is none, with `Larder-Begun` \
+             only if it was not removed since",
         )
     },
     entry("delete", "/v1/entries/{key}", &[REGION], "Removes an entry"),
@@ -107,7 +128,27 @@ const OPERATIONS: &[Operation] = &[
         ],
         "Removes the entries that are selected; any one of the selections will do",
     ),
-    plain("/v1/stats", "admin", JSON, "How the store is doing"),
+    entry(
+        "get",
+        "/v1/tags",
+        &[REGION, Query("cursor", "string", None), Query("limit", "integer", None)],
+        "A page of tags: how many entries have each, their bytes, how often they were read",
+    ),
+    plain("/v1/stats", "admin", JSON, "How the store is doing, and each region"),
+    plain("/v1/backups", "backup", JSON, "The backups that are kept, the oldest first"),
+    Operation {
+        method: "post",
+        ..plain("/v1/backups", "backup", JSON, "Takes a backup, verified, beside those")
+    },
+    Operation {
+        method: "post",
+        ..plain(
+            "/v1/backups/{name}:restore",
+            "restore",
+            JSON,
+            "Puts a backup of the list in the place of what is in the store",
+        )
+    },
     Operation {
         method: "post",
         body: Some((JSON, r#"{"tags": ["front-page"]}"#)),
@@ -168,16 +209,23 @@ pub(super) fn answer(server: &Server) -> Response<Reply> {
 
 impl Operation {
     fn shown(&self) -> Value {
-        let key = self.path.contains("{key}").then(|| {
+        let named =
+            ["key", "name"].into_iter().find(|name| self.path.contains(&format!("{{{name}}}")));
+        let key = named.map(|name| {
             let schema = json!({ "type": "string" });
             json!({
-                "name": "key", "in": "path", "required": true, "schema": schema, "example": "k",
+                "name": name, "in": "path", "required": true, "schema": schema, "example": "k",
             })
         });
         let query = self.query.iter().map(|Query(name, kind, example)| {
             parameter(name, &schema(kind), example.map(Value::from))
         });
         let parameters: Vec<Value> = key.into_iter().chain(query).collect();
+        let mut parameters = parameters;
+        parameters.extend(self.header.map(|name| {
+            let schema = json!({ "type": "string" });
+            json!({ "name": name, "in": "header", "required": false, "schema": schema })
+        }));
         let mut shown = operation(self.does, self.scope, &parameters, self.answer);
         if let (Some((media_type, example)), Value::Object(members)) = (self.body, &mut shown) {
             let example = serde_json::from_str(example).unwrap_or(Value::Null);
@@ -217,7 +265,10 @@ fn operation(does: &str, scope: &str, parameters: &[Value], answer: &str) -> Val
         "responses": { "2XX": done, "default": refused },
     });
     if let (false, Value::Object(members)) = (scope.is_empty(), &mut shown) {
-        members.insert("security".to_owned(), json!([{}, { "token": [scope] }]));
+        // Any one of them will do; none where the server has no tokens.
+        let scopes = scope.split(' ').map(|scope| json!({ "token": [scope] }));
+        let security: Vec<Value> = std::iter::once(json!({})).chain(scopes).collect();
+        members.insert("security".to_owned(), security.into());
     }
     shown
 }

@@ -32,7 +32,7 @@ fn page(server: &Server) -> String {
 }
 
 /// Everything that can be asked besides resources, and whether a browser can just go there.
-const PATHS: [(&str, &str, Way, &str); 19] = [
+const PATHS: [(&str, &str, Way, &str); 25] = [
     ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
     (
         "GET",
@@ -57,12 +57,23 @@ const PATHS: [(&str, &str, Way, &str); 19] = [
     ("POST", "/v1/entries/{key}:incr?by=...", Way::Typed, "adds to the number in one"),
     ("POST", "/v1/entries/{key}:touch?ttl=...", Way::Typed, "lets one live longer"),
     (
+        "POST",
+        "/v1/entries/{key}:begin",
+        Way::Typed,
+        "begins to compute one; a PUT with what it says is refused if it was removed since",
+    ),
+    ("POST", "/v1/entries:batch", Way::Typed, "many at once: all or none"),
+    (
         "GET, DELETE",
         "/v1/entries?pattern=...&tag=...",
         Way::Typed,
         "entries by pattern and tags, listed or removed",
     ),
+    ("GET", "/v1/tags", Way::Typed, "the tags of entries, and how often they were read"),
     ("GET", "/v1/stats", Way::Typed, "how the store is doing"),
+    ("GET", "/v1/backups", Way::Typed, "the backups of the store"),
+    ("POST", "/v1/backups", Way::Typed, "takes one"),
+    ("POST", "/v1/backups/{name}:restore", Way::Typed, "goes back to one"),
     ("GET", "/v1/status", Way::Link, "settings, origins and counters as JSON"),
     ("GET", "/metrics", Way::Link, "the same for Prometheus"),
     ("GET", "/openapi.json", Way::Link, "all of this for programs"),

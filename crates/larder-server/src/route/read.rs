@@ -17,13 +17,26 @@ pub(super) async fn json<T: DeserializeOwned>(
     server: &Server,
     body: Incoming,
 ) -> Result<T, Problem> {
-    let bytes = whole(server, body).await?;
+    parse(&whole(server, body).await?)
+}
+
+/// The same of at most `limit` bytes, which the setting of that name says.
+pub(super) async fn json_within<T: DeserializeOwned>(
+    server: &Server,
+    body: Incoming,
+    limit: usize,
+    setting: &str,
+) -> Result<T, Problem> {
+    parse(&whole_within(server, body, limit, setting).await?)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
     // A list would be taken for the members in the order in which they are declared.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         let detail = "send one JSON object, {\"name\": ...}; nothing was done";
         return Err(Problem::new(Code::MalformedRequest, detail));
     }
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(bytes)
         .map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))
 }
 

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use larder_sqlite::store::{Condition, Refill, SqliteStore};
 use serde_json::{Value, json};
 
-use crate::{body::Reply, problem::Problem, server::Server};
+use crate::{body::Reply, problem::Problem, server::Server, stats};
 
 use super::entries::{failed, store};
 
@@ -20,20 +20,7 @@ pub(super) const WORDS: [&str; 5] = ["unchecked", "sound", "corrupt", "moved", "
 
 /// `GET /v1/stats`: how the store is doing.
 pub(super) async fn stats(server: &Server) -> Result<Response<Reply>, Problem> {
-    let stats = store(server)?.stats().await.map_err(|error| failed(&error))?;
-    let shown = json!({
-        "entries": stats.entries,
-        "bytes": stats.bytes,
-        "hits": stats.hits,
-        "misses": stats.misses,
-        "errors": stats.errors,
-        "hit_rate": stats.hit_rate(),
-        "written": stats.written,
-        "removed": stats.removed,
-        "expired": stats.expired,
-        "evicted": stats.evicted,
-        "commits": stats.commits,
-    });
+    let shown = stats::of(store(server)?).await.map_err(|error| failed(&error))?;
     Ok(super::json(StatusCode::OK, &shown))
 }
 

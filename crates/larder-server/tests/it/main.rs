@@ -15,6 +15,7 @@
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `caching`: `larder cache` on a file, and what shells and manuals are told.
 //! - `storing`: entries of the store over HTTP.
+//! - `batching`: many entries at once, and values that are computed while others remove.
 //! - `whole`: the store as a whole: how it is, its backups.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
@@ -29,6 +30,7 @@ mod client;
 mod shop;
 
 mod answers;
+mod batching;
 mod caching;
 mod changing;
 mod declaring;

@@ -159,11 +159,19 @@ fn each<T, R>(items: &[T], mut one: impl FnMut(&T) -> Result<R, Error>) -> Resul
     numbered.map(|(at, item)| one(item).map_err(|error| of_item(error, at))).collect()
 }
 
+/// Which item of a bulk form an error is about, counted from zero, if it is about one.
+pub fn item_of(error: &Error) -> Option<usize> {
+    let about = error.about()?;
+    about.strip_prefix(ITEM)?.strip_suffix(')')?.parse().ok()
+}
+
+const ITEM: &str = "(item ";
+
 /// An error of the item `at`, counted from zero; what is wrong with the store is not one of it.
 fn of_item(error: Error, at: usize) -> Error {
     match error.kind() {
         ErrorKind::Config | ErrorKind::Conflict | ErrorKind::Limit | ErrorKind::Full => {
-            error.subject(format!("(item {at})"))
+            error.subject(format!("{ITEM}{at})"))
         }
         _ => error,
     }

@@ -117,6 +117,7 @@ mod handle;
 
 pub use backup::{Backup, Progress};
 pub use begun::{Begun, Finished};
+pub use bulk::item_of;
 pub use check::{Depth, Report};
 pub use counters::{RegionStats, StoreStats, TagStats};
 pub use entries::Entries;
@@ -125,7 +126,7 @@ pub use fence::Fence;
 pub use handle::SqliteStore;
 pub use health::{Condition, OnCorruption, Refill};
 pub use journal::Operation;
-pub use operation::backups_in;
+pub use operation::{backup_as_of, backups_in};
 pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;
 pub use select::Select;

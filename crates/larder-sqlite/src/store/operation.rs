@@ -70,6 +70,29 @@ impl SqliteStore {
         on_a_thread("list backups", move |_| kept::list(&schedule.directory, &path)).await
     }
 
+    /// Takes a backup beside those that [`StoreOptions::backups`] keeps, whether it is due or not,
+    /// and removes the oldest of them beyond the number that is kept.
+    ///
+    /// # Errors
+    /// `Config` where no directory was named; else as [`SqliteStore::backup`].
+    ///
+    /// # Cancel safety
+    /// As [`SqliteStore::backup`].
+    pub async fn back_up_now(&self) -> Result<Backup, Error> {
+        let Some(schedule) = self.options().backups.clone() else {
+            return Err(Error::new(ErrorKind::Config, "take a backup")
+                .detail("no directory of backups was named when the store was opened"));
+        };
+        let (path, now) = (self.path().to_owned(), self.options().clock.wall());
+        let target = {
+            let (schedule, path) = (schedule.clone(), path.clone());
+            on_a_thread("take a backup", move |_| schedule.path(&path, now)).await?
+        };
+        let taken = self.backup(target).await?;
+        on_a_thread("remove old backups", move |_| schedule.trim(&path, now)).await?;
+        Ok(taken)
+    }
+
     /// The backup among those that are kept which shows the store as it was at `at`: the newest
     /// that is not younger.
     ///
@@ -183,6 +206,15 @@ async fn on_a_thread<T: Send + 'static>(
         })
         .map_err(|error| Error::new(ErrorKind::Unavailable, operation).source(error))?;
     answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Panicked, operation)))
+}
+
+/// The newest of `kept`, which are sorted by their age, that is not younger than `at`: the one that
+/// shows the store as it was then.
+///
+/// # Errors
+/// `NotFound`, naming the oldest that there is.
+pub fn backup_as_of(kept: Vec<Backup>, at: WallMillis) -> Result<Backup, Error> {
+    kept::as_of(kept, at)
 }
 
 /// Where the backups of a store that is not open are.

@@ -43,6 +43,26 @@ pub(super) async fn list(
     Ok(super::super::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
 }
 
+pub(super) async fn tags(
+    server: &Server,
+    store: &SqliteStore,
+    head: &Parts,
+) -> Result<Response<Reply>, Problem> {
+    let query = head.uri.query().unwrap_or_default();
+    let known = ["region", "cursor", "limit"];
+    let asked = Asked::read(query, &known, server.config.server.parameter_bytes)?;
+    let limit = asked.number("limit", SIZE.0, (1, SIZE.1))?;
+    let region = asked.region();
+    let page = store.entries(&*region).tag_stats(asked.get("cursor"), limit + 1).await;
+    let mut page = page.map_err(|error| failed(&error))?;
+    let is_more = limit < page.len();
+    page.truncate(limit);
+    let next = page.last().map(|tag| tag.name.clone()).filter(|_| is_more);
+    let tags: Vec<Json> = page.iter().map(entry::tag).collect();
+    let shown = json!({ "region": region, "tags": tags, "next": next });
+    Ok(super::super::json(StatusCode::OK, &shown))
+}
+
 pub(super) async fn delete(
     server: &Server,
     store: &SqliteStore,

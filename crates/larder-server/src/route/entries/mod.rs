@@ -1,6 +1,7 @@
 //! `/v1/entries`: the entries of the store, for those who compute values outside larder.
 //!
-//! `asked` reads the query; `one` is about one entry, `many` about a selection. **Invariant**:
+//! `asked` reads the query; `one` is about one entry, `many` about a selection, `batch` about many
+//! by their keys. **Invariant**:
 //! reading needs the scope `read`, changing needs `write` and comes from no page of another site; a
 //! miss, an empty value and a store that cannot be asked are three different answers (SD18).
 
@@ -20,12 +21,14 @@ use crate::{
 
 mod asked;
 
+mod batch;
+
 mod many;
 
 mod one;
 
 /// What is done to one entry besides its methods: the end of the path.
-const ACTIONS: [&str; 2] = [":incr", ":touch"];
+const ACTIONS: [&str; 3] = [":begin", ":incr", ":touch"];
 
 pub(super) async fn answer(
     server: &Server,
@@ -34,6 +37,15 @@ pub(super) async fn answer(
     head: &Parts,
     body: Incoming,
 ) -> Result<Response<Reply>, Problem> {
+    if rest == ":batch" {
+        // Which of the two is decided once it can be seen what is asked for.
+        server.auth.check(&head.headers, Scope::Read).or_else(|problem| {
+            server.auth.check(&head.headers, Scope::Write).map_err(|_| problem)
+        })?;
+        super::only(&Method::POST, "POST", head)?;
+        guard::check_change(authority, &head.headers)?;
+        return batch::answer(server, store(server)?, head, body).await;
+    }
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     server.auth.check(&head.headers, if is_read { Scope::Read } else { Scope::Write })?;
     if !is_read {
@@ -52,6 +64,7 @@ pub(super) async fn answer(
         let key = parameters::path(key)?;
         let _turn = turn(server)?;
         return match action {
+            ":begin" => one::begin(server, store, &key, head).await,
             ":incr" => one::incr(server, store, &key, head).await,
             _ => one::touch(server, store, &key, head).await,
         };
@@ -78,8 +91,13 @@ fn turn(server: &Server) -> Result<SemaphorePermit<'_>, Problem> {
     })
 }
 
-fn not_allowed(allowed: &'static str) -> Problem {
+pub(super) fn not_allowed(allowed: &'static str) -> Problem {
     Problem::new(Code::MethodNotAllowed, format!("use {allowed}")).header("allow", allowed)
+}
+
+/// `GET /v1/tags?...`: a page of tags.
+pub(super) async fn tags(server: &Server, head: &Parts) -> Result<Response<Reply>, Problem> {
+    many::tags(server, store(server)?, head).await
 }
 
 /// What the store said, as an answer. Paths and the words of the database are for the log.

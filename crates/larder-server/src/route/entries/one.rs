@@ -9,7 +9,7 @@ use http::{
     request::Parts,
 };
 use hyper::body::{Bytes, Incoming};
-use larder_sqlite::store::{NewEntry, Placed, SqliteStore, Stored, ValueKind};
+use larder_sqlite::store::{Finished, NewEntry, Placed, SqliteStore, Stored, ValueKind};
 use serde_json::json;
 
 use crate::{
@@ -72,6 +72,8 @@ pub(super) async fn put(
     let asked = asked(server, head, &["region", "ttl", "tag", "pinned"])?;
     let lifetime = asked.lifetime()?;
     let is_add = only_if_absent(&head.headers)?;
+    let region = asked.region();
+    let fence = server.fences.sent(&head.headers, &region, key)?;
     let _turn = turn(server)?;
     let limit = server.config.store.as_ref().map_or(0, |store| store.value_bytes);
     let bytes = read::whole_within(server, body, limit, "store.value_size").await?;
@@ -81,12 +83,18 @@ pub(super) async fn put(
     if asked.is_on("pinned")? {
         new = new.pinned();
     }
-    let entries = store.entries(asked.region());
-    let placed = match is_add {
-        true => entries.add(key, new).await,
-        false => entries.insert(key, new).await,
+    let entries = store.entries(region);
+    let placed = match (fence, is_add) {
+        (None, true) => entries.add(key, new).await.map(Finished::Placed),
+        (None, false) => entries.insert(key, new).await.map(Finished::Placed),
+        (Some(fence), true) => entries.begun(key, fence).finish_if_absent(new).await,
+        (Some(fence), false) => entries.begun(key, fence).finish(new).await,
     };
-    let (status, word) = match placed.map_err(|error| failed(&error))? {
+    let placed = match placed.map_err(|error| failed(&error))? {
+        Finished::Placed(placed) => placed,
+        finished => return Err(overtaken(finished)),
+    };
+    let (status, word) = match placed {
         Placed::Inserted => (StatusCode::CREATED, "inserted"),
         Placed::Replaced => (StatusCode::OK, "replaced"),
         Placed::Present => {
@@ -97,6 +105,36 @@ pub(super) async fn put(
     let mut response = super::super::json(status, &json!({ "placed": word }));
     response.headers_mut().insert(ETAG, etag);
     Ok(response)
+}
+
+/// What was computed may be older than what was removed.
+fn overtaken(finished: Finished) -> Problem {
+    let why = match finished {
+        Finished::Removed => "the key, or a selection that names it and these tags, was removed",
+        _ => {
+            "it is not known any more what was removed (too much, by another process, or before \
+              a restore)"
+        }
+    };
+    let detail = format!(
+        "{why} since `:begin`; nothing was stored: POST `:begin` again, compute the value again, \
+         and PUT that"
+    );
+    Problem::new(Code::Overtaken, detail)
+}
+
+/// `:begin`: the fence of a value that is computed from now on.
+pub(super) async fn begin(
+    server: &Server,
+    store: &SqliteStore,
+    key: &str,
+    head: &Parts,
+) -> Result<Response<Reply>, Problem> {
+    let asked = asked(server, head, &["region"])?;
+    let region = asked.region();
+    let begun = store.entries(&*region).begin(key).await.map_err(|error| failed(&error))?;
+    let sealed = server.fences.seal(begun.fence(), &region, key);
+    Ok(super::super::json(StatusCode::OK, &json!({ "begun": sealed })))
 }
 
 pub(super) async fn delete(

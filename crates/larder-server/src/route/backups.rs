@@ -1,0 +1,109 @@
+//! `/v1/backups`: the backups that the server keeps, one more, and back to one of them.
+//!
+//! **Invariant**: a backup is named, never given by a path, and the name is one of the list. To
+//! restore needs a scope of its own; one backup is taken or restored at a time.
+
+use http::{Method, Response, StatusCode, request::Parts};
+use larder_sqlite::store::{Backup, SqliteStore};
+use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
+
+use crate::{
+    body::Reply,
+    config::Scope,
+    guard, parameters,
+    problem::{Code, Problem},
+    server::Server,
+};
+
+use super::{
+    entries::{failed, not_allowed, store},
+    only,
+};
+
+const RESTORE: &str = ":restore";
+
+pub(super) async fn answer(
+    server: &Server,
+    authority: &str,
+    rest: &str,
+    head: &Parts,
+) -> Result<Response<Reply>, Problem> {
+    let Some(rest) = rest.strip_prefix('/') else {
+        server.auth.check(&head.headers, Scope::Backup)?;
+        let store = store(server)?;
+        return match head.method {
+            Method::GET | Method::HEAD => list(server, store).await,
+            Method::POST => {
+                guard::check_site(authority, &head.headers)?;
+                take(server, store).await
+            }
+            _ => Err(not_allowed("GET, HEAD, POST")),
+        };
+    };
+    server.auth.check(&head.headers, Scope::Restore)?;
+    let store = store(server)?;
+    let Some(name) = rest.strip_suffix(RESTORE) else {
+        let detail = "POST /v1/backups/{name}:restore; GET /v1/backups lists the names";
+        return Err(Problem::new(Code::NotFound, detail));
+    };
+    only(&Method::POST, "POST", head)?;
+    guard::check_site(authority, &head.headers)?;
+    restore(server, store, &parameters::path(name)?).await
+}
+
+async fn list(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, Problem> {
+    is_kept(server)?;
+    let backups = store.backups().await.map_err(|error| failed(&error))?;
+    let backups: Vec<Value> = backups.iter().map(shown).collect();
+    Ok(super::json(StatusCode::OK, &json!({ "backups": backups })))
+}
+
+async fn take(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, Problem> {
+    is_kept(server)?;
+    let _turn = turn(server)?;
+    let taken = store.back_up_now().await.map_err(|error| failed(&error))?;
+    Ok(super::json(StatusCode::CREATED, &shown(&taken)))
+}
+
+async fn restore(
+    server: &Server,
+    store: &SqliteStore,
+    name: &str,
+) -> Result<Response<Reply>, Problem> {
+    is_kept(server)?;
+    let _turn = turn(server)?;
+    let backups = store.backups().await.map_err(|error| failed(&error))?;
+    let Some(chosen) = backups.into_iter().find(|backup| name_of(backup) == name) else {
+        let detail = "GET /v1/backups lists those that are kept";
+        return Err(Problem::new(Code::NoBackup, detail));
+    };
+    store.restore(&chosen.path).await.map_err(|error| failed(&error))?;
+    tracing::warn!(backup = %chosen.path.display(), "a backup was restored, as a client asked");
+    Ok(super::json(StatusCode::OK, &json!({ "restored": name, "taken_ms": chosen.taken.0 })))
+}
+
+fn is_kept(server: &Server) -> Result<(), Problem> {
+    match server.config.store.as_ref().is_some_and(|store| store.keeps_backups) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Code::NoBackup,
+            "this server keeps no backups: set `store.backups` to a directory",
+        )),
+    }
+}
+
+fn turn(server: &Server) -> Result<SemaphorePermit<'_>, Problem> {
+    server.whole.try_acquire().map_err(|_| {
+        Problem::new(Code::Overloaded, "another backup is being taken or restored").retry_after(5)
+    })
+}
+
+fn name_of(backup: &Backup) -> &str {
+    backup.path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
+}
+
+fn shown(backup: &Backup) -> Value {
+    let bytes = std::fs::metadata(&backup.path).map_or(0, |file| file.len());
+    json!({ "name": name_of(backup), "taken_ms": backup.taken.0, "bytes": bytes })
+}
