@@ -121,6 +121,11 @@ const BENCHES: &[Bench] = &[
         question: "what does the SQLite store cost beside the statements that it is made of?",
         run: store::run,
     },
+    Bench {
+        name: "large",
+        question: "from which size on are the store's values better off in files of their own?",
+        run: store::large::run,
+    },
 ];
 
 fn main() -> Result<ExitCode> {

@@ -15,6 +15,8 @@ mod million;
 
 mod diskcache;
 
+pub(crate) mod large;
+
 use anyhow::Result;
 use larder_sqlite::store::{Lifetime, NewEntry, SqliteStore, Stored};
 use larder_testkit::temp::TempDir;

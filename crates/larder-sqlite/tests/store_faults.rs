@@ -54,6 +54,7 @@ fn a_process_works_under_a_fault() {
     let path = PathBuf::from(path);
     match env::var(WORK).unwrap().as_str() {
         "fill" => run(fill(&path)),
+        "fill with files" => run(fill_with_files(&path)),
         _ => run(open_and_write(&path)),
     }
 }
@@ -104,6 +105,47 @@ async fn fill(path: &Path) {
     println!("fault {:?} after {count}", error.kind());
 }
 
+/// Writes values in files until nothing fits, and goes on as far as one can.
+async fn fill_with_files(path: &Path) {
+    let options = StoreOptions::new()
+        .keep_every(Duration::from_secs(3600))
+        .mmap(0)
+        .compress_above(u64::MAX)
+        .file_above(10_000);
+    let store = SqliteStore::open_with(path, options).await.unwrap();
+    let entries = store.entries("r").durable();
+    let text = "x".repeat(300_000);
+    let mut count = 0;
+    let error = loop {
+        match entries.insert(format!("{count}"), entry(&text)).await {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+        assert!(count < 100, "the disk was never full");
+    };
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    let files = || {
+        let names = fs::read_dir(path.with_file_name("cache.db-values")).unwrap().flatten();
+        names.filter(|file| file.metadata().unwrap().len() == 300_000).count()
+    };
+    // One by one as a bulk write got them, and not one of them stays.
+    let bulk = (0..50).map(|number| (format!("bulk {number}"), entry(&text)));
+    assert_eq!(entries.insert_many(bulk).await.unwrap_err().kind(), ErrorKind::Full);
+    // What is there is given back; over it, nothing fits either, and it stays.
+    let refused = entries.insert("0", entry(&"y".repeat(300_000))).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    for number in 0..count {
+        let read = entries.get(&format!("{number}")).await.unwrap();
+        assert_eq!(read, Some(Stored::text(&*text)), "{number} of {count}");
+    }
+    assert!(entries.remove("0").await.unwrap());
+    store.keep().await.unwrap();
+    assert_eq!(files() + 1, count);
+    entries.insert("after", entry(&text)).await.unwrap();
+    assert!(store.check(Depth::Full).await.unwrap().is_sound());
+    println!("fault {:?} after {count}", error.kind());
+}
+
 /// A backup that does not fit leaves nothing.
 async fn backup_in_vain(store: &SqliteStore) {
     let refused = store.backup(store.path().with_file_name("kept")).await.unwrap_err();
@@ -128,6 +170,17 @@ async fn open_and_write(path: &Path) {
 #[test]
 fn a_full_disk_is_an_error_of_its_kind_and_loses_nothing() {
     // SD18.
+    on_a_small_disk("fill");
+}
+
+#[test]
+fn a_disk_that_is_full_of_value_files_loses_nothing() {
+    // SD18.
+    on_a_small_disk("fill with files");
+}
+
+/// Does `work` on a disk of four mebibytes.
+fn on_a_small_disk(work: &str) {
     let directory = TempDir::new("store-faults").unwrap();
     // A mount in a name space of its own is gone when the process is.
     let script = "mount -t tmpfs -o size=4m none \"$0\" && exec \"$@\"";
@@ -139,7 +192,7 @@ fn a_full_disk_is_an_error_of_its_kind_and_loses_nothing() {
         println!("this machine lets nobody mount: a file that may not grow stands for a full disk");
         return;
     }
-    let said = again(command, &directory.join("cache.db"), "fill");
+    let said = again(command, &directory.join("cache.db"), work);
     assert!(said.contains("fault Full after"), "{said}");
 }
 

@@ -139,6 +139,15 @@ fn write(path: &Path, number: u64) {
         scope.spawn(|| {
             run(async {
                 for count in 0_u64.. {
+                    let (key, entries) = (format!("file {number}"), store.entries("r").durable());
+                    entries.insert(&*key, in_a_file(number, count)).await.unwrap();
+                    claim(&format!("{key} {count}"));
+                }
+            });
+        });
+        scope.spawn(|| {
+            run(async {
+                for count in 0_u64.. {
                     let name = format!("sum {number}");
                     let sum = store.entries("r").incr(&*name, 1, Lifetime::Forever).await.unwrap();
                     assert_eq!(sum, i64::try_from(count + 1).unwrap());
@@ -177,11 +186,19 @@ fn entry(key: &str) -> NewEntry {
     NewEntry::new(Stored::text(format!("value of {key}")), Lifetime::Forever)
 }
 
+/// A value that is too large for a row, and says what it is from its first byte to its last.
+fn in_a_file(number: u64, count: u64) -> NewEntry {
+    let text = format!("file {number} {count} ").repeat(2000);
+    NewEntry::new(Stored::text(text), Lifetime::Forever)
+}
+
 /// Every write reaches the kernel before it is answered, and with it the disk for the durable ones.
 async fn open(path: &Path) -> SqliteStore {
     let every = std::time::Duration::from_millis(200);
     let options = StoreOptions::new()
         .backups(path.with_file_name("backups"), every, 2)
+        .compress_above(u64::MAX)
+        .file_above(4000)
         .on_corruption(OnCorruption::Refuse);
     SqliteStore::open_with(path, options).await.unwrap()
 }
@@ -251,6 +268,8 @@ struct Seen {
     bulks: BTreeSet<String>,
     removed: BTreeSet<String>,
     sums: BTreeMap<String, i64>,
+    /// The last of those written one over the other.
+    files: BTreeMap<String, u64>,
     epoch: Option<Epoch>,
 }
 
@@ -261,6 +280,10 @@ impl Seen {
             match word {
                 "single" => drop(self.singles.insert(claim.clone())),
                 "bulk" => drop(self.bulks.insert(claim.clone())),
+                "file" => {
+                    let (name, count) = claim.rsplit_once(' ').unwrap();
+                    self.files.insert(name.to_owned(), count.parse().unwrap());
+                }
                 "removed" => drop(self.removed.insert(format!("bulk {rest}"))),
                 _ => {
                     let (name, sum) = claim.rsplit_once(' ').unwrap();
@@ -288,6 +311,14 @@ impl Seen {
             // One more may have been written and not acknowledged.
             assert!((*sum..=*sum + 1).contains(&is), "{name}: {is}, acknowledged {sum}");
         }
+        for (name, count) in &self.files {
+            let value = entries.get(name).await.unwrap().unwrap();
+            let text = String::from_utf8(value.bytes).unwrap();
+            let is: u64 = text.split(' ').nth(2).unwrap().parse().unwrap();
+            // One more may have been written and not acknowledged.
+            assert!((*count..=*count + 1).contains(&is), "{name}: {is}, acknowledged {count}");
+            assert!(text == format!("{name} {is} ").repeat(2000), "{name} {is}: half of it");
+        }
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         let bulks = Select::everything().matching(Pattern::percent("bulk %"));
         for (key, _) in entries.page(&bulks, None, usize::MAX).await.unwrap() {
@@ -302,6 +333,10 @@ impl Seen {
         for name in &self.removed {
             assert!(!found.contains_key(name), "{name}");
         }
+        // No garbage outlives the one who comes next.
+        store.keep().await.unwrap();
+        let report = store.check(Depth::Quick).await.unwrap();
+        assert_eq!((report.strays, report.findings), (0, Vec::new()));
         // Its keeper takes backups, too, and lets old ones go.
         drop(entries);
         drop(store);

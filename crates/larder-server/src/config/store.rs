@@ -25,6 +25,10 @@ pub struct Written {
     pub size: Option<Size>,
     /// The largest value that a request may write, with its key.
     pub value_size: Option<Size>,
+    /// Values with more bytes are kept compressed.
+    pub compress_above: Option<Size>,
+    /// Values with more bytes than this, compressed, are kept in files of their own.
+    pub file_above: Option<Size>,
     /// What goes first when there is no room.
     pub eviction: Option<Order>,
     /// When a write outlives a failure of power.
@@ -155,6 +159,8 @@ pub(super) fn resolve(
     let entries = to.settle("entries", written.entries, 1_000_000);
     let size = to.settle("size", written.size, Size::mib(1024));
     let value = to.settle("value_size", written.value_size, Size::mib(8));
+    let compress = to.settle("compress_above", written.compress_above, Size::kib(8));
+    let file = to.settle("file_above", written.file_above, Size::kib(256));
     let eviction = to.settle("eviction", written.eviction, Order::LeastRecent);
     let durability = to.settle("durability", written.durability, Lasting::Relaxed);
     let readers = to.settle("readers", written.readers, 4);
@@ -170,6 +176,8 @@ pub(super) fn resolve(
         .max_entries(entries)
         .max_bytes(size.0)
         .max_value_bytes(value.0)
+        .compress_above(compress.0)
+        .file_above(file.0)
         .eviction(match eviction {
             Order::LeastRecent => Eviction::LeastRecent,
             Order::LeastFrequent => Eviction::LeastFrequent,

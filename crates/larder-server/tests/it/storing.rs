@@ -262,6 +262,8 @@ fn every_setting_of_the_store_is_named_and_shown() {
             "entries 1000000",
             "size 1GiB",
             "value_size 8MiB",
+            "compress_above 8KiB",
+            "file_above 256KiB",
             "eviction least-recent",
             "durability durable",
             "readers 4",

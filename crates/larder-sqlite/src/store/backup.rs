@@ -18,9 +18,12 @@ use rusqlite::{
 
 use super::{
     check::{self, Depth},
-    file, life,
+    file,
+    filed::{self, Holder},
+    life,
     options::StoreOptions,
     schema::{self, Found},
+    value_file::{Directory, Name, Taken},
     witness::{self, beside},
 };
 use crate::{
@@ -42,13 +45,13 @@ pub struct Backup {
     pub taken: WallMillis,
 }
 
-/// How far a copy is.
+/// How far a copy is: first in its pages, then in its value files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Pages that are copied.
+    /// Pages, or files, that are copied.
     pub done: u64,
-    /// Pages that there are.
+    /// Pages, or files, that there are.
     pub pages: u64,
 }
 
@@ -72,11 +75,73 @@ pub(crate) fn take(
     may_be_replaced(source, &target)?;
     let aside = Aside::beside(&target)?;
     let taken = options.clock.wall();
-    copy(&file::open_for_keeping(source, options)?, &aside.path, watch)?;
+    let directory = Directory::of(source);
+    let (_hold, holders) = loop {
+        // Before the snapshot begins: what is named in it stays where it is.
+        let hold = directory.hold()?;
+        copy(&file::open_for_keeping(source, options)?, &aside.path, watch)?;
+        let failed =
+            |error| from_driver("take a backup", &aside.path.display().to_string(), &error);
+        let holders = filed::holders(&open(&aside.path)?).map_err(failed)?;
+        // The first file may have been written since there was nothing to hold.
+        if hold.is_some() || holders.is_empty() || !directory.path().exists() {
+            break (hold, holders);
+        }
+    };
+    let own = Directory::of(&target);
+    let mut added = Added { directory: &own, names: Vec::new() };
+    added.take_over(&directory, &holders, watch)?;
     let subject = target.display().to_string();
-    verify(&aside.path, Depth::Quick)?.require("take a backup", &subject)?;
+    let report = check::check(&open(&aside.path)?, &own, Depth::Quick)?;
+    report.require("take a backup", &subject)?;
     aside.publish(&target)?;
+    added.names.clear();
+    // Those of the backup that was there before.
+    let named = |name| holders.binary_search_by_key(&name, |holder| holder.name).is_ok();
+    own.clear(named)?;
     Ok(Backup { path: target, taken })
+}
+
+/// Value files that a backup got before it has its name. They are added to those of the backup that
+/// is there: a name means the same value in both.
+struct Added<'a> {
+    directory: &'a Directory,
+    names: Vec<Name>,
+}
+
+impl Added<'_> {
+    fn take_over(
+        &mut self,
+        source: &Directory,
+        holders: &[Holder],
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
+        if holders.is_empty() {
+            return Ok(());
+        }
+        self.directory.make()?;
+        let files = holders.len() as u64;
+        for (done, Holder { name, .. }) in (0..).zip(holders) {
+            if watch(Progress { done, pages: files }).is_break() {
+                return Err(given_up(&self.directory.path().display().to_string()));
+            }
+            if self.directory.take_over(source, *name, *name)? == Taken::New {
+                self.names.push(*name);
+            }
+            self.directory.flush(*name)?;
+        }
+        self.directory.flush_names()
+    }
+}
+
+impl Drop for Added<'_> {
+    fn drop(&mut self) {
+        for name in &self.names {
+            self.directory.remove(*name).ok();
+        }
+        // It fails if there is something in it.
+        let _ = fs::remove_dir(self.directory.path());
+    }
 }
 
 /// Copies what `source` shows at one moment into a new file that stands alone.
@@ -117,9 +182,7 @@ pub(crate) fn run(copy: &Copy<'_, '_>, path: &str, watch: &mut Watch<'_>) -> Res
         let pages = copy.progress();
         let done = count(pages.pagecount - pages.remaining);
         if watch(Progress { done, pages: count(pages.pagecount) }).is_break() {
-            return Err(Error::new(ErrorKind::Closed, "copy the store")
-                .subject(path)
-                .detail("whoever asked for it has gone"));
+            return Err(given_up(path));
         }
         match step {
             StepResult::Done => return Ok(()),
@@ -133,12 +196,10 @@ pub(crate) fn run(copy: &Copy<'_, '_>, path: &str, watch: &mut Watch<'_>) -> Res
     }
 }
 
-/// Looks at a file that nobody writes to.
-///
-/// # Errors
-/// `Corrupt` for what is no database, `Unsupported` for what is no store of this version.
-pub(crate) fn verify(path: &Path, depth: Depth) -> Result<check::Report, Error> {
-    check::check(&open(path)?, depth)
+fn given_up(path: &str) -> Error {
+    Error::new(ErrorKind::Closed, "copy the store")
+        .subject(path)
+        .detail("whoever asked for it has gone")
 }
 
 /// Opens a backup for reading.
@@ -151,7 +212,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     match schema::look(&connection, &subject)? {
-        Found::Store => Ok(connection),
+        Found::Store | Found::Earlier => Ok(connection),
         Found::Empty => Err(Error::new(ErrorKind::Unsupported, "open the backup")
             .subject(subject)
             .detail("there is nothing in it")),

@@ -32,12 +32,13 @@ impl Entries {
     ) -> Result<Vec<Result<Option<Stored>, Error>>, Error> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         let (access, now) = (self.inner.access.clone(), self.inner.options.clock.wall());
-        let (options, nothing) = (self.inner.options.clone(), vec![Ok(None); keys.len()]);
-        let read = self.read(nothing, move |connection, region| {
+        let (options, count) = (self.inner.options.clone(), keys.len());
+        let read = self.read_values(move |connection, region, files| {
             let mut left = bytes_max;
             let mut one = |key: &String| {
                 let reading = Reading::at_most(&options, left);
-                match find::value(connection, region, key.as_str().into(), now, reading)? {
+                let key = key.as_str().into();
+                match find::value(connection, region, key, now, reading, Some(files))? {
                     Looked::Found(id, stored) => {
                         left = left.saturating_sub(stored.bytes.len() as u64);
                         access.note(id, now);
@@ -49,7 +50,7 @@ impl Entries {
             };
             Ok(keys.iter().map(&mut one).collect::<Vec<_>>())
         });
-        let values = read.await?;
+        let values = read.await?.unwrap_or_else(|| vec![Ok(None); count]);
         let count = |is: fn(&Result<Option<Stored>, Error>) -> bool| {
             values.iter().filter(|value| is(value)).count() as u64
         };

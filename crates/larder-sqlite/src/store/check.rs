@@ -4,14 +4,29 @@
 //! pages, and counts again what is kept as a sum. **Invariant**: it changes nothing, and looks at
 //! one snapshot, so that what is being written meanwhile is no finding.
 
+use std::path::Path;
+
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
-use super::{find, life::Life, readable, row_key::RowKey, writer::Writing};
+use super::{
+    file,
+    filed::{self, Holder},
+    find,
+    life::Life,
+    options::StoreOptions,
+    readable,
+    row_key::RowKey,
+    value_file::{Directory, Listed},
+    writer::Writing,
+};
 use crate::connection::in_snapshot;
 
 /// Findings that a report holds; a file that has more is not worth a longer list.
 const FINDINGS_MAX: usize = 100;
+
+/// Value files that are named in a report, to leave room for all else.
+const FILES_NAMED_MAX: usize = 50;
 
 /// Bytes of an unpacked value that are looked at: SQLite has no longer ones either.
 const VALUE_BYTES_MAX: u64 = 1_000_000_000;
@@ -19,7 +34,8 @@ const VALUE_BYTES_MAX: u64 = 1_000_000_000;
 /// How closely a store is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// The pages, whose store it is, and the totals: about a second for a million small entries.
+    /// The pages, whose store it is, the totals, and whether value files are there: about a second
+    /// for a million small entries.
     Quick,
     /// Also every index, every tag, and the checksum of every value: everything is read.
     Full,
@@ -35,14 +51,32 @@ pub struct Report {
     pub entries: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+    /// Values that are in files of their own.
+    pub files: u64,
+    /// Value files that no entry names. That is no fault: they are being written, or a process was
+    /// killed, and the keeper removes them.
+    pub strays: u64,
     /// What is wrong, in words that name no key and no value; at most a hundred.
     pub findings: Vec<String>,
+    /// The entries whose files are not what was written.
+    pub(crate) broken: Vec<Holder>,
 }
 
 impl Report {
+    fn new(depth: Depth) -> Self {
+        let (findings, broken) = (Vec::new(), Vec::new());
+        Self { depth, entries: 0, bytes: 0, files: 0, strays: 0, findings, broken }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Whether nothing is wrong but the files of some values.
+    pub(crate) fn is_sound_but_for_files(&self) -> bool {
+        let more = usize::from(FILES_NAMED_MAX < self.broken.len());
+        self.findings.len() == self.broken.len().min(FILES_NAMED_MAX) + more
     }
 
     /// # Errors
@@ -56,43 +90,79 @@ impl Report {
     }
 }
 
-/// Looks at what `connection` reads. What it finds it believes only when the disk gave every page,
-/// and when it finds it again.
+/// Looks at the store at `path`, which is open. `prepare` is given the connection.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_live(
+    path: &Path,
+    options: &StoreOptions,
+    depth: Depth,
+    prepare: impl Fn(&mut Connection) -> Result<(), Error>,
+) -> Result<Report, Error> {
+    let directory = Directory::of(path);
+    loop {
+        // Before the snapshot begins: what is named in it stays where it is.
+        let hold = directory.hold()?;
+        let mut connection = file::open_for_reading(path, options)?;
+        prepare(&mut connection)?;
+        let report = check(&connection, &directory, depth)?;
+        // The first file may have been written, and removed, since there was nothing to hold.
+        if hold.is_some() || report.broken.is_empty() || !directory.path().exists() {
+            return Ok(report);
+        }
+    }
+}
+
+/// Looks at what `connection` reads, and at the files in `directory` that it names. What it finds
+/// it believes only when the disk gave every page, and when it finds it again.
 ///
 /// # Errors
 /// Those of reading, but for `Corrupt`, which is a finding.
-pub(crate) fn check(connection: &Connection, depth: Depth) -> Result<Report, Error> {
-    let report = look(connection, depth)?;
-    if report.is_sound() {
+pub(crate) fn check(
+    connection: &Connection,
+    directory: &Directory,
+    depth: Depth,
+) -> Result<Report, Error> {
+    let report = look(connection, directory, depth)?;
+    if report.is_sound_but_for_files() {
         return Ok(report);
     }
     readable::require_of(connection, connection.path().unwrap_or("the store"))?;
-    look(connection, depth)
+    look(connection, directory, depth)
 }
 
-fn look(connection: &Connection, depth: Depth) -> Result<Report, Error> {
-    let look = |connection: &Connection| rusqlite::Result::Ok(Looking::at(connection, depth));
+fn look(connection: &Connection, directory: &Directory, depth: Depth) -> Result<Report, Error> {
+    let look =
+        |connection: &Connection| rusqlite::Result::Ok(Looking::at(connection, directory, depth));
     let checked = in_snapshot(connection, look);
     checked.map_err(Writing::failed("check the store")).flatten().or_else(|error| {
         if error.kind() != ErrorKind::Corrupt {
             return Err(error);
         }
-        Ok(Report { depth, entries: 0, bytes: 0, findings: vec![error.to_string()] })
+        let mut report = Report::new(depth);
+        report.findings.push(error.to_string());
+        Ok(report)
     })
 }
 
 struct Looking<'a> {
     connection: &'a Connection,
+    directory: &'a Directory,
     report: Report,
 }
 
 impl<'a> Looking<'a> {
-    fn at(connection: &'a Connection, depth: Depth) -> Result<Report, Error> {
-        let report = Report { depth, entries: 0, bytes: 0, findings: Vec::new() };
-        let mut looking = Self { connection, report };
+    fn at(
+        connection: &'a Connection,
+        directory: &'a Directory,
+        depth: Depth,
+    ) -> Result<Report, Error> {
+        let mut looking = Self { connection, directory, report: Report::new(depth) };
         looking.step(Self::pages)?;
         looking.step(Self::owner)?;
         looking.step(Self::totals)?;
+        looking.step(Self::files)?;
         if depth == Depth::Full {
             looking.step(Self::tags)?;
             looking.step(Self::values)?;
@@ -157,6 +227,40 @@ impl<'a> Looking<'a> {
         Ok(())
     }
 
+    /// The files that are named, and those that are not.
+    fn files(&mut self) -> Result<(), Error> {
+        let failed = Writing::failed("check the store");
+        let holders = filed::holders(self.connection).map_err(failed)?;
+        self.report.files = holders.len() as u64;
+        for holder in &holders {
+            match holder.verify(self.directory, self.report.depth) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.report.broken.push(*holder);
+                    if self.report.broken.len() <= FILES_NAMED_MAX {
+                        self.found(error.to_string());
+                    }
+                }
+                verified => verified?,
+            }
+        }
+        let more = self.report.broken.len().saturating_sub(FILES_NAMED_MAX);
+        self.found_some(i64::try_from(more).unwrap_or(i64::MAX), "more value files like these");
+        let listed = self.directory.list()?;
+        let is_named = |name| holders.binary_search_by_key(&name, |holder| holder.name).is_ok();
+        let strays = listed.iter().filter(|file| match **file {
+            Listed::Whole(name) => !is_named(name),
+            Listed::Part(_) => true,
+            Listed::Session(_) => false,
+        });
+        self.report.strays = strays.count() as u64;
+        let nameless = self.count(
+            "SELECT count(*) FROM entry WHERE form & 16 <> 0
+             AND id NOT IN (SELECT entry FROM filed)",
+        )?;
+        self.found_some(nameless, "values for which no file is named");
+        Ok(())
+    }
+
     fn tags(&mut self) -> Result<(), Error> {
         let missing = self.count(
             "SELECT count(*) FROM entry e, json_each(e.tags) own WHERE NOT EXISTS(
@@ -188,7 +292,7 @@ impl<'a> Looking<'a> {
         while let Some(row) = rows.next().map_err(failed)? {
             let key = row.get_ref(0).map(RowKey::read).map_err(failed)?;
             let is_written =
-                key.is_some_and(|key| find::stored(row, key, [1, 2, 3], VALUE_BYTES_MAX).is_ok());
+                key.is_some_and(|key| find::kept(row, key, [1, 2, 3], VALUE_BYTES_MAX).is_ok());
             wrong += i64::from(!is_written);
         }
         drop(rows);

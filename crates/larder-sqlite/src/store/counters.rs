@@ -189,6 +189,10 @@ pub struct StoreStats {
     pub evicted: u64,
     /// Commits; many writes share one.
     pub commits: u64,
+    /// Entries whose values are in files of their own.
+    pub files: u64,
+    /// Bytes of these files; a part of `bytes`.
+    pub file_bytes: u64,
 }
 
 /// How one region is doing.
@@ -247,6 +251,7 @@ impl StoreStats {
     pub(crate) fn of(
         counters: &Counters,
         (entries, bytes): (u64, u64),
+        (files, file_bytes): (u64, u64),
         commits: u64,
         now: WallMillis,
     ) -> Self {
@@ -264,6 +269,8 @@ impl StoreStats {
             expired: read(&counters.expired),
             evicted: read(&counters.evicted),
             commits,
+            files,
+            file_bytes,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each method is one transaction or one snapshot. **Invariant**: a miss, a value that is empty and
 //! an error are three different answers (SD12, SD18); what has expired is a miss everywhere.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
@@ -12,6 +12,7 @@ use super::{
     counters::{Counted, RegionStats, TagStats, Tally},
     entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
     fence::What,
+    filed::Reader,
     find::{self, Looked, Reading},
     handle::Inner,
     journal::Begun,
@@ -23,6 +24,7 @@ use super::{
     row_key::{OwnKey, RowKey},
     select::Select,
     total::Totals,
+    values::Values,
     writer::{Queue, Writing},
 };
 use crate::connection::in_snapshot;
@@ -102,17 +104,18 @@ impl Entries {
         let small = Reading::at_most(&self.inner.options, INLINE_BYTES);
         let here = |connection: &Connection| {
             self.region.read(connection, Looked::Absent, |region| {
-                find::value(connection, region, key, now, small)
+                find::value(connection, region, key, now, small, None)
             })
         };
         let looked = match self.inner.pool.borrow(here)? {
             Some(looked @ (Looked::Absent | Looked::Found(..))) => looked,
             Some(Looked::Larger) | None => {
                 let (key, all) = (OwnKey::from(key), Reading::all(&self.inner.options));
-                self.read(Looked::Absent, move |connection, region| {
-                    find::value(connection, region, key.as_row(), now, all)
+                self.read_values(move |connection, region, files| {
+                    find::value(connection, region, key.as_row(), now, all, Some(files))
                 })
                 .await?
+                .unwrap_or_default()
             }
         };
         Ok(match looked {
@@ -135,9 +138,11 @@ impl Entries {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         let (access, now) = (self.inner.access.clone(), self.inner.options.clock.wall());
         let all = Reading::all(&self.inner.options);
-        let (counted, nothing) = (keys.len() as u64, vec![None; keys.len()]);
-        let read = self.read(nothing, move |connection, region| {
-            let one = |key: &String| find::value(connection, region, key.as_str().into(), now, all);
+        let counted = keys.len();
+        let read = self.read_values(move |connection, region, files| {
+            let one = |key: &String| {
+                find::value(connection, region, key.as_str().into(), now, all, Some(files))
+            };
             let note = |looked| match looked {
                 Looked::Found(id, stored) => {
                     access.note(id, now);
@@ -145,14 +150,15 @@ impl Entries {
                 }
                 Looked::Absent | Looked::Larger => None,
             };
-            keys.iter().map(|key| one(key).map(note)).collect()
+            keys.iter().map(|key| one(key).map(note)).collect::<Result<Vec<_>, _>>()
         });
         let values = read.await.inspect_err(|_| {
-            self.count_up(Counted::Error, counted);
+            self.count_up(Counted::Error, counted as u64);
         })?;
+        let values = values.unwrap_or_else(|| vec![None; counted]);
         let hits = values.iter().flatten().count() as u64;
         self.count_up(Counted::Hit, hits);
-        self.count_up(Counted::Miss, counted - hits);
+        self.count_up(Counted::Miss, counted as u64 - hits);
         Ok(values)
     }
 
@@ -163,12 +169,10 @@ impl Entries {
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>, Error> {
         let (key, now) = (key.to_owned(), self.inner.options.clock.wall());
         let all = Reading::all(&self.inner.options);
-        let found = self
-            .read(None, move |connection, region| {
-                find::entry(connection, region, key.as_str().into(), now, all)
-            })
-            .await?;
-        Ok(found.map(|(_, entry)| entry))
+        let found = self.read_values(move |connection, region, files| {
+            find::entry(connection, region, key.as_str().into(), now, all, files)
+        });
+        Ok(found.await?.flatten())
     }
 
     /// Whether there is an entry under `key`. Not counted as a read.
@@ -262,18 +266,26 @@ impl Entries {
     /// Removes the entry under `key` and gives it back.
     ///
     /// # Errors
-    /// As [`Entries::get`] and [`Entries::remove`].
+    /// As [`Entries::get`] and [`Entries::remove`]. A value in a file of its own is read after it
+    /// was removed: if it is not what was written, it is gone all the same.
     pub async fn pop(&self, key: &str) -> Result<Option<Entry>, Error> {
         let begun = self.inner.journal.begin_with("pop", key.as_bytes());
         let (key, what) = (key.to_owned(), What::Keys(vec![key.to_owned()]));
+        let directory = self.inner.values.directory().clone();
         let popped = self
             .removing(None, what, move |writing, region| {
-                remove::pop(writing, region, key.as_str().into())
+                remove::pop(writing, region, key.as_str().into(), &directory)
             })
             .await;
         let popped = self.noted(begun, popped)?;
         self.count_up(Counted::Removed, popped.is_some().into());
-        Ok(popped)
+        let max = self.inner.options.item_bytes_max();
+        match popped {
+            Some(popped) if popped.is_filed() => {
+                self.inner.pool.read(move |_| popped.read(max)).await.map(Some)
+            }
+            popped => popped.map(|popped| popped.read(max)).transpose(),
+        }
     }
 
     /// Lets the entry under `key` live so long from now; whether there is one. Nothing else
@@ -453,6 +465,28 @@ impl Entries {
         removed.await
     }
 
+    /// Reads values in one snapshot on a thread, or in several where one of them was replaced while
+    /// it was read; `None` where the region was never written.
+    pub(super) async fn read_values<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Connection, i64, &Reader<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let (named, values) = (self.region.clone(), self.inner.values.clone());
+        let failed = Writing::failed("read from the store");
+        self.inner
+            .pool
+            .read(move |connection| {
+                Reader::run(values.directory(), |files| {
+                    let read = |connection: &Connection| {
+                        let read = |region| read(connection, region, files).map(Some);
+                        Ok(named.read(connection, None, read))
+                    };
+                    in_snapshot(connection, read).map_err(failed).flatten()
+                })
+            })
+            .await
+    }
+
     /// Changes what is there; `absent` where the region was never written.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
@@ -486,12 +520,14 @@ impl Entries {
         Ok(result)
     }
 
-    /// Packs what is large, before it waits for the writer.
+    /// Packs what is large, and writes into a file what is still large then, before it waits for
+    /// the writer.
     pub(crate) async fn pack(&self, entry: NewEntry) -> Result<NewEntry, Error> {
+        let pack = self.packer();
         match entry.whole_bytes {
-            bytes if !self.is_packed(bytes) => Ok(entry),
-            bytes if bytes <= INLINE_BYTES => Ok(entry.packed()),
-            _ => self.inner.pool.read(move |_| Ok(entry.packed())).await,
+            bytes if !pack.has_work(bytes) => Ok(entry),
+            bytes if bytes <= INLINE_BYTES.min(pack.file_above) => pack.one(entry),
+            _ => self.inner.pool.read(move |_| pack.one(entry)).await,
         }
     }
 
@@ -499,29 +535,57 @@ impl Entries {
         &self,
         entries: Vec<(String, NewEntry)>,
     ) -> Result<Vec<(String, NewEntry)>, Error> {
-        if !entries.iter().any(|(_, entry)| self.is_packed(entry.whole_bytes)) {
+        let pack = self.packer();
+        if !entries.iter().any(|(_, entry)| pack.has_work(entry.whole_bytes)) {
             return Ok(entries);
         }
-        let packed = self.packed_bytes();
-        let one = move |(key, entry): (String, NewEntry)| {
-            let is_packed = packed.contains(&entry.whole_bytes);
-            (key, if is_packed { entry.packed() } else { entry })
+        let one = move |(key, entry): (String, NewEntry)| Ok((key, pack.one(entry)?));
+        self.inner.pool.read(move |_| entries.into_iter().map(one).collect()).await
+    }
+
+    fn packer(&self) -> Packer {
+        let options = &self.inner.options;
+        let durability = match options.durability {
+            Durability::Durable => Durability::Durable,
+            Durability::Relaxed => self.durability,
         };
-        self.inner.pool.read(move |_| Ok(entries.into_iter().map(one).collect())).await
-    }
-
-    /// Whether a value of so many bytes is packed.
-    fn is_packed(&self, bytes: u64) -> bool {
-        self.packed_bytes().contains(&bytes)
-    }
-
-    /// The sizes of values that are packed. One that may not be written is not.
-    fn packed_bytes(&self) -> RangeInclusive<u64> {
-        self.compress_above.saturating_add(1)..=self.inner.options.item_bytes_max()
+        Packer {
+            pack_above: self.compress_above,
+            file_above: options.file_above,
+            bytes_max: options.item_bytes_max(),
+            values: self.inner.values.clone(),
+            durability,
+        }
     }
 
     pub(crate) fn queue(&self) -> &Queue {
         self.inner.writer.queue()
+    }
+}
+
+/// What is done with a value before it is written.
+struct Packer {
+    pack_above: u64,
+    file_above: u64,
+    bytes_max: u64,
+    values: Arc<Values>,
+    durability: Durability,
+}
+
+impl Packer {
+    /// Whether there is anything to do with a value of so many bytes. One that may not be written
+    /// is left alone.
+    fn has_work(&self, bytes: u64) -> bool {
+        bytes <= self.bytes_max && self.pack_above.min(self.file_above) < bytes
+    }
+
+    /// Blocks for a value that has more bytes than may be in a row.
+    fn one(&self, entry: NewEntry) -> Result<NewEntry, Error> {
+        if !self.has_work(entry.whole_bytes) {
+            return Ok(entry);
+        }
+        let entry = if self.pack_above < entry.whole_bytes { entry.packed() } else { entry };
+        entry.filed(self.file_above, &self.values, self.durability)
     }
 }
 

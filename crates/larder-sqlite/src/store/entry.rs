@@ -8,7 +8,11 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
 
-use super::packing::{self, Packing};
+use super::{
+    options::Durability,
+    packing::{self, Packing},
+    values::{Published, Values},
+};
 
 /// What the bytes of a value are, for those who show or convert them (S1's `data_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +120,8 @@ pub struct NewEntry {
     pub(crate) packing: Packing,
     /// Bytes of the value before it was packed.
     pub(crate) whole_bytes: u64,
+    /// Where the value is, if not here; then its bytes are what the row says of the file.
+    pub(crate) file: Option<Arc<Published>>,
 }
 
 impl NewEntry {
@@ -123,7 +129,7 @@ impl NewEntry {
     pub fn new(value: Stored, lifetime: Lifetime) -> Self {
         let whole_bytes = value.bytes.len() as u64;
         let (tags, pinned, packing) = (Vec::new(), Pinned::No, Packing::Plain);
-        Self { value, lifetime, tags, pinned, packing, whole_bytes }
+        Self { value, lifetime, tags, pinned, packing, whole_bytes, file: None }
     }
 
     /// The labels by which it is found and deleted with others. Any text; each counts once.
@@ -142,6 +148,29 @@ impl NewEntry {
             (self.value.bytes, self.packing) = (packed, Packing::Zstd);
         }
         self
+    }
+
+    /// With its value in a file, if it has more than `above` bytes. Blocks.
+    pub(crate) fn filed(
+        mut self,
+        above: u64,
+        values: &Arc<Values>,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        if self.file.is_none() && above < self.kept_bytes() {
+            let file = values.publish(&self.value.bytes, durability)?;
+            self.value.bytes = file.reference.encode();
+            self.file = Some(file);
+        }
+        Ok(self)
+    }
+
+    /// Bytes of the value as it is kept.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match &self.file {
+            Some(file) => file.reference.bytes,
+            None => self.value.bytes.len() as u64,
+        }
     }
 
     /// Keeps it from eviction. It counts towards the limits all the same (X5).

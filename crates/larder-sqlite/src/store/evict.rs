@@ -7,9 +7,9 @@
 use larder_core::{Error, ErrorKind};
 
 use super::{
-    link,
+    filed, link,
     options::Eviction,
-    put::{millis, untag},
+    put::{FILED, millis, untag},
     writer::Writing,
 };
 
@@ -22,15 +22,15 @@ const LOOK: i64 = 64;
 const CHOICES_MAX: usize = 8;
 
 /// Who goes next, each statement with `?1` the entry just written and `?2` the time.
-const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags \
+const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags, e.form \
      FROM dead d JOIN entry e ON e.id = d.entry WHERE e.id <> ?1 AND ?2 IS NOT NULL LIMIT ?3";
-const EXPIRED: &str = "SELECT id, region, size, tags FROM entry \
+const EXPIRED: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE expires <= ?2 AND id <> ?1 ORDER BY expires LIMIT ?3";
-const LEAST_RECENT: &str = "SELECT id, region, size, tags FROM entry \
+const LEAST_RECENT: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY accessed LIMIT ?3";
-const LEAST_FREQUENT: &str = "SELECT id, region, size, tags FROM entry \
+const LEAST_FREQUENT: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY reads, accessed LIMIT ?3";
-const OLDEST: &str = "SELECT id, region, size, tags FROM entry \
+const OLDEST: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY id LIMIT ?3";
 
 /// Why a row goes, for the counters.
@@ -125,12 +125,14 @@ pub(crate) struct Condemned {
     pub(crate) region: i64,
     pub(crate) size: i64,
     pub(crate) tags: Option<String>,
+    pub(crate) form: i64,
 }
 
 impl Condemned {
-    /// Reads `id, region, size, tags`.
+    /// Reads `id, region, size, tags, form`.
     pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, region: row.get(1)?, size: row.get(2)?, tags: row.get(3)? })
+        let (id, region, size) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Self { id, region, size, tags: row.get(3)?, form: row.get(4)? })
     }
 
     /// Removes the row and all that hangs on it.
@@ -138,6 +140,9 @@ impl Condemned {
         let connection = writing.connection;
         untag(connection, self.id, self.tags.as_deref())?;
         link::unlink(connection, self.id)?;
+        if self.form & FILED != 0 {
+            filed::loosen(connection, self.id)?;
+        }
         connection.prepare_cached("DELETE FROM entry WHERE id = ?1")?.execute([self.id])?;
         connection.prepare_cached("DELETE FROM dead WHERE entry = ?1")?.execute([self.id])?;
         writing.totals.add(self.region, -1, -self.size);

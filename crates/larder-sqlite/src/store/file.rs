@@ -56,6 +56,9 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     // Somebody else may have made it since.
     let found = schema::look(&transaction, &subject)?;
     let life = live_on(&transaction, path, found, log)?;
+    if found == Found::Earlier {
+        schema::upgrade(&transaction).map_err(failed)?;
+    }
     index_by(options.eviction, &transaction).map_err(failed)?;
     if let Some(life) = life {
         witness::write(path, &life)?;

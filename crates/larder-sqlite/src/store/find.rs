@@ -10,10 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     entry::{Entry, Meta, Stored},
+    filed::{Filed, Kept, Reader},
     options::StoreOptions,
     packing::{self, Packing},
-    put::{checksum, millis, read_form},
+    put::{FILED, checksum, millis, read_form},
     row_key::RowKey,
+    value_file::Reference,
     writer::Writing,
 };
 
@@ -37,13 +39,14 @@ const VALUE: &str = concat!(
 );
 
 /// A value that was looked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Looked {
     /// There is none.
+    #[default]
     Absent,
     /// There is one, in the row of this number.
     Found(i64, Stored),
-    /// There is one, larger than was asked for.
+    /// There is one, larger than was asked for, or in a file that was not asked for.
     Larger,
 }
 
@@ -68,7 +71,7 @@ impl Reading {
     }
 }
 
-/// The value under `key`, if it is no larger than `reading` says.
+/// The value under `key`, if it is no larger than `reading` says. One in a file is read by `files`.
 ///
 /// # Errors
 /// `Corrupt` for a value that is not what was written, and those of the driver.
@@ -78,6 +81,7 @@ pub(crate) fn value(
     key: RowKey<'_>,
     now: WallMillis,
     reading: Reading,
+    files: Option<&Reader<'_>>,
 ) -> Result<Looked, Error> {
     let failed = Writing::failed("read an entry");
     let mut find = connection.prepare_cached(VALUE).map_err(failed)?;
@@ -88,20 +92,27 @@ pub(crate) fn value(
         return Ok(Looked::Larger);
     }
     let id = row.get(0).map_err(failed)?;
-    let stored = stored(row, key, [2, 3, 4], reading.value_max)?;
-    Ok(Looked::Found(id, stored))
+    let stored = match (kept(row, key, [2, 3, 4], reading.value_max)?, files) {
+        (Kept::Here(stored), _) => Some(stored),
+        (Kept::Filed(_), None) => return Ok(Looked::Larger),
+        (kept, Some(files)) => {
+            let bytes_max = reading.value_max.min(reading.here_max);
+            files.read(connection, id, kept, bytes_max)?
+        }
+    };
+    Ok(stored.map_or(Looked::Absent, |stored| Looked::Found(id, stored)))
 }
 
 /// The value of a row whose columns `form`, `checksum` and `value` are at `at`.
 ///
 /// # Errors
 /// `Corrupt` for a value that is not what was written, `Limit` for one of more than `bytes_max`.
-pub(crate) fn stored(
+pub(crate) fn kept(
     row: &Row<'_>,
     key: RowKey<'_>,
     at: [usize; 3],
     bytes_max: u64,
-) -> Result<Stored, Error> {
+) -> Result<Kept, Error> {
     let failed = Writing::failed("read an entry");
     let [form_at, checksum_at, value_at] = at;
     let form: i64 = row.get(form_at).map_err(failed)?;
@@ -110,23 +121,30 @@ pub(crate) fn stored(
         .get_ref(value_at)
         .and_then(|value| Ok(value.as_blob_or_null()?.unwrap_or_default()))
         .map_err(failed)?;
-    match read_form(form).filter(|_| checksum(key, form, bytes) == written) {
-        Some((kind, _, Packing::Plain)) => Ok(Stored { kind, bytes: bytes.to_vec() }),
-        Some((kind, _, Packing::Zstd)) => {
-            packing::unpack(bytes, bytes_max).map(|bytes| Stored { kind, bytes })
-        }
-        None => Err(Error::new(ErrorKind::Corrupt, "read an entry").detail(
+    let corrupt = || {
+        Error::new(ErrorKind::Corrupt, "read an entry").detail(
             "its checksum is wrong, so it is not what was written; remove it or write it again, \
              and check the whole file",
-        )),
+        )
+    };
+    let read = read_form(form).filter(|_| checksum(key, form, bytes) == written);
+    let (kind, _, packing) = read.ok_or_else(corrupt)?;
+    if form & FILED != 0 {
+        let reference = Reference::decode(bytes).ok_or_else(corrupt)?;
+        return Ok(Kept::Filed(Filed { kind, packing, reference }));
     }
+    let bytes = match packing {
+        Packing::Plain => bytes.to_vec(),
+        Packing::Zstd => packing::unpack(bytes, bytes_max)?,
+    };
+    Ok(Kept::Here(Stored { kind, bytes }))
 }
 
 /// Bytes that a packed value says it has, in a row of [`VALUE`]; zero for others.
 fn unpacked_bytes(row: &Row<'_>) -> Result<u64, Error> {
     let failed = Writing::failed("read an entry");
     let form: i64 = row.get(2).map_err(failed)?;
-    if !matches!(read_form(form), Some((_, _, Packing::Zstd))) {
+    if form & FILED != 0 || !matches!(read_form(form), Some((_, _, Packing::Zstd))) {
         return Ok(0);
     }
     row.get_ref(4)
@@ -189,14 +207,38 @@ fn tag_names(connection: &Connection, tags: Option<&str>) -> rusqlite::Result<Ve
         .collect()
 }
 
-/// The whole entry under `key`, and its row.
+/// An entry whose value is not read yet.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) id: i64,
+    pub(crate) key: String,
+    pub(crate) meta: Meta,
+    pub(crate) kept: Kept,
+}
+
+/// The whole entry under `key`. A value in a file is read by `files`.
 pub(crate) fn entry(
     connection: &Connection,
     region: i64,
     key: RowKey<'_>,
     now: WallMillis,
     reading: Reading,
-) -> Result<Option<(i64, Entry)>, Error> {
+    files: &Reader<'_>,
+) -> Result<Option<Entry>, Error> {
+    let Some(unread) = unread(connection, region, key, now, reading)? else { return Ok(None) };
+    let Unread { id, key, meta, kept } = unread;
+    let value = files.read(connection, id, kept, reading.value_max)?;
+    Ok(value.map(|value| Entry { key, value, meta }))
+}
+
+/// The entry under `key`, with its value as the row has it.
+pub(crate) fn unread(
+    connection: &Connection,
+    region: i64,
+    key: RowKey<'_>,
+    now: WallMillis,
+    reading: Reading,
+) -> Result<Option<Unread>, Error> {
     let failed = Writing::failed("read an entry");
     let sql = format!(
         "SELECT {META}, entry.checksum, entry.value FROM entry \
@@ -208,8 +250,8 @@ pub(crate) fn entry(
             find.query_row((region, millis(now), key), |row| {
                 let (key, meta) = meta(connection, row)?;
                 let id = row.get(0)?;
-                let value = stored(row, RowKey::Text(&key), [2, 9, 10], reading.value_max);
-                Ok(value.map(|value| (id, Entry { key, value, meta })))
+                let kept = kept(row, RowKey::Text(&key), [2, 9, 10], reading.value_max);
+                Ok(kept.map(|kept| Unread { id, key, meta, kept }))
             })
             .optional()
         })

@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 
 use super::{
     access::Access,
+    collect,
     counters::{Counters, StoreStats},
     entries::Entries,
-    file,
+    file, filed,
     health::{self, Health, OnCorruption},
     journal::{Journal, Operation},
     keeper::Keeper,
@@ -28,6 +29,7 @@ use super::{
     readable,
     region::{Named, Regions},
     total::Totals,
+    values::Values,
     wake::Wake,
     writer::{Queue, Writer, Writing},
 };
@@ -41,6 +43,7 @@ pub(crate) struct Inner {
     keeper: Keeper,
     pub(crate) writer: Writer,
     pub(crate) pool: Pool,
+    pub(crate) values: Arc<Values>,
     pub(crate) regions: Arc<Regions>,
     pub(crate) access: Arc<Access>,
     pub(crate) counters: Arc<Counters>,
@@ -104,17 +107,18 @@ impl SqliteStore {
     /// Those of the store.
     pub async fn stats(&self) -> Result<StoreStats, Error> {
         let failed = Writing::failed("ask for statistics");
-        let totals = self
+        let (totals, files) = self
             .0
             .pool
             .read(move |connection| {
                 let totals = Totals::read(connection).map_err(failed)?;
-                Ok((totals.entries(), totals.bytes()))
+                let files = filed::totals(connection).map_err(failed)?;
+                Ok(((totals.entries(), totals.bytes()), files))
             })
             .await?;
         let commits = self.0.writer.queue().commits.load(Ordering::Relaxed);
         let now = self.0.options.clock.wall();
-        Ok(StoreStats::of(&self.0.counters, totals, commits, now))
+        Ok(StoreStats::of(&self.0.counters, totals, files, commits, now))
     }
 
     /// The last thousand operations of this process on the store, the newest last: all changes by
@@ -150,6 +154,10 @@ impl SqliteStore {
 
     pub(crate) fn access(&self) -> &Arc<Access> {
         &self.0.access
+    }
+
+    pub(crate) fn values(&self) -> &Arc<Values> {
+        &self.0.values
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -196,7 +204,14 @@ impl SqliteStore {
 impl Inner {
     fn open(path: PathBuf, options: StoreOptions) -> Result<Self, Error> {
         let health = Arc::<Health>::default();
-        let connection = open_or_replace(&path, &options, &health)?;
+        let values = Values::of(&path);
+        let connection = open_or_replace(&path, &options, &values, &health)?;
+        let unflushed =
+            match filed::unflushed(&connection).map_err(Writing::failed("open the store")) {
+                // The check behind will find it.
+                Err(error) if error.kind() == ErrorKind::Corrupt => Vec::new(),
+                read => read?,
+            };
         let access = Arc::<Access>::default();
         let counters = Arc::<Counters>::default();
         let writer = Writer::start(
@@ -206,12 +221,14 @@ impl Inner {
             access.clone(),
             counters.clone(),
         )?;
+        collect::mend(writer.queue(), &values, &unflushed)?;
         let pool = Pool::start(path.clone(), options.clone(), health.clone())?;
         let keeper = Keeper::start(
             path.clone(),
             options.clone(),
             writer.queue().clone(),
             access.clone(),
+            values.clone(),
             health.clone(),
         )?;
         let journal = Journal::new(options.clock.clone(), options.slow_above);
@@ -219,6 +236,7 @@ impl Inner {
             keeper,
             writer,
             pool,
+            values,
             regions: Arc::default(),
             access,
             counters,
@@ -235,6 +253,7 @@ impl Inner {
 fn open_or_replace(
     path: &Path,
     options: &StoreOptions,
+    values: &Arc<Values>,
     health: &Health,
 ) -> Result<Connection, Error> {
     let opened = match health::is_marked(path) {
@@ -250,7 +269,7 @@ fn open_or_replace(
                 && health::was_a_store(path) =>
         {
             tracing::error!(%error, "the store is corrupt and is replaced");
-            health.set(health::replace_closed(path, options)?);
+            health.set(health::replace_closed(path, options, values)?);
             file::open_for_writing(path, options)
         }
         opened => opened,

@@ -5,7 +5,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
@@ -19,6 +22,8 @@ use super::{
     options::StoreOptions,
     readable,
     restore::Prepared,
+    value_file::{Directory, Name},
+    values::Values,
     witness::{self, beside},
 };
 use crate::error::from_io;
@@ -56,6 +61,9 @@ pub enum Condition {
     /// The path leads to another file or to none, while this store still has the one that was
     /// there: what is written is lost. Open it again; put files in place by restoring them.
     Moved,
+    /// The files of some values were not what was written, and their entries were removed since it
+    /// was opened. What was found then.
+    Mended(Vec<String>),
     /// It was corrupt and was replaced since it was opened, or while it was opened.
     Replaced {
         /// Where the corrupt file is now, if anything of it could be kept.
@@ -85,7 +93,7 @@ impl Health {
     pub(crate) fn checked(&self, report: &Report) {
         let mut condition = self.condition.lock();
         match (&*condition, report.is_sound()) {
-            (Condition::Replaced { .. }, true) => {}
+            (Condition::Replaced { .. } | Condition::Mended(_), true) => {}
             (_, true) => *condition = Condition::Sound,
             (_, false) => *condition = Condition::Corrupt(report.findings.clone()),
         }
@@ -113,8 +121,12 @@ pub(crate) fn was_a_store(path: &Path) -> bool {
 ///
 /// # Errors
 /// Those of the file system.
-pub(crate) fn replace_closed(path: &Path, options: &StoreOptions) -> Result<Condition, Error> {
-    let (prepared, refill) = best(path, options)?;
+pub(crate) fn replace_closed(
+    path: &Path,
+    options: &StoreOptions,
+    values: &Arc<Values>,
+) -> Result<Condition, Error> {
+    let (prepared, refill) = best(path, options, values)?;
     replace_by(path, options, prepared, refill)
 }
 
@@ -130,6 +142,7 @@ pub(crate) fn replace_by(
     // take a file that is not there yet for a store that begins.
     write_mark(path).map_err(failed)?;
     let aside = name_of_corrupt(path, options.clock.wall());
+    keep_values(path, &aside, |name| !prepared.brings(name));
     // The log first: beside another file it would be taken for that file's.
     for suffix in ["-wal", "-shm", "-journal", ""] {
         match std::fs::rename(beside(path, suffix), beside(&aside, suffix)) {
@@ -150,9 +163,10 @@ pub(crate) fn replace_open(
     live: &mut Connection,
     path: &Path,
     options: &StoreOptions,
+    values: &Arc<Values>,
 ) -> Result<Condition, Error> {
     let aside = keep_copy(live, path, options.clock.wall());
-    let (prepared, refill) = best(path, options)?;
+    let (prepared, refill) = best(path, options, values)?;
     prepared.put_into(live, path, options)?;
     Ok(told(path, aside, refill))
 }
@@ -192,6 +206,7 @@ fn keep_copy(live: &Connection, path: &Path, now: WallMillis) -> Option<PathBuf>
     let copied = absolute(&to).and_then(|to| {
         let aside = Aside::beside(&to)?;
         backup::copy(live, &aside.path, &mut |_| std::ops::ControlFlow::Continue(()))?;
+        keep_values(path, &to, |_| true);
         aside.publish(&to)
     });
     copied
@@ -200,14 +215,26 @@ fn keep_copy(live: &Connection, path: &Path, now: WallMillis) -> Option<PathBuf>
         .map(|()| to)
 }
 
+/// Keeps the value files of a corrupt store beside what was put aside of it. In the store they
+/// stay, too, until the keeper finds that nothing names them.
+fn keep_values(path: &Path, aside: &Path, is_of_it: impl Fn(Name) -> bool) {
+    if let Err(error) = Directory::of(aside).link_all(&Directory::of(path), is_of_it) {
+        tracing::error!(%error, "not all value files of the corrupt store could be kept");
+    }
+}
+
 /// The newest backup that is sound, or nothing.
-fn best(path: &Path, options: &StoreOptions) -> Result<(Prepared, Refill), Error> {
+fn best(
+    path: &Path,
+    options: &StoreOptions,
+    values: &Arc<Values>,
+) -> Result<(Prepared, Refill), Error> {
     let kept = match &options.backups {
         Some(schedule) => kept::list(&schedule.directory, path)?,
         None => Vec::new(),
     };
     for backup in kept.into_iter().rev() {
-        let prepare = || Prepared::of_backup(&backup.path, path);
+        let prepare = || Prepared::of_backup(&backup.path, path, values);
         match readable::look_twice(&backup.path, prepare) {
             Ok(prepared) => return Ok((prepared, Refill::Backup(backup.path))),
             Err(error) if is_its_own(&error) => {

@@ -24,11 +24,13 @@ use super::{
     access::Access,
     backup,
     check::{self, Depth},
+    collect::{self, Scan},
     file,
     health::{self, Condition, Health, OnCorruption},
     kept::Schedule,
     options::StoreOptions,
     remove,
+    values::Values,
     writer::{Queue, Writing},
 };
 use crate::identity::Identity;
@@ -51,6 +53,10 @@ const PAGES_KEPT: i64 = 256;
 
 /// How long the log may wait to be copied once nobody writes.
 const ROUNDS_UNTIL_COPIED: u32 = 5;
+
+/// How often the directory of value files is looked through for what killed processes left. It
+/// costs some milliseconds for a thousand files.
+const SCAN_EVERY: Duration = Duration::from_secs(3600);
 
 /// Steps of SQLite's machine after which a check asks whether it should end: about a millisecond.
 const PROGRESS_STEPS: i32 = 100_000;
@@ -78,6 +84,7 @@ struct Shared {
     options: StoreOptions,
     queue: Arc<Queue>,
     access: Arc<Access>,
+    values: Arc<Values>,
     health: Arc<Health>,
     asked: Arc<Mutex<Asked>>,
     rung: Condvar,
@@ -137,6 +144,7 @@ impl Keeper {
         options: StoreOptions,
         queue: Arc<Queue>,
         access: Arc<Access>,
+        values: Arc<Values>,
         health: Arc<Health>,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
@@ -145,6 +153,7 @@ impl Keeper {
             options,
             queue,
             access,
+            values,
             health,
             asked: Arc::default(),
             rung: Condvar::new(),
@@ -188,6 +197,7 @@ impl Shared {
             backups: Pause::default(),
         };
         let mut quiet = 0;
+        let mut next_scan: Option<Moment> = None;
         loop {
             let (asked, is_closing) = self.pause();
             let before = self.queue.writes.load(Ordering::Relaxed);
@@ -195,7 +205,15 @@ impl Shared {
                 (true, false) => Haste::WhenLarge,
                 _ => Haste::Now,
             };
-            let mut result = self.round(&mut connection, haste);
+            let now = self.options.clock.now();
+            let scan = match next_scan {
+                Some(moment) if now < moment && asked.is_empty() => Scan::No,
+                _ => Scan::Yes,
+            };
+            let mut result = self.round(&mut connection, haste, scan);
+            if result.is_ok() && scan == Scan::Yes {
+                next_scan = Some(now.plus(SCAN_EVERY));
+            }
             if !is_closing {
                 result = result.and(self.look_after(&mut whole));
             }
@@ -223,7 +241,12 @@ impl Shared {
         (std::mem::take(&mut asked.waiting), asked.is_closing)
     }
 
-    fn round(&self, connection: &mut Option<Connection>, haste: Haste) -> Result<(), Error> {
+    fn round(
+        &self,
+        connection: &mut Option<Connection>,
+        haste: Haste,
+        scan: Scan,
+    ) -> Result<(), Error> {
         let connection = match connection {
             Some(connection) => connection,
             none => none.insert(file::open_for_keeping(&self.path, &self.options)?),
@@ -232,8 +255,17 @@ impl Shared {
             .write_accesses(haste)
             .and_then(|()| self.sweep(connection))
             .and_then(|()| self.give_back(connection));
-        // Whatever failed: if it was for room, copying the log may give some.
-        done.and(self.copy(connection, haste))
+        let is_for_room = |result: &Result<(), Error>| {
+            result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
+        };
+        // Whatever failed: if it was for room, copying the log may give some, and so may the files
+        // that are not needed any more.
+        let mut copied = self.copy(connection, if is_for_room(&done) { Haste::Now } else { haste });
+        let collected = collect::collect(connection, &self.queue, &self.values, scan);
+        if is_for_room(&copied) && collected.is_ok() {
+            copied = self.copy(connection, haste);
+        }
+        done.and(copied).and(collected)
     }
 
     /// What concerns the file as a whole: a check once after it was opened and when a read found
@@ -282,18 +314,19 @@ impl Shared {
     }
 
     fn check(&self, depth: Depth) -> Result<(), Error> {
-        let mut connection = file::open_for_reading(&self.path, &self.options)?;
         let asked = self.asked.clone();
         let failed = Writing::failed("check the store");
-        // A store that is closed does not wait for the end of it.
-        connection
-            .progress_handler(PROGRESS_STEPS, Some(move || asked.lock().is_closing))
-            .map_err(failed)?;
-        let report = match check::check(&connection, depth) {
+        let prepare = |connection: &mut Connection| {
+            let asked = asked.clone();
+            // A store that is closed does not wait for the end of it.
+            connection
+                .progress_handler(PROGRESS_STEPS, Some(move || asked.lock().is_closing))
+                .map_err(failed)
+        };
+        let report = match check::check_live(&self.path, &self.options, depth, prepare) {
             Err(error) if error.kind() == ErrorKind::Timeout => return Ok(()),
             checked => checked?,
         };
-        drop(connection);
         self.health.checked(&report);
         if report.is_sound() {
             return Ok(());
@@ -306,12 +339,18 @@ impl Shared {
         if self.options.on_corruption == OnCorruption::Refuse {
             return Ok(());
         }
+        if report.is_sound_but_for_files() {
+            // All else is worth more than what an older backup has.
+            collect::remove_holders(&self.queue, &report.broken)?;
+            self.health.set(Condition::Mended(report.findings));
+            return Ok(());
+        }
         health::mark(&self.path);
         let (path, options) = (self.path.clone(), self.options.clone());
-        let access = self.access.clone();
+        let (access, values) = (self.access.clone(), self.values.clone());
         let replaced = self.queue.alone_blocking(move |connection| {
             access.forget();
-            health::replace_open(connection, &path, &options)
+            health::replace_open(connection, &path, &options, &values)
         })?;
         self.health.set(replaced);
         Ok(())
@@ -434,13 +473,13 @@ impl Shared {
 
 /// The write-ahead log, in pages.
 #[derive(Clone, Copy, Debug)]
-struct Log {
-    pages: u64,
-    copied: u64,
+pub(crate) struct Log {
+    pub(crate) pages: u64,
+    pub(crate) copied: u64,
 }
 
 /// The write-ahead log, after it was copied as `mode` says.
-fn wal(connection: &Connection, mode: &str) -> Result<Log, Error> {
+pub(crate) fn wal(connection: &Connection, mode: &str) -> Result<Log, Error> {
     let number = |row: &rusqlite::Row<'_>, at| {
         row.get::<_, i64>(at).map(|pages| u64::try_from(pages).unwrap_or(0))
     };

@@ -13,7 +13,7 @@ use std::{
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
 
-use super::backup::Backup;
+use super::{backup::Backup, value_file::Directory};
 use crate::error::from_io;
 
 const SUFFIX: &str = ".backup";
@@ -61,12 +61,16 @@ impl Schedule {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(from_io("remove an old backup", &old.path, &error));
                 }
-                _ => {}
+                _ => Directory::of(&old.path).clear(|_| false)?,
             }
         }
         for path in left_behind(&self.directory, store, now) {
             tracing::info!(file = %path.display(), "removing what is left of a backup");
             let _ = fs::remove_file(path);
+        }
+        for backup in without_pages(&self.directory, store, now) {
+            tracing::info!(backup = %backup.display(), "removing the value files of a backup");
+            Directory::of(&backup).clear(|_| false)?;
         }
         Ok(())
     }
@@ -127,6 +131,19 @@ fn left_behind(directory: &Path, store: &Path, now: WallMillis) -> Vec<PathBuf> 
         taken.is_some_and(|taken| LEFT_BEHIND <= now.since(taken))
     };
     entries.flatten().filter(is_old).map(|entry| entry.path()).collect()
+}
+
+/// Backups of which processes that were killed left value files only.
+fn without_pages(directory: &Path, store: &Path, now: WallMillis) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let backup = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let backup = name.to_str()?.strip_suffix("-values")?;
+        let taken = taken_of(backup.as_ref(), store)?;
+        let path = entry.path().with_file_name(backup);
+        (LEFT_BEHIND <= now.since(taken) && !path.exists()).then_some(path)
+    };
+    entries.flatten().filter_map(backup).collect()
 }
 
 /// A time as `20261122T053312.123Z`.

@@ -12,15 +12,16 @@
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
 //!    `counters` and `recent`: how often what happened; [`journal`]: what was done last.
 //!    `keeper`: what is done behind.
-//! 6. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
-//! 7. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
+//! 6. `value_file`, `values`, `filed`, `collect`: values that are too large for a row, in files.
+//! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
+//! 8. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
 //!    whole, and [`operation`] the face of it.
-//! 8. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
+//! 9. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
-//! 9. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
-//!    `tracked`: the face for values that can be invalidated.
-//! 10. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
+//! 10. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
+//!     `tracked`: the face for values that can be invalidated.
+//! 11. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
 //!     others commit.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
@@ -41,6 +42,14 @@ mod row_key;
 mod life;
 
 mod witness;
+
+mod value_file;
+
+mod values;
+
+mod filed;
+
+mod collect;
 
 mod file;
 

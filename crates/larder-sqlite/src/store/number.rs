@@ -22,11 +22,19 @@ pub(crate) fn incr(
     by: i64,
     lifetime: Lifetime,
 ) -> Result<i64, Error> {
-    let found =
-        find::value(writing.connection, region, key, writing.now, Reading::all(writing.options))?;
+    let found = find::value(
+        writing.connection,
+        region,
+        key,
+        writing.now,
+        Reading::all(writing.options),
+        None,
+    )?;
     let (id, stored) = match found {
         Looked::Found(id, stored) => (id, stored),
-        Looked::Absent | Looked::Larger => {
+        // What is in a file is no number, and nobody waits for it to be read.
+        Looked::Larger => return Err(no_number()),
+        Looked::Absent => {
             let entry = NewEntry::new(Stored::json(by.to_string()), lifetime);
             put::put(writing, region, key, &entry, IfPresent::Replace)?;
             return Ok(by);
@@ -42,12 +50,14 @@ pub(crate) fn incr(
 
 fn read(stored: &Stored) -> Result<i64, Error> {
     let text = std::str::from_utf8(&stored.bytes).ok();
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "add to a number").detail(
-            "what is under the key is not a whole number of 64 bits; remove it first, or use \
-             another key",
-        )
-    })
+    text.and_then(|text| text.parse().ok()).ok_or_else(no_number)
+}
+
+fn no_number() -> Error {
+    Error::new(ErrorKind::Conflict, "add to a number").detail(
+        "what is under the key is not a whole number of 64 bits; remove it first, or use another \
+         key",
+    )
 }
 
 fn write(
@@ -65,7 +75,7 @@ fn write(
         .and_then(|mut find| find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(failed)?;
     let form = read_form(old_form).map_or(old_form, |(kind, pinned, _)| form(kind, pinned));
-    let size = i64::try_from(put::size(key, value.as_bytes())).unwrap_or(i64::MAX);
+    let size = i64::try_from(put::size(key, value.len() as u64)).unwrap_or(i64::MAX);
     writing
         .connection
         .prepare_cached(

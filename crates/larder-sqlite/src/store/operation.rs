@@ -18,6 +18,7 @@ use super::{
     kept,
     options::{Eviction, StoreOptions},
     restore::Prepared,
+    values::Values,
 };
 
 impl SqliteStore {
@@ -124,10 +125,12 @@ impl SqliteStore {
     /// copied.
     pub async fn restore(&self, from: impl AsRef<Path>) -> Result<(), Error> {
         let (from, path) = (from.as_ref().to_owned(), self.path().to_owned());
+        let values = self.values().clone();
         let options = self.options().clone();
         let prepared = {
             let path = path.clone();
-            on_a_thread("restore a backup", move |_| Prepared::of_backup(&from, &path)).await?
+            on_a_thread("restore a backup", move |_| Prepared::of_backup(&from, &path, &values))
+                .await?
         };
         let access = self.access().clone();
         let restored = self.writer_queue().alone(move |connection| {
@@ -165,7 +168,7 @@ impl SqliteStore {
     pub async fn check(&self, depth: Depth) -> Result<Report, Error> {
         let (path, options) = (self.path().to_owned(), self.options().clone());
         let report = on_a_thread("check the store", move |_| {
-            check::check(&file::open_for_reading(&path, &options)?, depth)
+            check::check_live(&path, &options, depth, |_| Ok(()))
         })
         .await?;
         self.health().checked(&report);
@@ -180,7 +183,7 @@ impl SqliteStore {
 
 fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
     let options = StoreOptions::default().eviction(Eviction::OfOthers);
-    let prepared = Prepared::of_backup(from, path)?;
+    let prepared = Prepared::of_backup(from, path, &Values::of(path))?;
     let mut live = match file::open_for_writing(path, &options) {
         Err(error) if error.kind() == ErrorKind::Corrupt && health::was_a_store(path) => {
             let refill = Refill::Backup(from.to_owned());

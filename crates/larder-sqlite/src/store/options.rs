@@ -47,6 +47,7 @@ pub struct StoreOptions {
     pub(crate) bytes_max: u64,
     pub(crate) value_bytes_max: u64,
     pub(crate) compress_above: u64,
+    pub(crate) file_above: u64,
     pub(crate) eviction: Eviction,
     pub(crate) durability: Durability,
     pub(crate) readers: usize,
@@ -68,6 +69,7 @@ impl Default for StoreOptions {
             bytes_max: 1 << 30,
             value_bytes_max: 64 << 20,
             compress_above: 8 << 10,
+            file_above: 256 << 10,
             eviction: Eviction::default(),
             durability: Durability::default(),
             readers: 4,
@@ -120,6 +122,14 @@ impl StoreOptions {
     /// [`Entries::compress_above`]: super::Entries::compress_above
     pub fn compress_above(mut self, bytes: u64) -> Self {
         self.compress_above = bytes;
+        self
+    }
+
+    /// Values that still have more bytes than this when they are compressed are kept in files of
+    /// their own, in the directory `-values` beside the store. Default 256 KiB; `u64::MAX`
+    /// is never.
+    pub fn file_above(mut self, bytes: u64) -> Self {
+        self.file_above = bytes;
         self
     }
 

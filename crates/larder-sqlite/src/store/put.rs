@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     entry::{NewEntry, Pinned, Placed, Stored, ValueKind},
-    evict, link,
+    evict, filed, link,
     packing::Packing,
     row_key::RowKey,
     writer::Writing,
@@ -21,6 +21,9 @@ const PINNED: i64 = 4;
 
 /// The bit of `form` that says the value is packed.
 const PACKED: i64 = 8;
+
+/// The bit of `form` that says the value is in a file.
+pub(crate) const FILED: i64 = 16;
 
 /// What to do where there is an entry already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +37,18 @@ pub(crate) fn form(kind: ValueKind, pinned: Pinned) -> i64 {
     kind.code() | if pinned == Pinned::Yes { PINNED } else { 0 }
 }
 
-/// The same for a value that may be packed.
+/// The same for a value that may be packed and in a file.
 fn form_of(entry: &NewEntry) -> i64 {
     let packed = if entry.packing == Packing::Zstd { PACKED } else { 0 };
-    form(entry.value.kind, entry.pinned) | packed
+    let filed = if entry.file.is_some() { FILED } else { 0 };
+    form(entry.value.kind, entry.pinned) | packed | filed
 }
 
 /// What `form` says. `None` when no larder of this version wrote it.
 pub(crate) fn read_form(form: i64) -> Option<(ValueKind, Pinned, Packing)> {
     let pinned = if form & PINNED == 0 { Pinned::No } else { Pinned::Yes };
     let packing = if form & PACKED == 0 { Packing::Plain } else { Packing::Zstd };
-    ValueKind::from_code(form & !(PINNED | PACKED)).map(|kind| (kind, pinned, packing))
+    ValueKind::from_code(form & !(PINNED | PACKED | FILED)).map(|kind| (kind, pinned, packing))
 }
 
 /// What a row must show to be believed: a hash over everything that a reader is given.
@@ -61,15 +65,16 @@ pub(crate) fn checksum(key: RowKey<'_>, form: i64, value: &[u8]) -> i64 {
     i64::from_le_bytes(first)
 }
 
-/// Bytes that an entry counts.
-pub(crate) fn size(key: RowKey<'_>, value: &[u8]) -> u64 {
-    (key.as_bytes().len() + value.len()) as u64
+/// Bytes that an entry counts whose value has `bytes` bytes as it is kept.
+pub(crate) fn size(key: RowKey<'_>, bytes: u64) -> u64 {
+    key.as_bytes().len() as u64 + bytes
 }
 
 /// A row that is in the way.
 struct Old {
     id: i64,
     size: i64,
+    form: i64,
     tags: Option<String>,
     is_gone: bool,
 }
@@ -88,7 +93,7 @@ pub(crate) fn put(
 ) -> Result<Placed, Error> {
     let failed = Writing::failed("write an entry");
     let Stored { bytes, .. } = &entry.value;
-    let size = size(key, bytes);
+    let size = size(key, entry.kept_bytes());
     check_size(writing, key.as_bytes().len() as u64 + entry.whole_bytes)?;
     let expires = entry.lifetime.deadline(writing.now)?;
     let connection = writing.connection;
@@ -113,6 +118,9 @@ pub(crate) fn put(
     let (id, placed) = match &old {
         Some(old) => {
             link::unlink(connection, old.id).map_err(failed)?;
+            if old.form & FILED != 0 {
+                filed::loosen(connection, old.id).map_err(failed)?;
+            }
             row.update(connection, old).map_err(failed)?;
             writing.totals.add(region, 0, signed - old.size);
             (old.id, if old.is_gone { Placed::Inserted } else { Placed::Replaced })
@@ -122,6 +130,9 @@ pub(crate) fn put(
             (row.insert(connection).map_err(failed)?, Placed::Inserted)
         }
     };
+    if let Some(file) = &entry.file {
+        filed::note(connection, id, file)?;
+    }
     let mut tag = connection
         .prepare_cached("INSERT OR IGNORE INTO tagged(tag, entry) VALUES (?1, ?2)")
         .map_err(failed)?;
@@ -151,15 +162,17 @@ fn find_old(
 ) -> rusqlite::Result<Option<Old>> {
     connection
         .prepare_cached(
-            "SELECT id, size, tags, expires <= ?3 OR EXISTS(SELECT 1 FROM dead WHERE entry = id) \
+            "SELECT id, size, form, tags, \
+             expires <= ?3 OR EXISTS(SELECT 1 FROM dead WHERE entry = id) \
              FROM entry WHERE region = ?1 AND key = ?2",
         )?
         .query_row((region, key, millis(now)), |row| {
-            let is_gone: Option<bool> = row.get(3)?;
+            let is_gone: Option<bool> = row.get(4)?;
             Ok(Old {
                 id: row.get(0)?,
                 size: row.get(1)?,
-                tags: row.get(2)?,
+                form: row.get(2)?,
+                tags: row.get(3)?,
                 is_gone: is_gone.unwrap_or(false),
             })
         })

@@ -9,13 +9,15 @@ use larder_core::{Error, clock::WallMillis};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    entry::Entry,
+    entry::{Entry, Meta},
     evict::{Condemned, Gone},
-    find::{self, Reading, is_there},
+    filed::Opened,
+    find::{self, Reading, Unread, is_there},
     listing,
     put::millis,
     row_key::RowKey,
     select::Select,
+    value_file::Directory,
     writer::Writing,
 };
 
@@ -27,7 +29,7 @@ pub(crate) fn remove(
 ) -> Result<bool, Error> {
     let failed = Writing::failed("remove an entry");
     const SQL: &str = concat!(
-        "SELECT id, region, size, tags, ",
+        "SELECT id, region, size, tags, form, ",
         is_there!(),
         " FROM entry WHERE region = ?1 AND key = ?3"
     );
@@ -36,7 +38,7 @@ pub(crate) fn remove(
         .prepare_cached(SQL)
         .and_then(|mut find| {
             find.query_row((region, millis(writing.now), key), |row| {
-                Ok((Condemned::read(row)?, row.get::<_, bool>(4)?))
+                Ok((Condemned::read(row)?, row.get::<_, bool>(5)?))
             })
             .optional()
         })
@@ -46,18 +48,41 @@ pub(crate) fn remove(
     Ok(was_there)
 }
 
-/// Removes the entry under `key` and gives it back.
+/// An entry that was removed, whose value can still be read.
+#[derive(Debug)]
+pub(crate) struct Popped {
+    key: String,
+    meta: Meta,
+    value: Opened,
+}
+
+impl Popped {
+    /// Whether reading it takes long enough that it should be done on a thread of ours.
+    pub(crate) fn is_filed(&self) -> bool {
+        matches!(self.value, Opened::Filed { .. })
+    }
+
+    /// Reads it. Blocks.
+    pub(crate) fn read(self, bytes_max: u64) -> Result<Entry, Error> {
+        let Self { key, meta, value } = self;
+        value.read(bytes_max).map(|value| Entry { key, value, meta })
+    }
+}
+
+/// Removes the entry under `key` and gives it back. A value in a file is opened, and not read: the
+/// writer has no time for that.
 pub(crate) fn pop(
     writing: &mut Writing<'_>,
     region: i64,
     key: RowKey<'_>,
-) -> Result<Option<Entry>, Error> {
-    let found =
-        find::entry(writing.connection, region, key, writing.now, Reading::all(writing.options))?;
-    if found.is_some() {
-        remove(writing, region, key)?;
-    }
-    Ok(found.map(|(_, entry)| entry))
+    directory: &Directory,
+) -> Result<Option<Popped>, Error> {
+    let (connection, reading) = (writing.connection, Reading::all(writing.options));
+    let found = find::unread(connection, region, key, writing.now, reading)?;
+    let Some(Unread { id, key: own, meta, kept }) = found else { return Ok(None) };
+    let value = kept.open(connection, id, directory)?.map_err(|name| directory.missing(name))?;
+    remove(writing, region, key)?;
+    Ok(Some(Popped { key: own, meta, value }))
 }
 
 /// Declares what `select` names dead; how many there were.
@@ -84,9 +109,9 @@ pub(crate) fn has_gone(connection: &Connection, now: WallMillis) -> Result<bool,
 pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Error> {
     let failed = Writing::failed("remove what is gone");
     let mut removed = 0;
-    let dead = "SELECT e.id, e.region, e.size, e.tags FROM dead d JOIN entry e ON e.id = d.entry \
-         WHERE ?1 IS NOT NULL LIMIT ?2";
-    let expired = "SELECT id, region, size, tags FROM entry WHERE expires <= ?1 LIMIT ?2";
+    let dead = "SELECT e.id, e.region, e.size, e.tags, e.form \
+         FROM dead d JOIN entry e ON e.id = d.entry WHERE ?1 IS NOT NULL LIMIT ?2";
+    let expired = "SELECT id, region, size, tags, form FROM entry WHERE expires <= ?1 LIMIT ?2";
     for (sql, why) in [(dead, Gone::Dead), (expired, Gone::Expired)] {
         let left = count - i64::try_from(removed).unwrap_or(count);
         let rows: Vec<Condemned> = writing

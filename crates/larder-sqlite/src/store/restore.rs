@@ -6,7 +6,7 @@
 //! a number means one region across a restore, and what is restored is in an epoch of its own, so
 //! that nothing in it counts as fresh that was invalidated after it was saved (J5).
 
-use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc};
 
 use larder_core::{Error, ErrorKind};
 use rusqlite::{
@@ -16,11 +16,14 @@ use rusqlite::{
 
 use super::{
     backup::{self, Aside},
-    check::Depth,
-    file, health,
+    check::{self, Depth},
+    file, filed, health,
     life::Life,
     options::{Eviction, StoreOptions},
-    schema, witness,
+    schema::{self, Found},
+    value_file::{Directory, Name},
+    values::{Published, Values},
+    witness,
 };
 use crate::error::from_driver;
 
@@ -33,6 +36,8 @@ pub(crate) struct Prepared {
     connection: Connection,
     life: Life,
     aside: Aside,
+    /// The files that it names, which fly until it is in the store.
+    files: Vec<Arc<Published>>,
 }
 
 impl Prepared {
@@ -40,13 +45,49 @@ impl Prepared {
     ///
     /// # Errors
     /// `NotFound`, `Corrupt` or `Unsupported` for what is no sound backup; `Full`.
-    pub(crate) fn of_backup(from: &Path, store: &Path) -> Result<Self, Error> {
+    pub(crate) fn of_backup(
+        from: &Path,
+        store: &Path,
+        values: &Arc<Values>,
+    ) -> Result<Self, Error> {
         let source = backup::open(from)?;
         let aside = Aside::beside(store)?;
         backup::copy(&source, &aside.path, &mut |_| ControlFlow::Continue(()))?;
         let subject = from.display().to_string();
-        backup::verify(&aside.path, Depth::Full)?.require("restore a backup", &subject)?;
-        Self::open(aside, &subject)
+        let mut prepared = Self::open(aside, &subject)?;
+        let directory = Directory::of(from);
+        check::check(&prepared.connection, &directory, Depth::Full)?
+            .require("restore a backup", &subject)?;
+        prepared.files = prepared.take_files_over(&directory, values, &subject)?;
+        Ok(prepared)
+    }
+
+    /// Gives the store files of its own for what the backup has in files, under names that nothing
+    /// has that is in the store already.
+    fn take_files_over(
+        &self,
+        source: &Directory,
+        values: &Arc<Values>,
+        subject: &str,
+    ) -> Result<Vec<Arc<Published>>, Error> {
+        let failed = |error: rusqlite::Error| from_driver("prepare a restore", subject, &error);
+        let connection = &self.connection;
+        connection.execute_batch("DELETE FROM loose; DELETE FROM unflushed;").map_err(failed)?;
+        let mut files = Vec::new();
+        for holder in filed::holders(connection).map_err(failed)? {
+            let Some(reference) = holder.reference else { continue };
+            let file = values.take_over(source, holder.name, reference)?;
+            values.directory().flush(file.name)?;
+            connection
+                .prepare_cached("UPDATE filed SET name = ?2 WHERE entry = ?1")
+                .and_then(|mut rename| rename.execute((holder.entry, file.name)))
+                .map_err(failed)?;
+            files.push(file);
+        }
+        if !files.is_empty() {
+            values.directory().flush_names()?;
+        }
+        Ok(files)
     }
 
     /// A store with nothing in it.
@@ -73,7 +114,19 @@ impl Prepared {
         // If anything fails the file is thrown away.
         connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
         let life = Life::read(&connection, subject)?;
-        Ok(Self { connection, life, aside })
+        if schema::look(&connection, subject)? == Found::Earlier {
+            connection
+                .execute_batch("BEGIN")
+                .and_then(|()| schema::upgrade(&connection))
+                .and_then(|()| connection.execute_batch("COMMIT"))
+                .map_err(failed)?;
+        }
+        Ok(Self { connection, life, aside, files: Vec::new() })
+    }
+
+    /// Whether the file `name` is one that comes with it.
+    pub(crate) fn brings(&self, name: Name) -> bool {
+        self.files.iter().any(|file| file.name == name)
     }
 
     /// Puts the content into the store that `live` writes to.

@@ -16,6 +16,7 @@
 //! | `removal` | one row: how many removals there were, with random numbers for the last two |
 //! | `scheme` | by which columns entries choose rows, to be registered in another life |
 //! | `claim` | which key is being loaded by whom, for other processes |
+//! | `filed`, `loose`, `unflushed` | values in files of their own: see `filed` |
 //!
 //! The row 0 of `total` belongs to no region: it is written by every commit and holds their number
 //! and the store's own. The row of `store` is hardly ever written. So a write-ahead log that
@@ -30,7 +31,10 @@ use crate::error::from_driver;
 pub(crate) const APPLICATION: i64 = 0x4c41_5244;
 
 /// The version of the tables below.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
+
+/// The version before values could be in files.
+const WITHOUT_FILES: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE region(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -65,9 +69,6 @@ CREATE TABLE link(digest INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(d
   STRICT, WITHOUT ROWID;
 CREATE TABLE linked(entry INTEGER PRIMARY KEY, digests BLOB NOT NULL) STRICT;
 CREATE TABLE scheme(digest INTEGER PRIMARY KEY, dependency BLOB NOT NULL) STRICT;
-CREATE TABLE claim(region INTEGER NOT NULL, key ANY NOT NULL, owner INTEGER NOT NULL,
-  number INTEGER NOT NULL, beaten INTEGER NOT NULL, deadline INTEGER NOT NULL,
-  attempt INTEGER NOT NULL, PRIMARY KEY(region, key)) STRICT, WITHOUT ROWID;
 ";
 
 /// What a store that was made by an earlier version may lack. It was empty there.
@@ -75,6 +76,13 @@ const LATER: &str = "
 CREATE TABLE IF NOT EXISTS removal(one INTEGER PRIMARY KEY CHECK(one = 1),
   position INTEGER NOT NULL, before INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO removal VALUES (1, 0, 0, random());
+CREATE TABLE IF NOT EXISTS claim(region INTEGER NOT NULL, key ANY NOT NULL, owner INTEGER NOT NULL,
+  number INTEGER NOT NULL, beaten INTEGER NOT NULL, deadline INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, PRIMARY KEY(region, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filed(entry INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE,
+  bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS loose(name BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unflushed(name BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file is.
@@ -84,6 +92,8 @@ pub(crate) enum Found {
     Empty,
     /// A store of this version.
     Store,
+    /// A store of the version before it.
+    Earlier,
 }
 
 /// Looks at what `connection` opened, without changing anything.
@@ -101,6 +111,7 @@ pub(crate) fn look(connection: &Connection, path: &str) -> Result<Found, Error> 
     };
     match (number("application_id")?, number("user_version")?) {
         (APPLICATION, FORMAT) => Ok(Found::Store),
+        (APPLICATION, WITHOUT_FILES) => Ok(Found::Earlier),
         (APPLICATION, later) => refuse(format!(
             "its format is {later}, and this larder knows {FORMAT}; use the larder that wrote it, \
              or give another path"
@@ -115,8 +126,13 @@ pub(crate) fn look(connection: &Connection, path: &str) -> Result<Found, Error> 
 /// Makes an empty file a store, in the transaction that is open.
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
-    complete(connection)?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
+    upgrade(connection)
+}
+
+/// Makes a store of the version before one of this version, in the transaction that is open.
+pub(crate) fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    complete(connection)?;
     connection.pragma_update(None, "user_version", FORMAT)
 }
 

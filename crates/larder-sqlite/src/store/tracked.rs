@@ -19,6 +19,7 @@ use super::{
     counters::Counted,
     entries::INLINE_BYTES,
     entry::{Lifetime, NewEntry, Stored},
+    filed::Reader,
     find::{self, Looked, Reading},
     handle::SqliteStore,
     life::Life,
@@ -101,11 +102,12 @@ fn look(
     key: RowKey<'_>,
     now: WallMillis,
     reading: Reading,
+    files: Option<&Reader<'_>>,
 ) -> Result<(Looked, Vec<Standing>), Error> {
     let failed = Writing::failed("read from the store");
     let look = |connection: &Connection| {
         let standings = standing::read(connection)?;
-        let find = |region| find::value(connection, region, key, now, reading);
+        let find = |region| find::value(connection, region, key, now, reading, files);
         let looked = named.read(connection, Looked::Absent, find);
         Ok(looked.map(|looked| (looked, standings)))
     };
@@ -122,15 +124,19 @@ impl TrackedStore for Session {
             let small = Reading::at_most(self.store.options(), INLINE_BYTES);
             let now = self.store.options().clock.wall();
             let named = self.store.named(region);
-            let here =
-                |connection: &Connection| look(connection, &named, RowKey::Bytes(key), now, small);
+            let here = |connection: &Connection| {
+                look(connection, &named, RowKey::Bytes(key), now, small, None)
+            };
             let (looked, standings) = match self.store.pool().borrow(here)? {
                 Some((looked @ (Looked::Absent | Looked::Found(..)), at)) => (looked, at),
                 Some((Looked::Larger, _)) | None => {
                     let (named, key) = (named.clone(), OwnKey::from(RowKey::Bytes(key)));
                     let all = Reading::all(self.store.options());
+                    let values = self.store.values().clone();
                     let read = move |connection: &Connection| {
-                        look(connection, &named, key.as_row(), now, all)
+                        Reader::run(values.directory(), |files| {
+                            look(connection, &named, key.as_row(), now, all, Some(files))
+                        })
                     };
                     self.store.pool().read(read).await?
                 }

@@ -237,6 +237,15 @@ impl Queue {
         answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
+    /// The same, and whatever was committed before it is on the disk when it returns.
+    pub(crate) fn write_durably_blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit(Durability::Durable, act)?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
+    }
+
     fn submit<T: Send + 'static>(
         &self,
         durability: Durability,

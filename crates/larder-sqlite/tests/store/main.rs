@@ -4,6 +4,7 @@
 //! - `broken`: SD13: zeroed pages, cut files, strange logs.
 //! - `claiming`: KD2, KD9, J5: which key is being loaded by whom.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
+//! - `files`, `filed`: S(c): values in files beside the store, and what becomes of these files.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
 //! - `fences`: MD2: what is computed outside while others remove.
 //! - `limits`: S13, SD2, X5: room.
@@ -20,6 +21,8 @@ mod broken;
 mod claiming;
 mod entries;
 mod fences;
+mod filed;
+mod files;
 mod limits;
 mod opening;
 mod place;

@@ -114,15 +114,21 @@ pub(super) async fn stats(at: &AtStore) -> Result<Exit> {
     if at.json {
         let regions: Vec<Value> = regions.iter().map(region).collect();
         let (entries, bytes) = (stats.entries, stats.bytes);
-        say!(
-            "{:#}",
-            json!({ "entries": entries, "bytes": bytes, "file_bytes": file, "regions": regions })
-        );
+        let value_files = json!({ "count": stats.files, "bytes": stats.file_bytes });
+        let stats = json!({
+            "entries": entries, "bytes": bytes, "file_bytes": file,
+            "value_files": value_files, "regions": regions,
+        });
+        say!("{stats:#}");
         return Ok(Exit::Done);
     }
     say!("entries          {}", stats.entries);
     say!("keys and values  {}", shown::size(stats.bytes));
     say!("file             {}", shown::size(file));
+    if 0 < stats.files {
+        let size = shown::size(stats.file_bytes);
+        say!("value files      {}, {size} of the keys and values", stats.files);
+    }
     say!();
     let row = |(name, keyed, encoded): &(String, u64, u64)| {
         [shown::text(name), keyed.to_string(), encoded.to_string()]

@@ -36,7 +36,9 @@ impl Outlet {
         let in_place = fs::metadata(&target).is_ok_and(|found| !found.is_file());
         let part = (!in_place).then(|| with(&target, ".part"));
         for own in [Some(&target), part.as_ref()].into_iter().flatten() {
-            if OF_A_STORE.iter().any(|suffix| is_same(own, &with(store, suffix))) {
+            let is_value =
+                own.parent().is_some_and(|place| is_same(place, &with(store, "-values")));
+            if is_value || OF_A_STORE.iter().any(|suffix| is_same(own, &with(store, suffix))) {
                 bail!("{} belongs to the store itself; give another path", own.display());
             }
         }

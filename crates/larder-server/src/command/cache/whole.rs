@@ -2,6 +2,8 @@
 //!
 //! **Invariant**: what cannot be done leaves the store and the backup as they were.
 
+use std::path::Path;
+
 use anyhow::Result;
 use larder_core::{Error, ErrorKind};
 use larder_sqlite::store::{Condition, Depth, SqliteStore};
@@ -25,7 +27,7 @@ pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
     });
     let taken = taken.await?;
     bar.finish_and_clear();
-    let bytes = std::fs::metadata(&taken.path).map_or(0, |file| file.len());
+    let bytes = bytes_of(&taken.path);
     match at.json {
         true => {
             let path = taken.path.display().to_string();
@@ -34,6 +36,16 @@ pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
         false => say!("{} in {}, verified", shown::size(bytes), taken.path.display()),
     }
     Ok(Exit::Done)
+}
+
+/// Bytes of a backup, with its value files.
+fn bytes_of(path: &Path) -> u64 {
+    let length = |file: std::fs::Metadata| file.len();
+    let mut values = path.as_os_str().to_owned();
+    values.push("-values");
+    let values = std::fs::read_dir(Path::new(&values)).into_iter().flatten().flatten();
+    let in_files: u64 = values.map(|file| file.metadata().map_or(0, length)).sum();
+    std::fs::metadata(path).map_or(0, length) + in_files
 }
 
 pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
@@ -69,12 +81,13 @@ pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
     let found = match at.open().await {
         Ok(store) => {
             let report = store.check(depth).await?;
-            Found { entries: report.entries, bytes: report.bytes, findings: report.findings }
+            let (entries, bytes, strays) = (report.entries, report.bytes, report.strays);
+            Found { entries, bytes, strays, findings: report.findings }
         }
         // A file that cannot even be opened is what a check is for.
         Err(error) => match error.downcast::<Error>() {
             Ok(error) if error.kind() == ErrorKind::Corrupt => {
-                Found { entries: 0, bytes: 0, findings: vec![error.to_string()] }
+                Found { entries: 0, bytes: 0, strays: 0, findings: vec![error.to_string()] }
             }
             Ok(error) => return Err(error.into()),
             Err(error) => return Err(error),
@@ -87,6 +100,9 @@ pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
     }
     for finding in &found.findings {
         say!("fault: {}", shown::text(finding));
+    }
+    if 0 < found.strays {
+        say!("{} value files that no entry names; they are removed behind", found.strays);
     }
     match exit {
         Exit::Done => {
@@ -101,14 +117,18 @@ pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
 struct Found {
     entries: u64,
     bytes: u64,
+    strays: u64,
     findings: Vec<String>,
 }
 
 impl Found {
     fn as_json(&self) -> Value {
-        let Self { entries, bytes, findings } = self;
+        let Self { entries, bytes, strays, findings } = self;
         let is_sound = findings.is_empty();
-        json!({ "sound": is_sound, "entries": entries, "bytes": bytes, "findings": findings })
+        json!({
+            "sound": is_sound, "entries": entries, "bytes": bytes,
+            "stray_files": strays, "findings": findings,
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::{
 #[tokio::test]
 async fn a_transaction_that_the_disk_ends_takes_the_whole_group_and_nothing_after_it() {
     let directory = TempDir::new("group").unwrap();
-    let options = StoreOptions::new().compress_above(u64::MAX);
+    let options = StoreOptions::new().compress_above(u64::MAX).file_above(u64::MAX);
     let store = SqliteStore::open_with(directory.join("cache.db"), options).await.unwrap();
     let entries = store.entries("r");
     let entry = |bytes: usize| NewEntry::new(Stored::bytes(vec![7; bytes]), Lifetime::Forever);
