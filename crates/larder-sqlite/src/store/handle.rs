@@ -26,6 +26,7 @@ use super::{
     life::Life,
     options::StoreOptions,
     pool::Pool,
+    queues::Queues,
     readable,
     region::{Named, Regions},
     total::Totals,
@@ -119,6 +120,14 @@ impl SqliteStore {
         let commits = self.0.writer.queue().commits.load(Ordering::Relaxed);
         let now = self.0.options.clock.wall();
         Ok(StoreStats::of(&self.0.counters, totals, files, commits, now))
+    }
+
+    /// How many wait for a connection or for the writer, and how many waited in vain.
+    pub fn queues(&self) -> Queues {
+        let mut queues = Queues::default();
+        self.0.pool.tell(&mut queues);
+        self.0.writer.queue().tell(&mut queues);
+        queues
     }
 
     /// The last thousand operations of this process on the store, the newest last: all changes by

@@ -10,8 +10,8 @@
 //!    smaller. `put`, `find`, `number`, `remove`, `listing`: what is done inside a transaction, as
 //!    functions of a connection.
 //! 5. `total` and `evict`: limits that hold. `access`: what reads leave behind, written in batches;
-//!    `counters` and `recent`: how often what happened; [`journal`]: what was done last.
-//!    `keeper`: what is done behind.
+//!    `counters` and `recent`: how often what happened; [`queues`]: who
+//!    waits; [`journal`]: what was done last. `keeper`: what is done behind.
 //! 6. `value_file`, `values`, `filed`, `collect`: values that are too large for a row, in files.
 //! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
 //! 8. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
@@ -79,6 +79,8 @@ mod access;
 
 mod counters;
 
+pub mod queues;
+
 mod recent;
 
 pub mod journal;
@@ -138,4 +140,5 @@ pub use journal::Operation;
 pub use operation::{backup_as_of, backups_in};
 pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;
+pub use queues::Queues;
 pub use select::Select;

@@ -21,7 +21,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{file, health::Health, lane, options::StoreOptions};
+use super::{
+    file,
+    health::Health,
+    lane,
+    options::StoreOptions,
+    queues::{Queues, Unserved},
+};
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 16_384;
@@ -44,6 +50,7 @@ struct Shared {
     waiting: Mutex<VecDeque<(Moment, Job)>>,
     arrived: Condvar,
     closing: AtomicBool,
+    unserved: Unserved,
 }
 
 /// A connection to borrow, once somebody did. It is in use for as long as it is locked.
@@ -73,6 +80,7 @@ impl Pool {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             closing: AtomicBool::new(false),
+            unserved: Unserved::default(),
         });
         let mut pool = Self { shared, threads: Vec::with_capacity(count) };
         for number in 0..count {
@@ -125,6 +133,7 @@ impl Pool {
         {
             let mut waiting = self.shared.waiting.lock();
             if WAITING_MAX <= waiting.len() {
+                self.shared.unserved.refused();
                 return Err(Error::new(ErrorKind::Overloaded, "read from the store")
                     .detail(format!("{WAITING_MAX} reads are waiting already")));
             }
@@ -132,6 +141,25 @@ impl Pool {
         }
         self.shared.arrived.notify_one();
         answer.await.unwrap_or_else(|_| Err(self.shared.unanswered()))
+    }
+}
+
+impl Pool {
+    /// Adds to `queues` what there is to say of reads.
+    pub(crate) fn tell(&self, queues: &mut Queues) {
+        let shared = &self.shared;
+        queues.connections_max = shared.lent.len() as u64;
+        for Slot(slot) in &shared.lent {
+            match slot.try_lock() {
+                Some(slot) => queues.connections_open += u64::from(slot.is_some()),
+                None => {
+                    queues.connections_open += 1;
+                    queues.connections_used += 1;
+                }
+            }
+        }
+        queues.reads_waiting = shared.waiting.lock().len() as u64;
+        (queues.reads_late, queues.reads_refused) = shared.unserved.counts();
     }
 }
 
@@ -172,6 +200,7 @@ impl Shared {
         let mut opened: Option<Connection> = None;
         while let Some((deadline, job)) = self.next_job() {
             if deadline < self.options.clock.now() {
+                self.unserved.late();
                 continue;
             }
             let connection = match &mut opened {

@@ -28,6 +28,7 @@ use super::{
     fence::Removals,
     life::{self, Life},
     options::{Durability, StoreOptions},
+    queues::{Queues, Unserved},
     total::Totals,
     witness,
 };
@@ -87,6 +88,7 @@ pub(crate) struct Queue {
     closing: AtomicBool,
     pub(crate) commits: AtomicU64,
     pub(crate) writes: AtomicU64,
+    unserved: Unserved,
 }
 
 #[derive(Debug, Default)]
@@ -178,6 +180,7 @@ impl Writer {
             closing: AtomicBool::new(false),
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            unserved: Unserved::default(),
         });
         let own = queue.clone();
         let thread = std::thread::Builder::new()
@@ -263,6 +266,7 @@ impl Queue {
             return Err(self.closed());
         }
         if WAITING_MAX <= waiting.jobs.len() {
+            self.unserved.refused();
             return Err(Error::new(ErrorKind::Overloaded, "write to the store")
                 .subject(&*self.path)
                 .detail(format!("{WAITING_MAX} writes are waiting already")));
@@ -271,6 +275,12 @@ impl Queue {
         drop(waiting);
         self.arrived.notify_one();
         Ok(answer)
+    }
+
+    /// Adds to `queues` what there is to say of writes.
+    pub(crate) fn tell(&self, queues: &mut Queues) {
+        queues.writes_waiting = self.waiting.lock().jobs.len() as u64;
+        (queues.writes_late, queues.writes_refused) = self.unserved.counts();
     }
 
     fn closed(&self) -> Error {
@@ -383,6 +393,7 @@ impl Queue {
     }
 
     fn too_late(&self) -> Error {
+        self.unserved.late();
         Error::new(ErrorKind::Timeout, "write to the store")
             .subject(&*self.path)
             .detail(format!("its turn did not come within {:?}", self.options.busy))

@@ -7,11 +7,12 @@
 //! - `files`, `filed`: S(c): values in files beside the store, and what becomes of these files.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
 //! - `fences`: MD2: what is computed outside while others remove.
+//! - `figures`: S2, S12, SD3, SD4, SD5: who waits, and what is looked up how.
 //! - `limits`: S13, SD2, X5: room.
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
 //! - `statistics`: S3, S9, S12, S19, SD11: what a store says of itself.
-//! - `values`: S(c), S23: compression, and the golden rows of the format.
+//! - `values`: SC2, S23: compression, and the golden rows of the format.
 //! - `whole`: S16, S17, SD13, SD14, J5: backup, restore, check.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
@@ -21,6 +22,7 @@ mod broken;
 mod claiming;
 mod entries;
 mod fences;
+mod figures;
 mod filed;
 mod files;
 mod limits;

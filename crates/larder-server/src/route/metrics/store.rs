@@ -33,6 +33,23 @@ impl Page {
         one("larder_store_written_total", "counter", "Entries written.", stats.written);
         let help = "Commits; many writes share one.";
         one("larder_store_commits_total", "counter", help, stats.commits);
+        let queues = store.queues();
+        let help = "Connections that small reads borrow and that are open.";
+        one("larder_store_connections_open", "gauge", help, queues.connections_open);
+        let help = "Reads that wait for a thread.";
+        one("larder_store_reads_waiting", "gauge", help, queues.reads_waiting);
+        let help = "Writes that wait for the writer.";
+        one("larder_store_writes_waiting", "gauge", help, queues.writes_waiting);
+        let name = "larder_store_unserved_total";
+        self.family(name, "counter", "Calls that were late, or found too many waiting.");
+        for (call, why, count) in [
+            ("read", "late", queues.reads_late),
+            ("read", "refused", queues.reads_refused),
+            ("write", "late", queues.writes_late),
+            ("write", "refused", queues.writes_refused),
+        ] {
+            self.sample(name, &[("call", call), ("why", why)], count);
+        }
         let name = "larder_store_gone_total";
         self.family(name, "counter", "Entries that went, by cause.");
         for (cause, count) in
