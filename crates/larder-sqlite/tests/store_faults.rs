@@ -169,7 +169,7 @@ async fn open_and_write(path: &Path) {
 
 #[test]
 fn a_full_disk_is_an_error_of_its_kind_and_loses_nothing() {
-    // SD18.
+    // S22, SD18.
     on_a_small_disk("fill");
 }
 

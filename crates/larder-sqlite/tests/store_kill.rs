@@ -37,7 +37,7 @@ const LINES_MAX: u64 = 300;
 
 #[test]
 fn what_was_acknowledged_outlives_kill_9() {
-    // S15, S16, X17, SD15, SD16.
+    // SC3, S15, S16, X17, SD15, SD16.
     let (seed, rounds) = budget();
     println!("store-kill: seed {seed}, {rounds} rounds");
     let (directory, mut random) = (TempDir::new("store-kill").unwrap(), Random(seed));

@@ -178,8 +178,7 @@ fn a_dependency_that_no_crate_uses_is_found() {
 #[test]
 fn a_requirement_that_no_test_names_is_found() {
     let row = |id: &str, test: &str| format!("| {id} | what | `{test}` |\n");
-    let ids: Vec<String> = (1..=14).map(|n| format!("M{n}")).collect();
-    let ids = ids.into_iter().chain((1..=13).map(|n| format!("MD{n}"))).collect::<Vec<_>>();
+    let ids: Vec<String> = requirements::ids().collect();
     let document = ids.iter().map(|id| row(id, "it_holds")).collect::<String>();
     let test = |named: &str| {
         file("crates/a/tests/it.rs", &format!("/// {named}.\n#[test]\nfn it_holds() {{}}\n"))

@@ -98,7 +98,7 @@ fn an_entry_is_set_read_and_removed() {
 
 #[test]
 fn entries_are_found_and_removed_by_pattern_and_tag() {
-    // S6, S7, SD6, SD7.
+    // SC11, S6, S7, SD6, SD7.
     let shop = stocked();
     expect("cache-ls.txt", &shop, &cache(&shop, &["ls"]));
     expect("cache-ls-page.txt", &shop, &cache(&shop, &["ls", "--limit", "1", "--tag", "stock"]));

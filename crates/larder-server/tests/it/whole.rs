@@ -18,6 +18,7 @@ fn zero_pages(shop: &Shop) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_was_replaced_is_seen_in_the_status_and_in_the_metrics() {
+    // SC10, S19.
     let shop = Shop::new("wal");
     let config = format!("{ALBUMS}{STORE}");
     {

@@ -9,7 +9,7 @@ use crate::place::{Place, forever, living, run};
 
 #[test]
 fn an_entry_tells_all_that_is_known_of_it() {
-    // S1, S4.
+    // SC6, S1, S4.
     run(async {
         let place = Place::new();
         let store = place.open().await;
@@ -54,7 +54,7 @@ fn null_empty_and_false_values_are_values() {
 
 #[test]
 fn an_entry_lives_to_the_millisecond_and_is_gone_everywhere() {
-    // SD10, X2.
+    // S22, SD10, X2.
     run(async {
         let place = Place::new();
         let store = place.open().await;
@@ -81,7 +81,7 @@ fn an_entry_lives_to_the_millisecond_and_is_gone_everywhere() {
 
 #[test]
 fn only_touch_prolongs_a_life() {
-    // X3, X4.
+    // SC7, X3, X4.
     run(async {
         let place = Place::new();
         let entries = place.open().await.entries("touched");
@@ -125,7 +125,7 @@ fn a_write_replaces_value_lifetime_tags_and_count_as_one() {
 
 #[test]
 fn bulk_forms_are_atomic_and_answer_for_each_key() {
-    // S5, SD16, SD19.
+    // S22, S5, SD16, SD19.
     run(async {
         let place = Place::new();
         let entries = place.open().await.entries("bulk");
@@ -223,6 +223,7 @@ fn regions_do_not_see_each_other() {
 
 #[test]
 fn entries_outlive_the_process_that_wrote_them() {
+    // S21: closing loses nothing. S22.
     run(async {
         let place = Place::new();
         let store = place.open().await;

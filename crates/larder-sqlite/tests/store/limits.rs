@@ -79,7 +79,7 @@ fn what_is_gone_makes_room_before_what_is_there() {
 
 #[test]
 fn bytes_are_limited_exactly() {
-    // S23, S(c).
+    // SC1, S23.
     run(async {
         let place = Place::new();
         let store = place.open_with(place.options().max_bytes(1000)).await;
@@ -124,7 +124,7 @@ fn pinned_entries_stay_and_count() {
 
 #[test]
 fn each_policy_chooses_its_own() {
-    // S(c).
+    // SC4.
     let left = |eviction: Eviction| {
         let mut left = Vec::new();
         run(async {

@@ -3,10 +3,10 @@
 use std::{fs, time::Duration};
 
 use larder_core::ErrorKind;
-use larder_sqlite::store::{Select, SqliteStore, StoreOptions};
+use larder_sqlite::store::{Depth, Select, SqliteStore, StoreOptions};
 use rusqlite::Connection;
 
-use crate::place::{Place, forever, run};
+use crate::place::{Place, forever, living, run};
 
 #[test]
 fn a_file_of_something_else_is_refused_and_left_as_it_was() {
@@ -37,6 +37,7 @@ fn garbage_is_refused_and_left_as_it_was() {
 
 #[test]
 fn a_later_format_is_refused_by_name() {
+    // S21.
     run(async {
         let place = Place::new();
         drop(place.open().await);
@@ -63,6 +64,7 @@ fn a_directory_that_is_not_there_is_named() {
 
 #[test]
 fn settings_that_cannot_be_are_refused() {
+    // S11.
     run(async {
         let place = Place::new();
         for options in [
@@ -96,6 +98,28 @@ fn the_file_gets_smaller_when_entries_go() {
         store.keep().await.unwrap();
         let left = fs::metadata(place.path()).unwrap().len();
         assert!(left < full / 5, "{full} bytes, then {left}");
+    });
+}
+
+#[test]
+fn keeping_removes_what_has_expired_and_says_how_much() {
+    // S10.
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let entries = store.entries("r");
+        // More than one piece of the keeper's work.
+        let short = (0..250).map(|number| (format!("short {number}"), living("x", 5).tags(["t"])));
+        entries.insert_many(short).await.unwrap();
+        entries.insert("long", living("x", 1000)).await.unwrap();
+        store.keep().await.unwrap();
+        assert_eq!(store.stats().await.unwrap().expired, 0);
+        place.clock.advance(Duration::from_millis(5));
+        store.keep().await.unwrap();
+        let stats = store.stats().await.unwrap();
+        assert_eq!((stats.expired, stats.removed, stats.evicted), (250, 0, 0));
+        assert_eq!((stats.entries, entries.stats().await.unwrap().entries), (1, 1));
+        assert_eq!(store.check(Depth::Full).await.unwrap().entries, 1);
     });
 }
 

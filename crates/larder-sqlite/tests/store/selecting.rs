@@ -86,7 +86,7 @@ fn tags_are_any_text_and_compared_exactly() {
 
 #[test]
 fn any_all_and_none_of_the_tags() {
-    // S7, S(c), X8.
+    // SC5, S7, X8.
     run(async {
         let place = Place::new();
         let entries = place.open().await.entries("sets");

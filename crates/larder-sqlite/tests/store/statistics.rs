@@ -39,7 +39,7 @@ fn each_region_counts_its_own_and_the_store_counts_all() {
 
 #[test]
 fn the_recent_rate_forgets_what_is_long_past() {
-    // S19.
+    // S22, S19.
     run(async {
         let place = Place::new();
         let store = place.open().await;

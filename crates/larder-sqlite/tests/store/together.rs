@@ -8,7 +8,7 @@ use crate::place::{Place, forever, living, run};
 
 #[test]
 fn threads_write_count_and_read_without_losing_anything() {
-    // S15, SD3, SD5, SD15.
+    // S22, S15, SD3, SD5, SD15.
     let place = Arc::new(Place::new());
     let mut store = None;
     run(async { store = Some(place.open_with(place.options().max_entries(50).readers(1)).await) });
@@ -92,7 +92,7 @@ fn only_one_of_many_adds_succeeds() {
 
 #[test]
 fn two_handles_on_one_file_see_each_other_and_share_the_limit() {
-    // S15, SD2.
+    // SC3, S15, SD2.
     run(async {
         let place = Place::new();
         let one = place.open_with(place.options().max_entries(5)).await;

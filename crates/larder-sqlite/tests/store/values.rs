@@ -21,7 +21,7 @@ async fn read_everywhere(entries: &Entries, key: &str, value: &Stored) {
 
 #[test]
 fn a_large_value_takes_less_room_and_is_given_back_exactly() {
-    // S(c): compression, values of any size.
+    // SC2: compression, values of any size.
     run(async {
         let place = Place::new();
         let store = place.open_with(place.options().compress_above(8 << 10)).await;
@@ -46,7 +46,7 @@ fn a_large_value_takes_less_room_and_is_given_back_exactly() {
 
 #[test]
 fn each_region_says_what_is_compressed() {
-    // S(c): per region.
+    // SC2: per region.
     run(async {
         let place = Place::new();
         let store = place.open_with(place.options()).await;

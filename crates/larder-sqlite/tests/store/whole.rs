@@ -38,7 +38,7 @@ async fn filled(place: &Place) -> SqliteStore {
 
 #[test]
 fn a_backup_is_restored_into_the_store_that_is_open() {
-    // S16, SD13.
+    // S22, S16, SD13.
     run(async {
         let place = Place::new();
         let store = filled(&place).await;
@@ -250,7 +250,7 @@ fn what_is_no_sound_backup_is_refused_and_changes_nothing() {
 
 #[test]
 fn backups_are_taken_when_due_and_the_oldest_go() {
-    // S17, S11.
+    // SC9, S17, S11.
     run(async {
         let place = Place::new();
         let day = Duration::from_secs(86_400);

@@ -93,7 +93,7 @@ async fn an_invalidated_value_is_not_served_while_it_is_loaded_again() {
 
 #[tokio::test]
 async fn an_older_value_stands_in_for_a_load_that_failed_for_a_while() {
-    // KD11, SD20: a failed refresh leaves the good value.
+    // SC8, KD11, SD20: a failed refresh leaves the good value.
     let (cache, clock) = cache();
     let gate = Gate::open();
     let region = gate.region(&cache).ttl(MINUTE).stale_if_error(MINUTE).build().unwrap();

@@ -107,3 +107,13 @@ async fn part_fails(service: &Service, exchange: &Exchange) -> Result<(), Box<dy
     assert!(exchange.asked().is_empty(), "everything was kept");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_service_does_all_that_it_shows() {
+        // S18, SD20: bulk reads load only what is missing, with an error for each that fails; one
+        // stock falls alone; what is popular is warmed; a refresh keeps what it could not load.
+        super::main().unwrap();
+    }
+}

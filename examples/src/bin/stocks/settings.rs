@@ -82,3 +82,37 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_lives_as_long_as_its_setting_says() {
+        // S14.
+        let kinds =
+            [Kind::StockData, Kind::PriceData { days: 30 }, Kind::Realtime, Kind::BestFourPoints];
+        let seconds = |settings: &Settings| kinds.map(|kind| settings.ttl(kind).as_secs());
+        let default = Settings::read(|_| None).unwrap();
+        assert_eq!(seconds(&default), [86_400, 1_800, 60, 3_600]);
+        let names = ["STOCK_DATA", "PRICE_DATA", "REALTIME", "BEST_FOUR_POINTS"];
+        for (place, name) in names.into_iter().enumerate() {
+            let name = format!("CACHE_TTL_{name}");
+            let set = Settings::read(|asked| (asked == name).then(|| "7".to_owned())).unwrap();
+            let mut wanted = seconds(&default);
+            if let Some(own) = wanted.get_mut(place) {
+                *own = 7;
+            }
+            assert_eq!(seconds(&set), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_says_kind_stock_and_days_and_its_tags_say_them_apart() {
+        // S20.
+        let price = Kind::PriceData { days: 30 };
+        assert_eq!(Kind::StockData.key("2330"), "stock_data_2330");
+        assert_eq!(price.key("2330"), "price_data_2330_30");
+        assert_eq!(price.tags("2330"), ["price_data", "stock_2330", "days_30"]);
+    }
+}
