@@ -48,6 +48,15 @@ pub struct Touched {
     pub everything: bool,
 }
 
+/// How far a batch of changes reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What it names.
+    Named,
+    /// Everything on the timeline.
+    Everything,
+}
+
 /// Whether a value with a given stamp can still be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -185,6 +194,14 @@ impl History {
         let each = each.collect();
         self.remember_all(&mut touched);
         each
+    }
+
+    /// Applies, as one position, what another node touched: it has worked out the digests.
+    pub fn apply_digests(&mut self, position: Position, digests: &[Digest], reach: Reach) {
+        let mut touched = self.advance(position);
+        touched.digests.extend_from_slice(digests);
+        touched.everything |= reach == Reach::Everything;
+        self.remember_all(&mut touched);
     }
 
     /// Goes to `position`: what is touched there so far.

@@ -13,7 +13,8 @@
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`], [`invalidation`]: what leaves the process.
-//! 6. [`feed`], [`origin`], [`store`]: what a backend implements.
+//! 6. [`feed`], [`origin`], [`store`]: what a backend implements. [`claim`] and [`announcement`]:
+//!    what caches that share a store do about loads and invalidations.
 //!
 //! **Invariant**: nothing in this crate reads a clock, a file or a socket, except [`clock`], which
 //! is the one place where larder takes the time.
@@ -61,6 +62,8 @@ pub mod feed;
 pub mod origin;
 
 pub mod claim;
+
+pub mod announcement;
 
 pub mod store;
 

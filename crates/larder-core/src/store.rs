@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     BoxFuture,
+    announcement::{Announced, Cursor, Look},
     claim::{Claim, Fence, Patience},
     clock::WallMillis,
     dependency::{Dependency, Digest},
@@ -43,13 +44,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes what is under `key` of `region`; whether there was something.
     fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Takes the store's timelines over for one cache, if it has any. Called once for each cache,
-    /// before it reads; it may block for as long as a commit takes.
+    /// Attaches one cache to what the store keeps of timelines, if it does: to the announcements,
+    /// which all caches share, and to the timelines of `origins`, which one at a time keeps. Called
+    /// once for each cache, before it reads; it may block for as long as a commit takes, and with
+    /// origins for a second.
     ///
     /// # Errors
-    /// `Conflict` when another cache has them; `Unavailable` and the like when the store does not
-    /// answer.
-    fn attach(&self) -> Result<Option<Attached>, Error> {
+    /// `Unavailable` and the like when the store does not answer.
+    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
+        let _ = origins;
         Ok(None)
     }
 
@@ -140,12 +143,28 @@ pub trait Claims: fmt::Debug + Send + Sync + 'static {
     fn next_commit(&self) -> BoxFuture<'static, ()>;
 }
 
-/// The timelines of a store, in the hands of one cache. Dropping `tracked` hands them back.
+/// Whether a cache keeps the timelines of its origins in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// It does. It is the only one.
+    Kept,
+    /// Another one does: what depends on an origin is neither written nor read here.
+    KeptElsewhere,
+}
+
+/// What one cache has of a store. Dropping `tracked` hands the timelines of origins back.
 #[derive(Debug)]
 pub struct Attached {
     /// Where tracked records are read and written.
     pub tracked: Arc<dyn TrackedStore>,
-    /// Where the store stands on each timeline; on `app` always.
+    /// The number of this cache among the authors of announcements.
+    pub author: u64,
+    /// Where the line of announcements stands.
+    pub cursor: Cursor,
+    /// Whether the timelines of origins are this cache's.
+    pub origins: Origins,
+    /// Where the store stands on each timeline of `origins`; if another cache keeps them, in no
+    /// life that goes on here.
     pub standings: Vec<Standing>,
     /// What was registered when the records were written: see [`Dependency::scheme`].
     pub schemes: Vec<Dependency>,
@@ -166,8 +185,18 @@ pub struct Standing {
     pub mark: Option<Vec<u8>>,
 }
 
+/// Whether a record may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is right, as far as the announcements up to there can say. The store looks at those that
+    /// others made since.
+    Right(Position),
+    /// It is not.
+    Wrong,
+}
+
 /// The question that a store asks before it writes a record, with where it stands.
-pub type IsRight = Box<dyn FnOnce(&[Standing]) -> bool + Send>;
+pub type Judge = Box<dyn FnOnce(&[Standing]) -> Judgement + Send>;
 
 /// A record that depends on something, as a store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +219,7 @@ pub struct NewRecord {
     pub schemes: Vec<Dependency>,
     /// Whether it is still right, asked with where the store stands, inside the transaction that
     /// would write it. It may take short locks and must not call the store.
-    pub is_right: IsRight,
+    pub judge: Judge,
     /// What else the write is subject to.
     pub fence: Fence,
 }
@@ -212,6 +241,9 @@ pub struct Step {
     pub everything: bool,
     /// See [`Standing::mark`].
     pub mark: Option<Vec<u8>>,
+    /// How it is announced: a step on `app`. Its epoch and positions are those of its author; the
+    /// store gives it a place in the line.
+    pub announced: Option<Announced>,
 }
 
 /// Where a step begins.
@@ -229,12 +261,15 @@ pub enum Begins {
 /// epoch and not below its floor, reflects that timeline up to the store's position.
 ///
 /// # Implementations must
-/// - write a record only if `is_right` says so, in one transaction with the question;
+/// - write a record only if its judge says so, and no announcement reaches it that others made
+///   beyond what the judge knew, in one transaction with the question;
 /// - in one transaction mark what a step touches and move the position; refuse to skip a gap: a
 ///   store that stands before the beginning of a step moves its floor to the end of it;
+/// - give a step on `app` the next place in the line of announcements, in the transaction that
+///   marks what it touches; begin a new life of the line where the store is in another one;
 /// - carry out steps and writes in the order in which they were asked for;
 /// - make a step on `app` durable before it is answered;
-/// - refuse both with `Conflict` once another cache was attached.
+/// - leave steps of origins alone that are kept elsewhere.
 pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
     /// The record under `key` of `region` and where the store stands, from one snapshot.
     fn get<'a>(
@@ -251,8 +286,17 @@ pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
         record: NewRecord,
     ) -> BoxFuture<'a, Result<Written, Error>>;
 
-    /// Carries out `steps`, all of them or none.
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<(), Error>>;
+    /// Carries out `steps`, all of them or none; the place of the one that was announced.
+    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>>;
+
+    /// What was announced since `since`, by a cache that knows so many schemes of the store.
+    ///
+    /// # Cost
+    /// Where nothing was: one small read.
+    fn look(&self, since: Cursor, schemes: usize) -> BoxFuture<'static, Result<Look, Error>>;
+
+    /// As [`Claims::next_commit`].
+    fn next_commit(&self) -> BoxFuture<'static, ()>;
 }
 
 impl fmt::Debug for NewRecord {

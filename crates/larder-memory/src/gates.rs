@@ -3,8 +3,8 @@
 //! They stand apart from marks because they are few and answer for many: one bump of a life ends
 //! every entry behind the gate, and one word says since when everything is known on all of its
 //! timelines. **Invariant**: a life only grows, and `proven_since` is never later than the earliest
-//! proof among the gate's timelines (`app` counts as always proven: whoever invalidates on it has
-//! told this node).
+//! proof among the gate's timelines (`app` counts as always proven until it is proven for the first
+//! time: where no other node can invalidate on it, whoever does has told this one).
 
 use larder_core::{Moment, Name, timeline::APP};
 
@@ -78,11 +78,9 @@ struct Known {
 
 impl Known {
     fn proof(&self, timeline: &str) -> Moment {
-        if timeline == APP {
-            return Moment::NEVER;
-        }
         let proof = self.proofs.iter().find(|(name, _)| &**name == timeline);
-        proof.map_or(Moment::EARLIEST, |(_, moment)| *moment)
+        let unproven = if timeline == APP { Moment::NEVER } else { Moment::EARLIEST };
+        proof.map_or(unproven, |(_, moment)| *moment)
     }
 
     fn find(&self, set: &[&str]) -> Option<usize> {

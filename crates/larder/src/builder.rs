@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use larder_core::{
-    Clock, Error, ErrorKind,
+    Clock, Error, ErrorKind, Name,
     feed::{Doubt, Feed, FeedSink},
     history,
     store::Store,
@@ -131,7 +131,9 @@ impl CacheBuilder {
         }
         let origins = self.feeds.iter().map(|feed| feed.timeline().clone());
         let tier = MemoryTier::new(self.memory, self.clock.clone());
-        let (attached, unattached) = match self.store.as_ref().map(|store| store.attach()) {
+        let names: Vec<Name> = self.feeds.iter().map(|feed| feed.timeline().clone()).collect();
+        let moment = self.clock.now();
+        let (attached, unattached) = match self.store.as_ref().map(|store| store.attach(&names)) {
             None => (None, None),
             Some(Ok(attached)) => (attached, None),
             Some(Err(error)) => {
@@ -141,7 +143,7 @@ impl CacheBuilder {
         };
         let mut node = Node::new(tier, self.clock, origins, self.changes_remembered);
         if let Some(attached) = &attached {
-            node = node.with_store(attached, Journal::new(attached.tracked.clone()));
+            node = node.with_store(attached, Journal::new(attached.tracked.clone()), moment);
         }
         let node = Arc::new(node);
         let capacity = Capacity::new(self.loads_running, self.loads_waiting);
@@ -149,7 +151,8 @@ impl CacheBuilder {
             CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime)
                 .with_store(self.store, unattached);
         if let Some(journal) = node.journal() {
-            inner.runtime.spawn(journal.clone().run());
+            inner.runtime.spawn(journal.clone().run(node.clone()));
+            inner.runtime.spawn(node.clone().follow());
         }
         let sink: Arc<dyn FeedSink> = node;
         // Should one fail to start, dropping `inner` stops those that did.

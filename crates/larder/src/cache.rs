@@ -377,7 +377,7 @@ impl CacheInner {
 
     /// Asks the origins of `reads` now, or every one; also those behind one that does not answer.
     pub(crate) async fn catch_up_all(&self, reads: &Reads) -> Result<(), Error> {
-        let mut result = Ok(());
+        let mut result = self.node.look().await;
         for feed in self.feeds.iter().filter(|feed| reads.includes(feed.timeline())) {
             let asked = feed.catch_up().await;
             result = result.and(asked);
@@ -388,6 +388,9 @@ impl CacheInner {
     /// Asks the origins of `reads` now; the timelines of those that do not answer.
     pub(crate) async fn silent(&self, reads: &Reads) -> Vec<Name> {
         let mut silent = Vec::new();
+        if self.node.look().await.is_err() {
+            silent.push(APP.into());
+        }
         for feed in self.feeds.iter().filter(|feed| reads.includes(feed.timeline())) {
             if feed.catch_up().await.is_err() {
                 silent.push(feed.timeline().clone());

@@ -10,10 +10,13 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::{
     Digest, Epoch, Error, ErrorKind, Name, Position,
+    announcement::Announced,
     store::{Begins, Step, TrackedStore},
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+
+use crate::{node::SharedNode, shared};
 
 /// Digests that wait for the store, on each timeline: 8 bytes each. Beyond them everything in the
 /// store falls instead. Ten times more would make one transaction hold up other writes for seconds;
@@ -58,6 +61,7 @@ pub(crate) struct Noted<'a> {
     pub(crate) digests: &'a [Digest],
     pub(crate) everything: bool,
     pub(crate) mark: Option<Vec<u8>>,
+    pub(crate) announced: Option<Announced>,
 }
 
 impl Journal {
@@ -90,6 +94,7 @@ impl Journal {
             digests: noted.digests.to_vec(),
             everything: noted.everything,
             mark: noted.mark,
+            announced: noted.announced,
         };
         match waiting.steps.iter_mut().find(|own| own.timeline == step.timeline) {
             Some(own) => merge(own, step),
@@ -123,8 +128,8 @@ impl Journal {
         Err(Error::new(ErrorKind::Closed, "write to the store").detail("the cache is closed"))
     }
 
-    /// Writes what is noted, until the journal is closed.
-    pub(crate) async fn run(self: Arc<Self>) {
+    /// Writes what is noted, until the journal is closed; tells `node` where it stands then.
+    pub(crate) async fn run(self: Arc<Self>, node: SharedNode) {
         while let Some(store) = self.store() {
             let (steps, noted) = {
                 let mut waiting = self.waiting.lock();
@@ -139,9 +144,15 @@ impl Journal {
             let applying = store.apply(steps.clone());
             drop(store);
             match applying.await {
-                Ok(()) => self.progress.send_modify(|progress| {
-                    (progress.written, progress.failed) = (noted, None);
-                }),
+                Ok(place) => {
+                    let announced = steps.iter().find(|step| step.announced.is_some());
+                    if let (Some(place), Some(step)) = (place, announced) {
+                        node.placed(place, step.position);
+                    }
+                    self.progress.send_modify(|progress| {
+                        (progress.written, progress.failed) = (noted, None);
+                    });
+                }
                 Err(error) => {
                     self.take_back(steps);
                     tracing::warn!(%error, "changes cannot be applied to the store; they are kept");
@@ -174,7 +185,11 @@ impl Journal {
 
 /// Adds to a step the one that follows it.
 fn merge(own: &mut Step, next: Step) {
-    let Step { epoch, begins, position, digests, everything, mark, .. } = next;
+    let Step { epoch, begins, position, digests, everything, mark, announced, .. } = next;
+    own.announced = match (own.announced.take(), announced) {
+        (Some(own), Some(next)) => Some(shared::together(own, next)),
+        (own, next) => own.or(next),
+    };
     if begins == Begins::Anew {
         (own.begins, own.everything) = (begins, false);
         own.digests.clear();

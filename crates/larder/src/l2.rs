@@ -207,14 +207,17 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         // A store that is behind the value, or in an earlier life, refuses it.
         journal.written().await?;
         let Some(store) = journal.store() else { return Ok(Written::NotRight) };
-        let (bytes, node) = (record.encode(), self.cache.node.clone());
-        let Record { stamps, dependencies, .. } = record;
+        let node = self.cache.node.clone();
+        let Some(kept) = node.announced_stamp() else { return Ok(Written::NotRight) };
+        let (stamps, dependencies) = (record.stamps.clone(), record.dependencies.clone());
+        let mut record = record;
+        record.stamps.set(kept.clone());
         let new = NewRecord {
-            bytes,
+            bytes: record.encode(),
             until,
             digests: dependencies.lasting_digests(DIGESTS_MAX),
             schemes: dependencies.iter().filter_map(Dependency::scheme).collect(),
-            is_right: Box::new(move |standings| node.may_keep(&stamps, &dependencies, standings)),
+            judge: Box::new(move |standings| node.judge(&stamps, &dependencies, &kept, standings)),
             fence,
         };
         store.put(&self.name, key.within_region(), new).await

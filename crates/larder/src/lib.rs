@@ -74,6 +74,10 @@ mod claimed;
 
 mod journal;
 
+mod line;
+
+mod shared;
+
 mod codec;
 
 mod fetched;

@@ -9,11 +9,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use larder_core::{
     Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History,
     Invalidation, Mode, Moment, Name, Position, Stamp, Stamps, TrackedChange,
+    announcement::Announced,
     dependency::Hold,
     feed::{Doubt, FeedSink},
     flight::{self, Arrival},
     history::Verdict,
-    store::{Attached, Begins, Standing},
+    store::{Attached, Begins, Origins, Standing},
     timeline::APP,
     token::Token,
 };
@@ -27,7 +28,8 @@ use crate::{
     hold::{self, Held, Releases},
     invalidation::{Limit, Told},
     journal::{Journal, Noted},
-    preview,
+    line::Line,
+    preview, shared,
     stats::Counters,
 };
 
@@ -40,21 +42,25 @@ pub(crate) struct Node {
     timelines: Vec<Timeline>,
     releases: Arc<Releases>,
     journal: Option<Arc<Journal>>,
+    /// Whether the store keeps what this node knows of its origins.
+    pub(crate) origins: Origins,
     /// Counts confirmations, so that whoever waits for one can sleep.
     progress: watch::Sender<u64>,
 }
 
-struct Timeline {
+pub(crate) struct Timeline {
     name: Name,
-    knowledge: Mutex<Knowledge>,
+    pub(crate) knowledge: Mutex<Knowledge>,
 }
 
-struct Knowledge {
-    history: History,
-    proven: Moment,
+pub(crate) struct Knowledge {
+    pub(crate) history: History,
+    pub(crate) proven: Moment,
     doubt: Option<Doubt>,
     /// From where a later feed can go on after what is told next.
     mark: Option<Vec<u8>>,
+    /// On `app`, with a store that others may have too: where this node stands among them.
+    pub(crate) line: Option<Line>,
 }
 
 /// Whether a value was shown to reflect everything that was known when it was read.
@@ -89,6 +95,7 @@ impl Node {
                 proven: Moment::EARLIEST,
                 doubt: None,
                 mark: None,
+                line: None,
             }),
             name,
         });
@@ -101,21 +108,28 @@ impl Node {
             timelines,
             releases: Arc::default(),
             journal: None,
+            origins: Origins::Kept,
             progress: watch::Sender::new(0),
         }
     }
 
-    /// This node, going on where a store stands: `app` lives on in it, and what its entries choose
-    /// rows by is noticed before anything happens.
-    pub(crate) fn with_store(mut self, attached: &Attached, journal: Arc<Journal>) -> Self {
-        for standing in attached.standings.iter().filter(|own| *own.timeline == *APP) {
-            let mut knowledge = self.app().knowledge.lock();
-            knowledge.history.restart(standing.epoch, standing.position);
-        }
+    /// This node, going on where a store stood at `moment` or later: from there it hears what
+    /// others announce, and what the entries choose rows by is noticed before anything happens.
+    pub(crate) fn with_store(
+        mut self,
+        attached: &Attached,
+        journal: Arc<Journal>,
+        moment: Moment,
+    ) -> Self {
         for scheme in &attached.schemes {
             self.each_noticing(scheme, |history| history.register(scheme));
         }
-        self.journal = Some(journal);
+        let line = Line::new(attached.author, attached.cursor, attached.schemes.len());
+        let mut knowledge = self.app().knowledge.lock();
+        (knowledge.line, knowledge.proven) = (Some(line), moment);
+        drop(knowledge);
+        self.tier.prove(APP, moment);
+        (self.journal, self.origins) = (Some(journal), attached.origins);
         self
     }
 
@@ -140,7 +154,35 @@ impl Node {
     /// # Callers must
     /// hold the lock of the timeline.
     fn note(&self, history: &History, before: Position, digests: &[Digest], mark: Option<Vec<u8>>) {
+        self.note_as(history, before, digests, (mark, None));
+    }
+
+    /// The same for what was invalidated by name, and is announced.
+    fn note_named(
+        &self,
+        knowledge: &mut Knowledge,
+        before: Position,
+        digests: &[Digest],
+        announced: Option<Announced>,
+    ) {
+        let position = knowledge.history.applied();
+        if let Some(line) = &mut knowledge.line {
+            line.note_own(position);
+        }
+        self.note_as(&knowledge.history, before, digests, (None, announced));
+    }
+
+    fn note_as(
+        &self,
+        history: &History,
+        before: Position,
+        digests: &[Digest],
+        (mark, announced): (Option<Vec<u8>>, Option<Announced>),
+    ) {
         let Some(journal) = &self.journal else { return };
+        if announced.is_none() && self.origins == Origins::KeptElsewhere {
+            return;
+        }
         journal.note(Noted {
             timeline: history.timeline(),
             epoch: history.epoch(),
@@ -149,6 +191,7 @@ impl Node {
             digests,
             everything: history.everything() == history.applied(),
             mark,
+            announced,
         });
     }
 
@@ -158,6 +201,9 @@ impl Node {
     /// hold the lock of the timeline.
     fn note_begun(&self, history: &History, mark: Option<Vec<u8>>) {
         let Some(journal) = &self.journal else { return };
+        if self.origins == Origins::KeptElsewhere {
+            return;
+        }
         journal.note(Noted {
             timeline: history.timeline(),
             epoch: history.epoch(),
@@ -166,33 +212,20 @@ impl Node {
             digests: &[],
             everything: false,
             mark,
+            announced: None,
         });
     }
 
-    /// Whether a record may be written into a store that stands at `standings`.
-    pub(crate) fn may_keep(
-        &self,
-        stamps: &Stamps,
-        dependencies: &DependencySet,
-        standings: &[Standing],
-    ) -> bool {
-        self.note_if_behind(stamps, standings);
-        // A store that is ahead of this node knows what this node does not.
-        self.raised(stamps, dependencies, standings)
-            .is_some_and(|raised| self.may_store(&raised, dependencies))
-            && self.may_store(stamps, dependencies)
-    }
-
-    /// Notes where this node stands for a store that is behind, although all was written: it went
-    /// back, and would refuse every value until the next change.
-    fn note_if_behind(&self, stamps: &Stamps, standings: &[Standing]) {
-        for stamp in stamps.iter() {
-            let is_behind = |own: &Standing| {
+    /// Notes where this node stands on its origins for a store that stands elsewhere, although all
+    /// was written: it went back, and would refuse every value until the next change.
+    pub(crate) fn note_if_behind(&self, stamps: &Stamps, standings: &[Standing]) {
+        for stamp in stamps.iter().filter(|stamp| *stamp.timeline != *APP) {
+            let is_there = |own: &Standing| {
                 own.timeline == stamp.timeline
                     && own.epoch == stamp.epoch
-                    && own.position < stamp.as_of
+                    && stamp.as_of <= own.position
             };
-            if standings.iter().any(is_behind)
+            if !standings.iter().any(is_there)
                 && let Some(timeline) = self.timeline(&stamp.timeline)
             {
                 let history = &timeline.knowledge.lock().history;
@@ -201,35 +234,11 @@ impl Node {
         }
     }
 
-    /// The stamps of a record that was found in a store which stands at `standings`: the record is
-    /// right up to there, if the store is in the same life. `None` when that cannot be said.
-    pub(crate) fn raised(
-        &self,
-        stamps: &Stamps,
-        dependencies: &DependencySet,
-        standings: &[Standing],
-    ) -> Option<Stamps> {
-        let is_stamped = |one: &Dependency| stamps.get(one.timeline()).is_some();
-        if stamps.get(APP).is_none() || !dependencies.iter().all(is_stamped) {
-            return None;
-        }
-        let raise = |stamp: &Stamp| {
-            self.timeline(&stamp.timeline)?;
-            let mut standings = standings.iter();
-            let own = standings.find(|own| own.timeline == stamp.timeline)?;
-            // Beyond the standing it may speak of what an origin has taken back since.
-            let is_right =
-                own.epoch == stamp.epoch && own.floor <= stamp.as_of && stamp.as_of <= own.position;
-            is_right.then(|| Stamp { as_of: own.position, ..stamp.clone() })
-        };
-        stamps.iter().map(raise).collect()
-    }
-
-    fn timeline(&self, name: &str) -> Option<&Timeline> {
+    pub(crate) fn timeline(&self, name: &str) -> Option<&Timeline> {
         self.timelines.iter().find(|timeline| &*timeline.name == name)
     }
 
-    fn app(&self) -> &Timeline {
+    pub(crate) fn app(&self) -> &Timeline {
         self.timeline(APP).expect("every node has the timeline `app`")
     }
 
@@ -285,7 +294,7 @@ impl Node {
         }
     }
 
-    fn each_noticing(&self, dependency: &Dependency, act: impl Fn(&mut History)) {
+    pub(crate) fn each_noticing(&self, dependency: &Dependency, act: impl Fn(&mut History)) {
         let own = dependency.timeline();
         for timeline in self.timelines.iter().filter(|t| t.name == *own || &*t.name == APP) {
             act(&mut timeline.knowledge.lock().history);
@@ -411,7 +420,9 @@ impl Node {
         let mut touched = Vec::with_capacity(dependencies.len());
         let digests = history.touch(position, dependencies);
         history.confirm(position);
-        self.note(history, before, &digests.concat(), None);
+        let announced =
+            knowledge.announced(mode, Vec::new(), || shared::named_in_words(dependencies));
+        self.note_named(&mut knowledge, before, &digests.concat(), announced);
         for (dependency, digests) in dependencies.iter().zip(digests) {
             let what = dependency.to_string().into();
             let cause = Cause { timeline: app.name.clone(), position, what };
@@ -421,7 +432,7 @@ impl Node {
             });
         }
         let mut token = Token::new();
-        token.require(app.name.clone(), history.epoch(), position);
+        token.require(app.name.clone(), knowledge.history.epoch(), position);
         self.events.tell(|| Event {
             timeline: app.name.clone(),
             position,
@@ -449,9 +460,10 @@ impl Node {
         let position = before.next();
         let touched = history.apply_named(position, names.iter().zip(&changes));
         history.confirm(position);
-        self.note(history, before, &touched.digests, None);
+        let announced = knowledge.announced(Mode::Hard, shared::tables_of(told), || words.clone());
+        self.note_named(&mut knowledge, before, &touched.digests, announced);
         let mut token = Token::new();
-        token.require(app.name.clone(), history.epoch(), position);
+        token.require(app.name.clone(), knowledge.history.epoch(), position);
         let cause = Cause { timeline: app.name.clone(), position, what: words.clone() };
         let entries = self.tier.invalidate(&touched.digests, &cause);
         self.tell_of(cause, What::Reported { changes: changes.len(), words }, entries);
@@ -461,14 +473,14 @@ impl Node {
     }
 
     /// Ends everything stamped on `timeline`; how many entries were built from something on it.
-    fn shut(&self, timeline: &str, cause: &Cause) -> usize {
+    pub(crate) fn shut(&self, timeline: &str, cause: &Cause) -> usize {
         let entries = self.tier.dependents(Digest::everything(timeline));
         self.tier.shut(timeline, cause);
         entries
     }
 
     /// Tells subscribers what a feed brought. Called under the lock of the timeline.
-    fn tell_of(&self, cause: Cause, what: What, entries: usize) {
+    pub(crate) fn tell_of(&self, cause: Cause, what: What, entries: usize) {
         let Cause { timeline, position, .. } = cause;
         let (mode, at, entries) = (Mode::Hard, self.clock.now(), entries as u64);
         self.events.tell(|| Event { timeline, position, what, mode, entries, at });
@@ -476,10 +488,14 @@ impl Node {
 
     /// Whether everything that was visible before `moment` is known of the origins of `reads`.
     pub(crate) fn is_proven_since(&self, moment: Moment, reads: &Reads) -> bool {
-        self.timelines
-            .iter()
-            .filter(|timeline| &*timeline.name != APP && reads.includes(&timeline.name))
-            .all(|timeline| moment <= timeline.knowledge.lock().proven)
+        self.timelines.iter().all(|timeline| {
+            let knowledge = timeline.knowledge.lock();
+            let is_asked = match &*timeline.name {
+                APP => knowledge.line.is_some(),
+                name => reads.includes(name),
+            };
+            !is_asked || moment <= knowledge.proven
+        })
     }
 
     /// The positions this node has applied: a reader with this token sees what this node shows.
@@ -512,6 +528,11 @@ impl Node {
         })
     }
 
+    /// Wakes those who wait for confirmations.
+    pub(crate) fn made_progress(&self) {
+        self.progress.send_modify(|count| *count += 1);
+    }
+
     /// A receiver that is woken by every confirmation.
     pub(crate) fn progress(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()
@@ -533,10 +554,10 @@ impl Node {
         self.timelines.iter().map(known).collect()
     }
 
-    /// How old the proof of a timeline is; zero for `app`, which is always known.
+    /// How old the proof of a timeline is; zero for `app` where no others can say anything on it.
     pub(crate) fn proven_age(&self, known: &Known) -> Option<Duration> {
         match (&*known.name, known.proven) {
-            (APP, _) => Some(Duration::ZERO),
+            (APP, Moment::EARLIEST) => Some(Duration::ZERO),
             (_, Moment::EARLIEST) => None,
             (_, proven) => Some(self.clock.now().since(proven)),
         }
@@ -644,9 +665,11 @@ impl FeedSink for Node {
         let everything = Change::Touch(Dependency::everything(app.name.clone()));
         history.apply(position, &[everything]);
         history.confirm(position);
-        self.note(history, before, &[], None);
         let what = format!("invalidations recorded in `{timeline}` may be missing: {doubt}");
-        let cause = Cause { timeline: app.name.clone(), position, what: what.into() };
+        let what: Arc<str> = what.into();
+        let announced = knowledge.announced(Mode::Hard, Vec::new(), || what.clone());
+        self.note_named(&mut knowledge, before, &[], announced);
+        let cause = Cause { timeline: app.name.clone(), position, what };
         self.tier.shut(APP, &cause);
         self.tell_of(cause, What::Restarted(doubt), entries);
         drop(knowledge);

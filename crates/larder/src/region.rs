@@ -151,7 +151,12 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> Region<K, V, E>
         }
         let knowledge = inner.knowledge(inner.policy.max_staleness).await;
         let knowledge = knowledge.inspect_err(|_| inner.counters.errors.add(1))?;
-        match inner.look(&bytes, knowledge) {
+        let mut looked = inner.look(&bytes, knowledge);
+        if matches!(looked, Look::Unproven) && inner.cache.catch_up_all(&inner.reads).await.is_ok()
+        {
+            looked = inner.look(&bytes, knowledge);
+        }
+        match looked {
             Look::Fresh(found) => {
                 inner.counters.hits.add();
                 Ok(Some(found.value))

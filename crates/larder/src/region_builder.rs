@@ -180,9 +180,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     /// Keeps values in the cache's store as well, where they outlive the process, as MessagePack
     /// with the names of fields.
     ///
-    /// What is invalidated is gone from the store as well, also for the next process. One cache at
-    /// a time keeps tracked values in a store: to a second one [`RegionBuilder::build`] fails as
-    /// `Conflict`, while [`RegionBuilder::build_untracked`] keeps values that depend on nothing.
+    /// What is invalidated is gone from the store as well, also for the next process, and for
+    /// others that have the store now. Of what depends on an origin one cache at a time keeps
+    /// something there: the one that was built first, as long as it lives.
     #[cfg(feature = "store")]
     pub fn stored(self) -> Self
     where

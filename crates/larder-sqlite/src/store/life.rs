@@ -113,8 +113,8 @@ impl Life {
 }
 
 /// Moves the timeline `app` of the store to `position`, inside the transaction of the change that
-/// stands there. The witness is written with the commit.
-pub(crate) fn advance(writing: &mut Writing<'_>, position: Position) -> Result<(), Error> {
+/// stands there; the random number that comes with it. The witness is written with the commit.
+pub(crate) fn advance(writing: &mut Writing<'_>, position: Position) -> Result<u64, Error> {
     let nonce = random()?;
     writing
         .connection
@@ -122,7 +122,7 @@ pub(crate) fn advance(writing: &mut Writing<'_>, position: Position) -> Result<(
         .and_then(|mut update| update.execute((position.0.cast_signed(), nonce.cast_signed())))
         .map_err(Writing::failed("note a change"))?;
     *writing.has_advanced = true;
-    Ok(())
+    Ok(nonce)
 }
 
 /// Counts a commit. It is part of each, so that every write-ahead log says whose it is.

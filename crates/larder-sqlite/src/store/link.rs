@@ -91,6 +91,14 @@ pub(crate) fn note_schemes(connection: &Connection, schemes: &[Dependency]) -> R
     Ok(())
 }
 
+/// How many schemes are noted. They are only added, until a life of the line ends.
+pub(crate) fn count_schemes(connection: &Connection) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("SELECT count(*) FROM scheme")?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .map(|count| usize::try_from(count).unwrap_or(0))
+}
+
 /// What [`note_schemes`] noted.
 ///
 /// # Errors

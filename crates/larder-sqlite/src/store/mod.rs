@@ -19,7 +19,8 @@
 //! 9. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
-//! 10. `standing`: how far timelines were applied; `link`: what they reach; `claim`: by whom;
+//! 10. `standing`: how far timelines were applied; `link`: what they reach; `announce`: what is
+//!     invalidated by name, for all caches; `keeping`: which one keeps the timelines of origins;
 //!     `tracked`: the face for values that can be invalidated.
 //! 11. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
 //!     others commit.
@@ -112,7 +113,9 @@ pub mod fence;
 
 mod records;
 
-mod claim;
+mod keeping;
+
+mod announce;
 
 mod claims;
 

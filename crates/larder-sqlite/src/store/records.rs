@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use larder_core::{
-    BoxFuture, Error,
+    BoxFuture, Error, Name,
     claim::Fence,
     clock::WallMillis,
     store::{Attached, Claims, Store, Written},
@@ -23,8 +23,8 @@ use super::{
 };
 
 impl Store for SqliteStore {
-    fn attach(&self) -> Result<Option<Attached>, Error> {
-        tracked::attach(self).map(Some)
+    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
+        tracked::attach(self, origins).map(Some)
     }
 
     fn claims(&self) -> Option<Arc<dyn Claims>> {

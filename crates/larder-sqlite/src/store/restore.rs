@@ -214,6 +214,8 @@ impl Prepared {
             }
             // Who loads now did not when the copy was made (J5).
             transaction.execute("DELETE FROM claim", [])?;
+            // And what is in the line is of another life.
+            transaction.execute("DELETE FROM announced", [])?;
             life.write(&transaction)?;
             transaction.commit()
         };

@@ -17,6 +17,7 @@
 //! | `scheme` | by which columns entries choose rows, to be registered in another life |
 //! | `claim` | which key is being loaded by whom, for other processes |
 //! | `filed`, `loose`, `unflushed` | values in files of their own: see `filed` |
+//! | `announced` | the last of what was invalidated by name, for other processes |
 //!
 //! The row 0 of `total` belongs to no region: it is written by every commit and holds their number
 //! and the store's own. The row of `store` is hardly ever written. So a write-ahead log that
@@ -83,6 +84,10 @@ CREATE TABLE IF NOT EXISTS filed(entry INTEGER PRIMARY KEY, name BLOB NOT NULL U
   bytes INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS loose(name BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unflushed(name BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS announced(position INTEGER PRIMARY KEY, nonce INTEGER NOT NULL,
+  author INTEGER NOT NULL, upto INTEGER NOT NULL, mode INTEGER NOT NULL,
+  everything INTEGER NOT NULL, digests BLOB NOT NULL, tables BLOB NOT NULL, what TEXT NOT NULL)
+  STRICT;
 ";
 
 /// What a file is.

@@ -1,5 +1,7 @@
 //! Standings: how far each timeline was applied to the store, and the step from there to the next.
 //!
+//! What is invalidated by name moves `app` in its own way: see `announce`.
+//!
 //! **Invariant**: every live entry whose stamp on a timeline is of the epoch of that timeline's
 //! standing, and not below its floor, reflects the timeline up to the position of the standing.
 //! Entries therefore do not grow old: what moves is the standing, and what it passes is buried.
@@ -26,11 +28,10 @@
 use larder_core::{
     Epoch, Error, Position,
     store::{Begins, Standing, Step},
-    timeline::APP,
 };
 use rusqlite::{Connection, Row};
 
-use super::{life, link, writer::Writing};
+use super::{link, writer::Writing};
 
 /// All standings, in the snapshot of `connection`.
 pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Vec<Standing>> {
@@ -69,10 +70,9 @@ pub(crate) fn write(connection: &Connection, standing: &Standing) -> rusqlite::R
         .map(drop)
 }
 
-/// Carries out one step: buries what it touched and moves the standing.
-pub(crate) fn step(writing: &mut Writing<'_>, step: Step) -> Result<(), Error> {
+/// Carries out one step of an origin: buries what it touched and moves the standing.
+pub(crate) fn step(connection: &Connection, step: Step) -> Result<(), Error> {
     let failed = Writing::failed("apply a change to the store");
-    let connection = writing.connection;
     let standings = read(connection).map_err(failed)?;
     let own = standings.into_iter().find(|own| own.timeline == step.timeline);
     let floor = match (step.begins, own) {
@@ -88,8 +88,6 @@ pub(crate) fn step(writing: &mut Writing<'_>, step: Step) -> Result<(), Error> {
         (Begins::After(_) | Begins::Anew, _) => step.position,
     };
     let Step { timeline, epoch, position, mark, .. } = step;
-    let is_app = *timeline == *APP;
     let moved = Standing { timeline, epoch, position, floor, mark };
-    write(connection, &moved).map_err(failed)?;
-    if is_app { life::advance(writing, position) } else { Ok(()) }
+    write(connection, &moved).map_err(failed)
 }

@@ -1,29 +1,31 @@
 //! The store as a cache uses it for what can be invalidated.
 //!
-//! Apart from `records`, which keeps what depends on nothing and needs no claim. **Invariant**: a
-//! record is written with its links or not at all, by whoever holds the claim, and read together
-//! with the standings by which its stamps are to be judged.
+//! Apart from `records`, which keeps what depends on nothing. **Invariant**: a record is written
+//! with its links or not at all, and only if nothing that it depends on was announced by then; it
+//! is read together with the standings by which its stamps are to be judged.
 
 use std::sync::Arc;
 
 use larder_core::{
-    BoxFuture, Error, Position, WallMillis,
-    store::{Attached, FoundRecord, NewRecord, Standing, Step, TrackedStore, Written},
+    BoxFuture, Dependency, Epoch, Error, ErrorKind, Name, WallMillis,
+    announcement::{Cursor, Look},
+    store::{
+        Attached, FoundRecord, Judgement, NewRecord, Origins, Standing, Step, TrackedStore, Written,
+    },
     timeline::APP,
 };
 use rusqlite::Connection;
 
 use super::{
-    claim::Claim,
-    claims,
+    announce, claims,
     counters::Counted,
     entries::INLINE_BYTES,
     entry::{Lifetime, NewEntry, Stored},
     filed::Reader,
     find::{self, Looked, Reading},
     handle::SqliteStore,
-    life::Life,
-    link,
+    keeping::Keeping,
+    life, link,
     options::Durability,
     put::{self, IfPresent},
     region::Named,
@@ -33,65 +35,65 @@ use super::{
 };
 use crate::connection::in_snapshot;
 
+/// Times that a look begins a life of the line, one after the other.
+const LOOKS: usize = 3;
+
 /// The tracked side of a store, in the hands of one cache.
 #[derive(Debug)]
 struct Session {
     store: SqliteStore,
-    /// Also in every write that waits: so that none is carried out after the claim was given back.
-    claim: Arc<Claim>,
+    author: u64,
+    /// The lock on the timelines of origins, if this cache has it. Also in every write that waits:
+    /// so that none is carried out after it was given back.
+    keeping: Option<Arc<Keeping>>,
 }
 
-/// Takes the timelines of `store` over for one cache.
-pub(crate) fn attach(store: &SqliteStore) -> Result<Attached, Error> {
-    let claim = Arc::new(Claim::of(store.path())?);
+/// What a cache finds when it attaches.
+struct Adopted {
+    cursor: Cursor,
+    standings: Vec<Standing>,
+    schemes: Vec<Dependency>,
+}
+
+/// Attaches a cache that follows `origins` to `store`.
+pub(crate) fn attach(store: &SqliteStore, origins: &[Name]) -> Result<Attached, Error> {
+    let keeping = if origins.is_empty() { None } else { Keeping::of(store.path())? };
     let (queue, path) = (store.writer_queue().clone(), store.path().display().to_string());
     // It waits for a commit, which a thread of the runtime must not.
     let adopted = std::thread::scope(|scope| {
         let adopt = move || queue.write_blocking(move |writing| adopt(writing, &path));
         scope.spawn(adopt).join()
     });
-    let panicked = || Error::new(larder_core::ErrorKind::Panicked, "attach to the store");
-    let (standings, schemes) = adopted.unwrap_or_else(|_| Err(panicked()))?;
-    let tracked = Arc::new(Session { store: store.clone(), claim });
-    Ok(Attached { tracked, standings, schemes })
+    let panicked = || Error::new(ErrorKind::Panicked, "attach to the store");
+    let Adopted { cursor, mut standings, schemes } = adopted.unwrap_or_else(|_| Err(panicked()))?;
+    let is_kept = origins.is_empty() || keeping.is_some();
+    let kept = if is_kept { Origins::Kept } else { Origins::KeptElsewhere };
+    standings.retain(|own| origins.contains(&own.timeline));
+    if kept == Origins::KeptElsewhere {
+        // What was recorded since can be told of; lives and positions are those of another cache.
+        standings.iter_mut().for_each(|own| own.epoch = Epoch::VOID);
+    }
+    let (author, keeping) = (life::random()?, keeping.map(Arc::new));
+    let tracked = Arc::new(Session { store: store.clone(), author, keeping });
+    Ok(Attached { tracked, author, cursor, origins: kept, standings, schemes })
 }
 
-/// Goes on where the store stands. If it is in another life than its timeline `app`, or one of its
-/// schemes cannot be read, everything in it falls.
-fn adopt(
-    writing: &mut Writing<'_>,
-    path: &str,
-) -> Result<(Vec<Standing>, Vec<larder_core::Dependency>), Error> {
+/// Goes on where the store stands, or begins a life of the line. If one of the schemes cannot be
+/// read, everything falls.
+fn adopt(writing: &mut Writing<'_>, path: &str) -> Result<Adopted, Error> {
     let failed = Writing::failed("attach to the store");
-    let connection = writing.connection;
-    let epoch = Life::read(connection, path)?.epoch;
-    let mut standings = standing::read(connection).map_err(failed)?;
-    let app = standings.iter_mut().find(|own| *own.timeline == *APP);
-    let schemes = link::schemes(connection);
-    let begun = match (app, &schemes) {
-        (Some(app), Ok(_)) if app.epoch == epoch => None,
-        (Some(app), Err(_)) if app.epoch == epoch => {
-            tracing::error!(store = %path, "what its entries choose by cannot be read: all fall");
-            app.position = app.position.next();
-            app.floor = app.position;
-            Some(app.clone())
+    let mut cursor = announce::adopt(writing, path)?;
+    let schemes = link::schemes(writing.connection).or_else(|error| {
+        if error.kind() != ErrorKind::Corrupt {
+            return Err(error);
         }
-        _ => {
-            // No feed goes on in what another life of the store has left.
-            connection.execute("DELETE FROM standing", []).map_err(failed)?;
-            standings.clear();
-            let (position, floor) = (Position::START, Position::START);
-            let begun = Standing { timeline: APP.into(), epoch, position, floor, mark: None };
-            standings.push(begun.clone());
-            Some(begun)
-        }
-    };
-    if let Some(begun) = begun {
-        standing::write(connection, &begun).map_err(failed)?;
-        connection.execute("DELETE FROM scheme", []).map_err(failed)?;
-        return Ok((standings, Vec::new()));
-    }
-    Ok((standings, schemes?))
+        tracing::error!(store = %path, "what its entries choose by cannot be read: all fall");
+        writing.connection.execute("DELETE FROM scheme", []).map_err(failed)?;
+        cursor = announce::everything(writing, path, "schemes that cannot be read")?;
+        Ok(Vec::new())
+    })?;
+    let standings = standing::read(writing.connection).map_err(failed)?;
+    Ok(Adopted { cursor, standings, schemes })
 }
 
 /// The record under `key` and the standings, from one snapshot; as far as it is not larger than
@@ -168,17 +170,25 @@ impl TrackedStore for Session {
                 Some(until) if until <= now => return Ok(Written::NotRight),
                 Some(until) => Lifetime::Until(until),
             };
-            let NewRecord { bytes, digests, schemes, is_right, fence, .. } = record;
-            let (claim, key) = (self.claim.clone(), key.to_vec());
+            let NewRecord { bytes, digests, schemes, judge, fence, .. } = record;
+            let (keeping, author, key) = (self.keeping.clone(), self.author, key.to_vec());
             let entry = NewEntry::new(Stored::bytes(bytes), lifetime);
             let entries = self.store.entries(region);
             let entry = entries.pack(entry).await?;
             entries
                 .write(move |writing, region| {
-                    let _claim = claim;
+                    let _keeping = keeping;
                     let failed = Writing::failed("write an entry");
-                    let standings = standing::read(writing.connection).map_err(failed)?;
-                    if !is_right(&standings) {
+                    let connection = writing.connection;
+                    let standings = standing::read(connection).map_err(failed)?;
+                    let Judgement::Right(known) = judge(&standings) else {
+                        return Ok(Written::NotRight);
+                    };
+                    let app = standings.iter().find(|own| *own.timeline == *APP);
+                    let now = app.map_or(known, |own| own.position);
+                    if announce::reaches(connection, author, known, now, &digests)
+                        .map_err(failed)?
+                    {
                         return Ok(Written::NotRight);
                     }
                     let key = RowKey::Bytes(&key);
@@ -194,18 +204,60 @@ impl TrackedStore for Session {
         })
     }
 
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<(), Error>> {
-        let (claim, queue) = (self.claim.clone(), self.store.writer_queue().clone());
+    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>> {
+        let (keeping, queue) = (self.keeping.clone(), self.store.writer_queue().clone());
+        let (author, path) = (self.author, self.store.path().display().to_string());
         Box::pin(async move {
-            let durability = match steps.iter().any(|step| *step.timeline == *APP) {
+            let durability = match steps.iter().any(|step| step.announced.is_some()) {
                 true => Durability::Durable,
                 false => Durability::Relaxed,
             };
             let apply = move |writing: &mut Writing<'_>| {
-                let _claim = claim;
-                steps.into_iter().try_for_each(|step| standing::step(writing, step))
+                let mut announced = None;
+                for step in steps {
+                    if let Some(how) = &step.announced {
+                        announced = Some(announce::announce(writing, &path, author, &step, how)?);
+                    } else if keeping.is_some() {
+                        standing::step(writing.connection, step)?;
+                    }
+                }
+                Ok(announced)
             };
             queue.write(durability, apply).await
         })
+    }
+
+    fn look(&self, since: Cursor, schemes: usize) -> BoxFuture<'static, Result<Look, Error>> {
+        let store = self.store.clone();
+        Box::pin(async move {
+            let path = store.path().display().to_string();
+            for _ in 0..LOOKS {
+                let path_of_read = path.clone();
+                let look = move |connection: &Connection| {
+                    let look = |connection: &Connection| {
+                        Ok(announce::look(connection, &path_of_read, since, schemes))
+                    };
+                    let failed = Writing::failed("look at announcements");
+                    in_snapshot(connection, look).map_err(failed).flatten()
+                };
+                let looked = match store.pool().borrow(&look)? {
+                    Some(looked) => looked,
+                    None => store.pool().read(look).await?,
+                };
+                if let Some(looked) = looked {
+                    return Ok(looked);
+                }
+                let (queue, path) = (store.writer_queue().clone(), path.clone());
+                let begin = move |writing: &mut Writing<'_>| announce::adopt(writing, &path);
+                queue.write(Durability::Durable, begin).await?;
+            }
+            Err(Error::new(ErrorKind::Unavailable, "look at announcements")
+                .subject(path)
+                .detail("the store is restored again and again"))
+        })
+    }
+
+    fn next_commit(&self) -> BoxFuture<'static, ()> {
+        self.store.next_commit()
     }
 }

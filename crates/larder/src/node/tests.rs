@@ -2,7 +2,7 @@
 
 use std::ops::Bound::{Excluded, Included};
 
-use larder_core::Span;
+use larder_core::{Span, announcement::Cursor, store::Judgement};
 use larder_memory::MemoryLimit;
 
 use super::*;
@@ -81,7 +81,8 @@ fn what_is_forgotten_of_another_life_or_beyond_is_not_shown() {
 #[test]
 fn a_store_is_given_and_gives_nothing_from_beyond_where_it_stands() {
     let node = node(100);
-    let app = node.stamp(APP).unwrap();
+    let cursor = Cursor { epoch: Epoch(9), position: Position::START, nonce: 0 };
+    node.app().knowledge.lock().line = Some(Line::new(1, cursor, 0));
     let shop = |position| Standing {
         timeline: SHOP.into(),
         epoch: LIFE,
@@ -89,16 +90,21 @@ fn a_store_is_given_and_gives_nothing_from_beyond_where_it_stands() {
         floor: Position::START,
         mark: None,
     };
-    let standing = Standing { timeline: APP.into(), epoch: app.epoch, ..shop(0) };
+    let standing = Standing { timeline: APP.into(), epoch: cursor.epoch, ..shop(0) };
     let dependencies: DependencySet = [row(1)].into_iter().collect();
     let stamp = |as_of| Stamp { timeline: SHOP.into(), epoch: LIFE, as_of: Position(as_of) };
-    let stamps: Stamps = [app, stamp(4)].into_iter().collect();
+    let stamps: Stamps = [node.stamp(APP).unwrap(), stamp(4)].into_iter().collect();
+    let kept = node.announced_stamp().unwrap();
     let standings = |position| [standing.clone(), shop(position)];
     // The origin can go back to 3 before the store hears of 4; what the value shows then never was.
-    assert!(!node.may_keep(&stamps, &dependencies, &standings(3)));
-    assert_eq!(node.raised(&stamps, &dependencies, &standings(3)), None);
-    assert!(node.may_keep(&stamps, &dependencies, &standings(4)));
-    assert!(node.may_keep(&stamps, &dependencies, &standings(5)));
+    let judge = |position| node.judge(&stamps, &dependencies, &kept, &standings(position));
+    assert_eq!(judge(3), Judgement::Wrong);
+    assert_eq!(judge(4), Judgement::Right(Position::START));
+    assert_eq!(judge(5), Judgement::Right(Position::START));
+    let written = [kept.clone(), stamp(4)].into_iter().collect();
+    let raised = |position| node.raised(&written, &dependencies, &standings(position));
+    assert_eq!(raised(3), None);
+    assert_eq!(raised(5).unwrap().get(SHOP).unwrap().as_of, Position(5));
 }
 
 #[test]

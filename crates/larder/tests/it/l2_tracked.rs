@@ -15,14 +15,15 @@ use std::{
 };
 
 use larder::{
-    BoxFuture, Cache, Change, Clock, Dependency, Description, Error, ErrorKind, Feed, FeedSink,
-    Load, Name, Region, Source, Span, Store, Tracked, Value, WallMillis,
+    BoxFuture, Cache, Change, Clock, Dependency, Description, Error, Feed, FeedSink, Load, Name,
+    Region, Source, Span, Store, Tracked, Value, WallMillis,
     sqlite::store::{SqliteStore, StoreOptions},
 };
 use larder_core::{
     Epoch, Position,
+    announcement::{Cursor, Look},
     claim::Fence,
-    store::{Attached, Begins, FoundRecord, NewRecord, Step, TrackedStore, Written},
+    store::{Attached, Begins, FoundRecord, Judgement, NewRecord, Step, TrackedStore, Written},
 };
 use larder_testkit::temp::TempDir;
 use tokio::sync::Semaphore;
@@ -190,23 +191,6 @@ async fn a_load_that_was_overtaken_leaves_nothing_in_the_store() {
 }
 
 #[tokio::test]
-async fn a_second_cache_keeps_nothing_that_is_tracked() {
-    let place = Place::new();
-    let (first, _) = place.life().await;
-    let second = Cache::builder().clock(place.clock.clone()).store(place.store().await);
-    let second = second.build().unwrap();
-    let error = place.region(&second).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    // What depends on nothing needs no claim.
-    let plain = second.region::<String, u64>("plain").ttl(MINUTE).stored();
-    let plain = plain.loader(async |_, _: Load| Ok::<_, Error>(1)).build_untracked().unwrap();
-    plain.get_or_load(&"x".into()).await.unwrap();
-    drop((first, second, plain));
-    let (_cache, region) = place.life().await;
-    assert_eq!(source(&region, "tag:a").await, Source::Loaded);
-}
-
-#[tokio::test]
 async fn a_restored_store_shows_nothing_that_was_invalidated_since() {
     // J5: in the same life by the history, in the next by the epoch.
     let place = Place::new();
@@ -344,13 +328,13 @@ impl Store for Late {
         Store::remove(&self.store, region, key)
     }
 
-    fn attach(&self) -> Result<Option<Attached>, Error> {
+    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
         let gate = self.gate.clone();
         let late = |attached: Attached| Attached {
             tracked: Arc::new(LateTracked { tracked: attached.tracked, gate }),
             ..attached
         };
-        Ok(self.store.attach()?.map(late))
+        Ok(self.store.attach(origins)?.map(late))
     }
 }
 
@@ -376,8 +360,16 @@ impl TrackedStore for LateTracked {
         })
     }
 
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<(), Error>> {
+    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>> {
         self.tracked.apply(steps)
+    }
+
+    fn look(&self, since: Cursor, schemes: usize) -> BoxFuture<'static, Result<Look, Error>> {
+        self.tracked.look(since, schemes)
+    }
+
+    fn next_commit(&self) -> BoxFuture<'static, ()> {
+        self.tracked.next_commit()
     }
 }
 
@@ -408,45 +400,48 @@ async fn a_write_that_was_overtaken_on_its_way_into_the_store_is_not_done() {
 async fn a_store_that_missed_a_step_shows_nothing_from_before_it() {
     let place = Place::new();
     let store = place.store().await;
-    let attached = store.attach().unwrap().unwrap();
-    let [app] = &*attached.standings else { panic!("{attached:?}") };
-    let step = |from, to| Step {
-        timeline: "app".into(),
-        epoch: app.epoch,
-        begins: Begins::After(Position(from)),
+    let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+    assert_eq!(attached.standings, []);
+    let step = |epoch, from, to| Step {
+        timeline: "shop".into(),
+        epoch: Epoch(epoch),
+        begins: from,
         position: Position(to),
         digests: Vec::new(),
         everything: false,
         mark: None,
+        announced: None,
     };
+    let after = |from, to| step(1, Begins::After(Position(from)), to);
     let tracked = &attached.tracked;
-    let start = app.position.0;
-    tracked.apply(vec![step(start, start + 1)]).await.unwrap();
-    assert_eq!(floor(tracked).await, app.floor);
+    tracked.apply(vec![step(1, Begins::Anew, 10)]).await.unwrap();
+    assert_eq!(floor(tracked).await, Position(10));
+    tracked.apply(vec![after(10, 11)]).await.unwrap();
+    assert_eq!(floor(tracked).await, Position(10));
     // Told twice it is the same step.
-    tracked.apply(vec![step(start, start + 1)]).await.unwrap();
-    assert_eq!(floor(tracked).await, app.floor);
-    tracked.apply(vec![step(start + 2, start + 3)]).await.unwrap();
-    assert_eq!(floor(tracked).await, Position(start + 3));
+    tracked.apply(vec![after(10, 11)]).await.unwrap();
+    assert_eq!(floor(tracked).await, Position(10));
+    tracked.apply(vec![after(12, 13)]).await.unwrap();
+    assert_eq!(floor(tracked).await, Position(13));
     // And of another life.
-    let other = Step { epoch: Epoch(app.epoch.0 ^ 1), ..step(start + 3, start + 4) };
+    let other = step(2, Begins::After(Position(13)), 14);
     tracked.apply(vec![other]).await.unwrap();
-    assert_eq!(floor(tracked).await, Position(start + 4));
+    assert_eq!(floor(tracked).await, Position(14));
 }
 
-/// The floor of `app`, as whoever reads a record is told.
+/// The floor of `shop`, as whoever reads a record is told.
 async fn floor(tracked: &Arc<dyn TrackedStore>) -> Position {
     let record = NewRecord {
         bytes: vec![1],
         until: None,
         digests: Vec::new(),
         schemes: Vec::new(),
-        is_right: Box::new(|_| true),
+        judge: Box::new(|_| Judgement::Right(Position(u64::MAX))),
         fence: Fence::Open,
     };
     assert_eq!(tracked.put("numbers", b"any", record).await.unwrap(), Written::Kept);
     let FoundRecord { standings, .. } = tracked.get("numbers", b"any").await.unwrap().unwrap();
-    standings.iter().find(|own| &*own.timeline == "app").unwrap().floor
+    standings.iter().find(|own| &*own.timeline == "shop").unwrap().floor
 }
 
 /// Where a process that is to be killed keeps its store.

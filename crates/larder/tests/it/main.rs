@@ -18,6 +18,7 @@
 //! - `l2_tracked`: the same for what can be invalidated: restarts, kills, restores
 //! - `claimed`: loads that are single across caches and processes on one store
 //! - `stored`: values in bytes that name nothing (features `derive`, `sqlite` and `positional`)
+//! - `shared`: tracked values and invalidations of caches and processes on one store
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
@@ -69,6 +70,9 @@ mod claimed;
 
 #[cfg(all(feature = "derive", feature = "sqlite", feature = "positional"))]
 mod stored;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod shared;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
