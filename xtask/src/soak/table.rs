@@ -57,6 +57,20 @@ pub(super) const SOAKS: &[Soak] = &[
         target: "store_kill",
         taking: Taking::Environment,
     },
+    // Two processes with sixteen threads each on one store: no error, no stall, limits exact.
+    Soak {
+        name: "store-crowd",
+        package: "larder-sqlite",
+        target: "store_crowd",
+        taking: Taking::Environment,
+    },
+    // A store on a disk on which each system call fails in turn, and under a lock held for long.
+    Soak {
+        name: "store-faults",
+        package: "larder-sqlite",
+        target: "faults",
+        taking: Taking::Environment,
+    },
     // The memory tier, and the flights above it, under schedules that shuttle chooses.
     Soak {
         name: "schedules",
