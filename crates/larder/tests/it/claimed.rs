@@ -337,7 +337,9 @@ async fn two_processes_load_a_cold_key_once() {
     awaits(&here, 1).await;
     claimant.tell.write_all(b"go on\n").unwrap();
     for reader in readers {
-        assert_eq!(reader.await.unwrap(), (1, Source::Store));
+        // Whoever comes after the flight has ended finds its value in memory.
+        let (value, source) = reader.await.unwrap();
+        assert!(value == 1 && matches!(source, Source::Store | Source::Hit), "{source:?}");
     }
     assert_eq!(here.stats().loads, 0);
     assert_eq!(claimant.says("ended"), "ended 1 true 0 1");
