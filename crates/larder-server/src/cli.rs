@@ -12,8 +12,8 @@ use crate::{items::Items, spoken};
 mod cache;
 
 pub use cache::{
-    AtStore, Backup, Cache, CacheCommand, Check, Export, Get, Import, InRegion, Kind, Living, Ls,
-    Restore, Rm, Selection, Set, Tags, Top, TopBy,
+    AtStore, Backup, Backups, Cache, CacheCommand, Check, Export, Get, Import, InRegion, Incr,
+    Kept, Kind, Living, Ls, Restore, Rm, Selection, Set, Tags, Top, TopBy, Touch,
 };
 
 /// Keeps answers from your database fast, and fresh by itself.

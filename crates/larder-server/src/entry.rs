@@ -29,6 +29,16 @@ pub fn written(bytes: &[u8]) -> (&'static str, String) {
     }
 }
 
+/// The value in what [`whole`] shows.
+pub fn bytes(shown: &Value) -> Option<Vec<u8>> {
+    let of = |name: &str| shown.get(name).and_then(Value::as_str);
+    match (of("text"), of("base64")) {
+        (Some(text), _) => Some(text.as_bytes().to_vec()),
+        (None, Some(text)) => STANDARD.decode(text).ok(),
+        (None, None) => None,
+    }
+}
+
 /// What is known of an entry besides its value. Times are in milliseconds since 1970.
 pub fn known(region: &str, key: &str, meta: &Meta) -> Value {
     json!({

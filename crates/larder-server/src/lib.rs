@@ -15,7 +15,8 @@
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
 //! 7. [`literal`], [`items`], [`spoken`], [`declared`], [`rows`], [`tables`]: from what
 //!    clients and settings say to dependencies and changes.
-//! 8. [`mod@entry`], [`stats`]: an entry of a store, and how the store is doing, as JSON.
+//! 8. [`mod@entry`], [`stats`], [`moment`]: an entry of a store and how the store is doing, as
+//!    JSON; moments as people write them.
 //! 9. [`demo`]: the music shop.
 
 pub mod cli;
@@ -83,6 +84,8 @@ pub mod tables;
 pub mod entry;
 
 pub mod stats;
+
+pub mod moment;
 
 pub mod told;
 

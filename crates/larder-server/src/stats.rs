@@ -4,8 +4,10 @@
 //! entries is what is there; what is counted of reads and of what went is what this process did
 //! since it opened the store.
 
+use std::path::Path;
+
 use larder_core::Error;
-use larder_sqlite::store::{Pattern, RegionStats, Select, SqliteStore};
+use larder_sqlite::store::{Backup, Pattern, RegionStats, Select, SqliteStore};
 use serde_json::{Value, json};
 
 /// Regions that are shown each by itself.
@@ -35,6 +37,7 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
         "entries": stats.entries,
         "bytes": stats.bytes,
         "file_bytes": file,
+        "value_files": { "count": stats.files, "bytes": stats.file_bytes },
         "hits": stats.hits,
         "misses": stats.misses,
         "errors": stats.errors,
@@ -50,6 +53,22 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
         "regions": regions,
         "regions_left_out": names.len().saturating_sub(REGIONS_MAX),
     }))
+}
+
+/// A backup with its name and its bytes, those of its value files included.
+pub fn backup(backup: &Backup) -> Value {
+    let name = backup.path.file_name().unwrap_or_default().to_string_lossy();
+    json!({ "name": name, "taken_ms": backup.taken.0, "bytes": backup_bytes(&backup.path) })
+}
+
+/// Bytes of a backup, with its value files.
+pub fn backup_bytes(path: &Path) -> u64 {
+    let length = |file: std::fs::Metadata| file.len();
+    let mut values = path.as_os_str().to_owned();
+    values.push("-values");
+    let values = std::fs::read_dir(Path::new(&values)).into_iter().flatten().flatten();
+    let in_files: u64 = values.map(|file| file.metadata().map_or(0, length)).sum();
+    std::fs::metadata(path).map_or(0, length) + in_files
 }
 
 /// One region, with the entries that people named and those that a cache keeps there.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::config::Span;
+use crate::{config::Span, moment::Moment};
 
 /// `larder cache`
 #[derive(Args, Debug)]
@@ -21,13 +21,19 @@ pub struct Cache {
     pub at: AtStore,
 }
 
-/// A store, whether a server has it open or not.
+/// A store: a file, whether a server has it open or not, or what a server has open.
 #[derive(Args, Clone, Debug)]
 pub struct AtStore {
     /// The file of the store; `set`, `import` and `restore` make it if there is none [default:
     /// store.path of the configuration]
     #[arg(long, value_name = "FILE", global = true)]
     pub store: Option<PathBuf>,
+    /// Ask the server there in place of a file, such as http://127.0.0.1:7077.
+    #[arg(long, value_name = "URL", global = true)]
+    pub server: Option<String>,
+    /// A file with the token, where the server asks for one.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -42,11 +48,15 @@ pub enum CacheCommand {
     Get(Get),
     /// Write an entry in place of what is there.
     Set(Set),
+    /// Add to the whole number in an entry, and print the sum.
+    Incr(Incr),
+    /// Let an entry live so long from now; the exit code is 6 if there is none.
+    Touch(Touch),
     /// Remove entries by key, by pattern or by tag.
     Rm(Rm),
-    /// List tags with the number of their entries.
+    /// List tags with their entries, and how often these were read.
     Tags(Tags),
-    /// Show what is in the store, region by region.
+    /// Show what is in the store, region by region; of a server also hits, misses and evictions.
     Stats,
     /// List the entries that were read most, or that are largest, oldest or longest unread.
     Top(Top),
@@ -56,6 +66,8 @@ pub enum CacheCommand {
     Import(Import),
     /// Copy the store into a file, while it is in use, and verify the copy.
     Backup(Backup),
+    /// List the backups that are kept, the oldest first.
+    Backups(Backups),
     /// Put the content of a backup in the place of what is in the store, which may be broken.
     Restore(Restore),
     /// Look whether the file is what it should be.
@@ -175,6 +187,37 @@ pub struct Set {
     pub place: InRegion,
 }
 
+/// `larder cache incr`
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("life").required(true).args(["ttl", "forever"])))]
+pub struct Incr {
+    /// The key of the entry; where there is none, it begins at zero.
+    pub key: String,
+    /// What is added; it may be negative.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, allow_hyphen_values = true)]
+    pub by: i64,
+    /// How long it lives if it begins now.
+    #[command(flatten)]
+    pub living: Living,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
+/// `larder cache touch`
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("life").required(true).args(["ttl", "forever"])))]
+pub struct Touch {
+    /// The key of the entry.
+    pub key: String,
+    /// How long it lives from now.
+    #[command(flatten)]
+    pub living: Living,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
 /// `larder cache rm`
 #[derive(Args, Debug)]
 pub struct Rm {
@@ -271,18 +314,47 @@ pub struct Import {
     pub living: Living,
 }
 
+/// The directory of backups.
+#[derive(Args, Clone, Debug)]
+pub struct Kept {
+    /// The directory in which backups are kept [default: store.backups of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub backups: Option<PathBuf>,
+}
+
 /// `larder cache backup`
 #[derive(Args, Debug)]
 pub struct Backup {
-    /// The file to write; a backup that is there is replaced once the new one is whole.
-    pub to: PathBuf,
+    /// The file to write; a backup that is there is replaced once the new one is whole [default:
+    /// a new one in the directory of backups, named after the store and the time]
+    #[arg(conflicts_with = "backups")]
+    pub to: Option<PathBuf>,
+    /// Where backups are kept.
+    #[command(flatten)]
+    pub kept: Kept,
+}
+
+/// `larder cache backups`
+#[derive(Args, Debug)]
+pub struct Backups {
+    /// Where backups are kept.
+    #[command(flatten)]
+    pub kept: Kept,
 }
 
 /// `larder cache restore`
 #[derive(Args, Debug)]
 pub struct Restore {
-    /// The backup.
-    pub from: PathBuf,
+    /// The backup: a file, or the name of one of those that are kept (`larder cache backups`).
+    #[arg(required_unless_present = "as_of", conflicts_with = "as_of")]
+    pub from: Option<PathBuf>,
+    /// Of the backups that are kept, the newest one that was taken at this time or before, such as
+    /// "2026-11-22 05:33" (UTC unless it says otherwise).
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<Moment>,
+    /// Where backups are kept.
+    #[command(flatten)]
+    pub kept: Kept,
     /// Do not ask; off a terminal nobody is asked anyway.
     #[arg(long)]
     pub yes: bool,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{cli::AtServer, config::ConfigError, exit::Exit};
@@ -27,11 +27,21 @@ pub(super) struct Refusal {
 impl Refusal {
     /// How the program ends over it.
     pub(super) fn exit(&self) -> Exit {
-        let problem: Option<Value> = serde_json::from_str(&self.body).ok();
-        match problem.and_then(|problem| Some(problem.get("code")? == "too-many-entries")) {
-            Some(true) => Exit::TooMany,
+        match &*self.code() {
+            "too-many-entries" => Exit::TooMany,
             _ => Exit::Failed,
         }
+    }
+
+    /// The stable name of what is wrong, if the server is one of larder's.
+    pub(super) fn code(&self) -> String {
+        let problem: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        problem.get("code").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Whether it is about something that is not there.
+    pub(super) fn is_absent(&self) -> bool {
+        self.status == "404"
     }
 }
 
@@ -52,12 +62,13 @@ impl std::error::Error for Refusal {}
 impl AtServer {
     /// The body of the answer to a GET.
     pub(super) fn get(&self, path: &str) -> Result<String> {
-        self.ask(&format!("GET {path}"), "")
+        self.ask(&Request::new("GET", path))
     }
 
     /// The body of the answer to a POST.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<String> {
-        self.ask(&format!("POST {path}"), &body.to_string())
+        let body = body.to_string();
+        self.ask(&Request::new("POST", path).body("application/json", body.as_bytes()))
     }
 
     /// Where the server listens, as an address that can be connected to.
@@ -79,41 +90,103 @@ impl AtServer {
         Ok(SocketAddr::new(ip, listen.port()))
     }
 
-    fn ask(&self, line: &str, body: &str) -> Result<String> {
+    fn ask(&self, request: &Request<'_>) -> Result<String> {
         let address = self.address()?;
-        let token = match &self.token_file {
-            None => String::new(),
-            Some(path) => {
-                let secret = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                format!("Authorization: Bearer {}\r\n", secret.trim())
-            }
-        };
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| {
-            format!("no server answers on {address}; is `larder serve` running?")
-        })?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let length = match body.len() {
-            0 => String::new(),
-            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
-        };
-        let request = format!(
-            "{line} HTTP/1.1\r\nHost: {address}\r\n{token}{length}Connection: close\r\n\r\n{body}"
-        );
-        // A server that refuses may do so before it has read everything; its answer tells.
-        let wrote = stream.write_all(request.as_bytes());
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).context("the answer broke off")?;
-        wrote.or_else(|error| if answer.is_empty() { Err(error) } else { Ok(()) })?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-        let status = head.lines().next().and_then(|line| line.split(' ').nth(1));
-        match status {
-            Some("200") => Ok(body.to_owned()),
-            status => {
-                let status = status.unwrap_or("nothing").to_owned();
-                Err(Refusal { status, body: body.to_owned() }.into())
-            }
+        let token = self.token_file.as_ref().map(|path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        });
+        let token = token.transpose()?;
+        let token = token.as_deref().map(str::trim);
+        let body = exchange(address, &address.to_string(), token, PATIENCE, request)?;
+        String::from_utf8(body).context("the answer is not text")
+    }
+}
+
+/// What is asked of a server.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    method: &'static str,
+    path: &'a str,
+    headers: Vec<(&'static str, &'a str)>,
+    body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(method: &'static str, path: &'a str) -> Self {
+        Self { method, path, headers: Vec::new(), body: &[] }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: &'a str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn body(self, media_type: &'a str, body: &'a [u8]) -> Self {
+        Self { body, ..self.header("Content-Type", media_type) }
+    }
+
+    fn head(&self, host: &str, token: Option<&str>) -> String {
+        let Self { method, path, headers, body } = self;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        if let Some(token) = token {
+            head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
+        if !body.is_empty() || matches!(*method, "PUT" | "POST") {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head + "\r\n"
+    }
+}
+
+/// Asks the server at `address`, which goes by the name `host`; the body of its answer.
+pub(super) fn exchange(
+    address: SocketAddr,
+    host: &str,
+    token: Option<&str>,
+    patience: Duration,
+    request: &Request<'_>,
+) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
+        .with_context(|| format!("no server answers on {address}; is `larder serve` running?"))?;
+    stream.set_read_timeout(Some(patience))?;
+    // A server that refuses may do so before it has read everything; its answer tells.
+    let head = request.head(host, token);
+    let wrote = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(request.body));
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    wrote.or_else(|error| if answer.is_empty() { Err(error) } else { Ok(()) })?;
+    if answer.is_empty() {
+        read.context("the answer broke off")?;
+    }
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = end.context("the answer is not HTTP")?;
+    let body = answer.split_off(end + 4);
+    let head = String::from_utf8_lossy(&answer);
+    check_length(&head, request, body.len())?;
+    let status = head.lines().next().and_then(|line| line.split(' ').nth(1)).unwrap_or("nothing");
+    match status {
+        "200" | "201" => Ok(body),
+        status => {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            Err(Refusal { status: status.to_owned(), body }.into())
+        }
+    }
+}
+
+/// # Errors
+/// For a body that is shorter than it was said to be.
+fn check_length(head: &str, request: &Request<'_>, length: usize) -> Result<()> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    let mut said = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let said = said.next().and_then(|(_, value)| value.trim().parse::<usize>().ok());
+    match said {
+        Some(said) if length < said && request.method != "HEAD" => {
+            bail!("the answer broke off: {length} of {said} bytes")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -129,8 +129,8 @@ pub struct Store {
     pub value_bytes: usize,
     /// Requests that may write at a time.
     pub writes: usize,
-    /// Whether there is a directory for backups.
-    pub keeps_backups: bool,
+    /// The directory of the backups, if any are kept.
+    pub backups: Option<PathBuf>,
     /// How it is opened.
     pub options: StoreOptions,
 }
@@ -201,12 +201,12 @@ pub(super) fn resolve(
     let directory = to.settle("backups", written.backups, String::new());
     let every = to.settle("backup_every", written.backup_every, Span::seconds(86_400));
     let kept = to.settle("backups_kept", written.backups_kept, 7);
-    let keeps_backups = !directory.is_empty();
-    if keeps_backups {
-        options = options.backups(base.join(directory), every.0, kept.into());
+    let backups = (!directory.is_empty()).then(|| base.join(directory));
+    if let Some(directory) = &backups {
+        options = options.backups(directory.clone(), every.0, kept.into());
     }
     let (value_bytes, writes) = (value.bytes(), writes.into());
-    Ok(Some(Store { path: base.join(shown), value_bytes, writes, keeps_backups, options }))
+    Ok(Some(Store { path: base.join(shown), value_bytes, writes, backups, options }))
 }
 
 fn check(value: Size, readers: u16, writes: u16) -> Result<(), ConfigError> {

@@ -14,6 +14,7 @@ use crate::{
     guard, parameters,
     problem::{Code, Problem},
     server::Server,
+    stats,
 };
 
 use super::{
@@ -55,7 +56,7 @@ pub(super) async fn answer(
 async fn list(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, Problem> {
     is_kept(server)?;
     let backups = store.backups().await.map_err(|error| failed(&error))?;
-    let backups: Vec<Value> = backups.iter().map(shown).collect();
+    let backups: Vec<Value> = backups.iter().map(stats::backup).collect();
     Ok(super::json(StatusCode::OK, &json!({ "backups": backups })))
 }
 
@@ -63,7 +64,7 @@ async fn take(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, P
     is_kept(server)?;
     let _turn = turn(server)?;
     let taken = store.back_up_now().await.map_err(|error| failed(&error))?;
-    Ok(super::json(StatusCode::CREATED, &shown(&taken)))
+    Ok(super::json(StatusCode::CREATED, &stats::backup(&taken)))
 }
 
 async fn restore(
@@ -84,7 +85,7 @@ async fn restore(
 }
 
 fn is_kept(server: &Server) -> Result<(), Problem> {
-    match server.config.store.as_ref().is_some_and(|store| store.keeps_backups) {
+    match server.config.store.as_ref().is_some_and(|store| store.backups.is_some()) {
         true => Ok(()),
         false => Err(Problem::new(
             Code::NoBackup,
@@ -101,9 +102,4 @@ fn turn(server: &Server) -> Result<SemaphorePermit<'_>, Problem> {
 
 fn name_of(backup: &Backup) -> &str {
     backup.path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
-}
-
-fn shown(backup: &Backup) -> Value {
-    let bytes = std::fs::metadata(&backup.path).map_or(0, |file| file.len());
-    json!({ "name": name_of(backup), "taken_ms": backup.taken.0, "bytes": bytes })
 }

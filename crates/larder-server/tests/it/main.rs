@@ -14,6 +14,7 @@
 //! - `hostile`: requests that no well-meaning client sends.
 //! - `program`: the binary as a process: exit codes, what it changes, signals.
 //! - `caching`: `larder cache` on a file, and what shells and manuals are told.
+//! - `asking`: the same words against a running server.
 //! - `storing`: entries of the store over HTTP.
 //! - `batching`: many entries at once, and values that are computed while others remove.
 //! - `whole`: the store as a whole: how it is, its backups.
@@ -30,6 +31,7 @@ mod client;
 mod shop;
 
 mod answers;
+mod asking;
 mod batching;
 mod caching;
 mod changing;

@@ -140,7 +140,7 @@ pub use fence::Fence;
 pub use handle::SqliteStore;
 pub use health::{Condition, OnCorruption, Refill};
 pub use journal::Operation;
-pub use operation::{backup_as_of, backups_in};
+pub use operation::{backup_as_of, backup_in, backups_in};
 pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;
 pub use queues::Queues;

@@ -4,9 +4,13 @@
 //! waiting for longer than a restore takes to copy the pages, and all of it runs on threads of its
 //! own or the writer's.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use larder_core::{Error, ErrorKind, clock::WallMillis};
+use larder_core::{Clock, Error, ErrorKind, clock::WallMillis};
 use tokio::sync::oneshot;
 
 use super::{
@@ -15,7 +19,7 @@ use super::{
     file,
     handle::SqliteStore,
     health::{self, Condition, Refill},
-    kept,
+    kept::{self, Schedule},
     options::{Eviction, StoreOptions},
     restore::Prepared,
     values::Values,
@@ -218,6 +222,17 @@ async fn on_a_thread<T: Send + 'static>(
 /// `NotFound`, naming the oldest that there is.
 pub fn backup_as_of(kept: Vec<Backup>, at: WallMillis) -> Result<Backup, Error> {
     kept::as_of(kept, at)
+}
+
+/// Where in `directory`, which is made if there is none, a backup of `store` that is taken now
+/// belongs: beside those that [`StoreOptions::backups`] keeps, to be found with them.
+///
+/// # Errors
+/// Those of making the directory.
+pub fn backup_in(directory: impl AsRef<Path>, store: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let directory = directory.as_ref().to_owned();
+    let schedule = Schedule { directory, every: Duration::ZERO, keep: 1 };
+    schedule.path(store.as_ref(), Clock::system().wall())
 }
 
 /// Where the backups of a store that is not open are.

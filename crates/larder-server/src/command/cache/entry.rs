@@ -1,4 +1,4 @@
-//! `larder cache get` and `set`: one entry.
+//! `larder cache get`, `set`, `incr` and `touch`: one entry.
 //!
 //! **Invariant**: what `get` writes to a file is the value, byte for byte; a miss is neither an
 //! empty value nor a failure (SD18).
@@ -6,16 +6,19 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use anyhow::{Context as _, Result, bail};
-use larder_sqlite::store::{NewEntry, Placed, ValueKind};
+use larder_sqlite::store::{Lifetime, ValueKind};
 
 use crate::{
-    cli::{AtStore, Get, Kind, Set},
+    cli::{AtStore, Get, Incr, Kind, Living, Set, Touch},
     entry,
     exit::Exit,
     say,
 };
 
-use super::super::shown;
+use super::{
+    super::shown,
+    place::{self, New},
+};
 
 /// What is read of a value before it is refused, so that an endless input does not fill the memory;
 /// more than SQLite takes.
@@ -23,21 +26,19 @@ const VALUE_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) async fn get(at: &AtStore, arguments: &Get) -> Result<Exit> {
     let Get { key, place } = arguments;
-    let store = at.open().await?;
-    let Some(found) = store.entries(&*place.region).entry(key).await? else {
+    let Some(found) = at.place().await?.entry(&place.region, key).await? else {
         if at.json {
             say!("null");
         }
-        let (key, region) = (shown::text(key), shown::text(&place.region));
-        eprintln!("there is no entry `{key}` in region `{region}`");
-        return Ok(Exit::Absent);
+        return Ok(absent(key, &place.region));
     };
     if at.json {
-        say!("{:#}", entry::whole(&place.region, &found));
+        say!("{found:#}");
         return Ok(Exit::Done);
     }
+    let bytes = entry::bytes(&found).context("the answer has no value")?;
     let mut out = std::io::stdout().lock();
-    out.write_all(&found.value.bytes).context("cannot write the value")?;
+    out.write_all(&bytes).context("cannot write the value")?;
     if out.is_terminal() {
         out.write_all(b"\n").context("cannot write the value")?;
     }
@@ -45,40 +46,72 @@ pub(super) async fn get(at: &AtStore, arguments: &Get) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn absent(key: &str, region: &str) -> Exit {
+    eprintln!("there is no entry `{}` in region `{}`", shown::text(key), shown::text(region));
+    Exit::Absent
+}
+
 pub(super) async fn set(at: &AtStore, arguments: &Set) -> Result<Exit> {
-    let lifetime = arguments.living.lifetime().context("say --ttl DURATION or --forever")?;
+    let lifetime = lifetime(&arguments.living)?;
     let kind = arguments.kind.map(|kind| match kind {
         Kind::Json => ValueKind::Json,
         Kind::Text => ValueKind::Text,
         Kind::Bytes => ValueKind::Bytes,
     });
     let value = entry::value(value(arguments)?, kind).map_err(anyhow::Error::msg)?;
-    let mut new = NewEntry::new(value, lifetime).tags(arguments.tag.clone());
-    if arguments.pin {
-        new = new.pinned();
-    }
-    let store = at.open_or_make().await?;
-    let entries = store.entries(&*arguments.place.region).durable();
     let key = arguments.key.as_str();
-    let placed = match arguments.add {
-        true => entries.add(key, new).await?,
-        false => entries.insert(key, new).await?,
+    let new = New {
+        region: &arguments.place.region,
+        key,
+        value,
+        lifetime,
+        tags: &arguments.tag,
+        is_pinned: arguments.pin,
+        is_add: arguments.add,
     };
-    let word = match placed {
-        Placed::Inserted => "inserted",
-        Placed::Replaced => "replaced",
-        Placed::Present => "present",
-    };
+    let word = at.place_or_make().await?.put(new).await?;
+    let is_present = word == "present";
     match at.json {
         true => say!("{}", serde_json::json!({ "placed": word })),
-        false if placed == Placed::Present => {}
+        false if is_present => {}
         false => say!("{word}"),
     }
-    if placed == Placed::Present {
+    if is_present {
         eprintln!("there is an entry `{}` already; it was left alone", shown::text(key));
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+pub(super) async fn incr(at: &AtStore, arguments: &Incr) -> Result<Exit> {
+    let Incr { key, by, living, place } = arguments;
+    let lifetime = lifetime(living)?;
+    let sum = at.place_or_make().await?.incr(&place.region, key, *by, lifetime).await?;
+    match at.json {
+        true => say!("{}", serde_json::json!({ "value": sum })),
+        false => say!("{sum}"),
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn touch(at: &AtStore, arguments: &Touch) -> Result<Exit> {
+    let Touch { key, living, place } = arguments;
+    let lifetime = lifetime(living)?;
+    let is_there = at.place().await?.touch(&place.region, key, lifetime).await?;
+    if at.json {
+        say!("{}", serde_json::json!({ "touched": u64::from(is_there) }));
+    }
+    if !is_there {
+        return Ok(absent(key, &place.region));
+    }
+    if !at.json {
+        say!("lives {}", place::spoken(lifetime));
+    }
+    Ok(Exit::Done)
+}
+
+fn lifetime(living: &Living) -> Result<Lifetime> {
+    living.lifetime().context("say --ttl DURATION or --forever")
 }
 
 fn value(arguments: &Set) -> Result<Vec<u8>> {

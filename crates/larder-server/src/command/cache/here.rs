@@ -14,7 +14,7 @@ use larder_sqlite::store::{
 };
 
 use crate::{
-    cli::{AtStore, ConfigFile, Living, Selection},
+    cli::{AtStore, ConfigFile, Kept, Living, Selection},
     config::{Config, ConfigError},
 };
 
@@ -33,6 +33,18 @@ impl AtStore {
                        the configuration";
         let store = Config::load(inputs)?.store;
         store.map(|store| store.path).ok_or_else(|| ConfigError::new("store", problem))
+    }
+
+    /// Where backups are kept: where it was said, or where the configuration says.
+    pub(super) fn kept(&self, kept: &Kept) -> Result<PathBuf, ConfigError> {
+        if let Some(directory) = &kept.backups {
+            return Ok(directory.clone());
+        }
+        let inputs = super::super::inputs(&ConfigFile { config: None }, None);
+        let directory = Config::load(inputs)?.store.and_then(|store| store.backups);
+        let problem = "it is not known where backups are kept: say which directory with --backups \
+                       DIR, or in `store.backups` of the configuration";
+        directory.ok_or_else(|| ConfigError::new("store.backups", problem))
     }
 
     /// Opens the store that is there.
@@ -104,6 +116,17 @@ fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> Result<b
     let mut answer = String::new();
     from.read_line(&mut answer).context("cannot read the answer")?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+/// A sign of life on a terminal, nothing elsewhere, for work whose length nobody knows.
+pub(super) fn spinner(doing: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.set_message(doing);
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    spinner
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,6 +1,7 @@
-//! `larder cache`: looking into a store and changing what is in it, without a server.
+//! `larder cache`: looking into a store and changing what is in it, as a file or behind a server.
 //!
-//! Reading order: `here`, how the store is opened; `entry`, `listing` and `removal`, what is done
+//! Reading order: `here`, how a file is opened; `place`, a file or a server, and `remote`, how the
+//! server is asked; `entry`, `listing` and `removal`, what is done
 //! with entries; `transfer`, lines of JSON, and `outlet`, where they go; `whole`, what is done with
 //! the file. **Invariant**: the file may be in use by servers, and nothing here evicts or replaces
 //! what is theirs unasked.
@@ -13,6 +14,10 @@ use crate::{
 };
 
 mod here;
+
+mod place;
+
+mod remote;
 
 mod entry;
 
@@ -40,6 +45,8 @@ async fn does(arguments: &Cache) -> Result<Exit> {
         CacheCommand::Ls(ls) => listing::ls(at, ls).await,
         CacheCommand::Get(get) => entry::get(at, get).await,
         CacheCommand::Set(set) => entry::set(at, set).await,
+        CacheCommand::Incr(incr) => entry::incr(at, incr).await,
+        CacheCommand::Touch(touch) => entry::touch(at, touch).await,
         CacheCommand::Rm(rm) => removal::rm(at, rm).await,
         CacheCommand::Tags(tags) => listing::tags(at, tags).await,
         CacheCommand::Stats => listing::stats(at).await,
@@ -47,6 +54,7 @@ async fn does(arguments: &Cache) -> Result<Exit> {
         CacheCommand::Export(export) => transfer::export(at, export).await,
         CacheCommand::Import(import) => transfer::import(at, import).await,
         CacheCommand::Backup(backup) => whole::backup(at, backup).await,
+        CacheCommand::Backups(backups) => whole::backups(at, backups).await,
         CacheCommand::Restore(restore) => whole::restore(at, restore).await,
         CacheCommand::Check(check) => whole::check(at, check).await,
         CacheCommand::Vacuum => whole::vacuum(at).await,

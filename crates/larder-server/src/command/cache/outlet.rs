@@ -25,8 +25,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Begins to write what will be at `path`.
-    pub(super) fn at(path: &Path, store: &Path) -> Result<Self> {
+    /// Begins to write what will be at `path`; `store` is what must not be written.
+    pub(super) fn at(path: &Path, store: Option<&Path>) -> Result<Self> {
         let cannot = || format!("cannot write {}", path.display());
         // A link goes on leading where it leads.
         let target = match fs::canonicalize(path) {
@@ -37,8 +37,9 @@ impl Outlet {
         let part = (!in_place).then(|| with(&target, ".part"));
         for own in [Some(&target), part.as_ref()].into_iter().flatten() {
             let is_value =
-                own.parent().is_some_and(|place| is_same(place, &with(store, "-values")));
-            if is_value || OF_A_STORE.iter().any(|suffix| is_same(own, &with(store, suffix))) {
+                |store| own.parent().is_some_and(|place| is_same(place, &with(store, "-values")));
+            let is_of = |store| OF_A_STORE.iter().any(|suffix| is_same(own, &with(store, suffix)));
+            if store.is_some_and(|store| is_value(store) || is_of(store)) {
                 bail!("{} belongs to the store itself; give another path", own.display());
             }
         }

@@ -4,7 +4,6 @@
 //! nothing.
 
 use anyhow::Result;
-use larder_sqlite::store::{Entries, Select};
 use serde_json::json;
 
 use crate::{
@@ -13,16 +12,16 @@ use crate::{
     say,
 };
 
-use super::{super::shown, here};
+use super::{super::shown, here, place::Place};
 
 pub(super) async fn rm(at: &AtStore, arguments: &Rm) -> Result<Exit> {
-    let store = at.open().await?;
-    let region = shown::text(&arguments.place.region);
-    let entries = store.entries(&*arguments.place.region).durable();
-    let which = Which::new(arguments);
+    let store = at.place().await?;
     let is_silent = arguments.yes && !arguments.dry_run;
+    let mut keys = arguments.keys.clone();
+    keys.sort_unstable();
+    keys.dedup();
     if !is_silent {
-        let count = which.count(&entries).await?;
+        let count = count(&store, arguments, &keys).await?;
         if arguments.dry_run {
             match at.json {
                 true => say!("{}", json!({ "would_remove": count })),
@@ -30,13 +29,18 @@ pub(super) async fn rm(at: &AtStore, arguments: &Rm) -> Result<Exit> {
             }
             return Ok(Exit::Done);
         }
+        let region = shown::text(&arguments.place.region);
         let question = format!("remove {} of region `{region}`?", shown::entries(count));
         if 1 < count && !here::is_wanted(&question)? {
             eprintln!("nothing was removed");
             return Ok(Exit::Failed);
         }
     }
-    let count = which.remove(&entries).await?;
+    let region = &*arguments.place.region;
+    let count = match keys.is_empty() {
+        true => store.remove_matching(region, &arguments.which).await?,
+        false => store.remove(region, &keys).await?,
+    };
     match at.json {
         true => say!("{}", json!({ "removed": count })),
         false => say!("{} removed", shown::entries(count)),
@@ -44,44 +48,14 @@ pub(super) async fn rm(at: &AtStore, arguments: &Rm) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-enum Which {
-    Keys(Vec<String>),
-    Selected(Select),
-}
-
-impl Which {
-    fn new(arguments: &Rm) -> Self {
-        match arguments.keys.is_empty() {
-            true => Self::Selected(arguments.which.select()),
-            false => {
-                let mut keys = arguments.keys.clone();
-                keys.sort_unstable();
-                keys.dedup();
-                Self::Keys(keys)
-            }
-        }
+async fn count(store: &Place, arguments: &Rm, keys: &[String]) -> Result<u64> {
+    let region = &*arguments.place.region;
+    if keys.is_empty() {
+        return store.count(region, &arguments.which).await;
     }
-
-    async fn count(&self, entries: &Entries) -> Result<u64> {
-        match self {
-            Self::Selected(select) => Ok(entries.count(select).await?),
-            Self::Keys(keys) => {
-                let mut count = 0;
-                for key in keys {
-                    count += u64::from(entries.contains(key).await?);
-                }
-                Ok(count)
-            }
-        }
+    let mut count = 0;
+    for key in keys {
+        count += u64::from(store.contains(region, key).await?);
     }
-
-    async fn remove(self, entries: &Entries) -> Result<u64> {
-        match self {
-            Self::Selected(select) => Ok(entries.remove_matching(&select).await?),
-            Self::Keys(keys) => {
-                let removed = entries.remove_many(keys).await?;
-                Ok(removed.into_iter().filter(|was_there| *was_there).count() as u64)
-            }
-        }
-    }
+    Ok(count)
 }

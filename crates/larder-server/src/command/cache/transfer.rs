@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use larder::Clock;
-use larder_sqlite::store::{NewEntry, Pattern, SqliteStore};
-use serde_json::json;
+use larder_sqlite::store::{Lifetime, NewEntry};
+use serde_json::{Value, json};
 
 use crate::{
     cli::{AtStore, Export, Import},
-    entry::{self, Line},
+    entry::Line,
     exit::Exit,
     say,
 };
@@ -26,6 +26,7 @@ use super::{
     here,
     listing::{PAGE, Pages},
     outlet::Outlet,
+    place::{self, Place},
 };
 
 /// A line that is longer is no entry: values may have 64 MiB, and escapes make six bytes of one.
@@ -34,8 +35,12 @@ const LINE_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of lines that become one commit.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Bytes of lines in one request to a server, whose limit is not known; a line that is longer goes
+/// alone.
+const REQUEST_BYTES: usize = 1 << 20;
+
 pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
-    let store = at.open().await?;
+    let store = at.place().await?;
     let regions = match &arguments.region {
         Some(region) => vec![region.clone()],
         None => store.regions().await?,
@@ -43,7 +48,11 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
     let count = match &arguments.to {
         None => lines(&store, &regions, arguments, &mut std::io::stdout().lock()).await?,
         Some(path) => {
-            let mut outlet = Outlet::at(path, store.path())?;
+            let own = match &store {
+                Place::Here(store) => Some(store.path()),
+                Place::There(_) => None,
+            };
+            let mut outlet = Outlet::at(path, own)?;
             let count = lines(&store, &regions, arguments, outlet.writer()).await?;
             outlet.publish()?;
             count
@@ -51,12 +60,7 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
     };
     let mut keyless = 0;
     for region in &regions {
-        let entries = store.entries(&**region);
-        let all = entries.count(&arguments.which.select()).await?;
-        let keyed = arguments.which.select().matching(Pattern::glob("*"));
-        if arguments.which.pattern.is_none() && arguments.which.glob.is_none() {
-            keyless += all.saturating_sub(entries.count(&keyed).await?);
-        }
+        keyless += store.keyless(region, &arguments.which).await?;
     }
     eprintln!("{} exported", shown::entries(count));
     if 0 < keyless {
@@ -66,24 +70,23 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
 }
 
 async fn lines(
-    store: &SqliteStore,
+    store: &Place,
     regions: &[String],
     arguments: &Export,
     to: &mut dyn Write,
 ) -> Result<u64> {
     let mut total = 0;
     for region in regions {
-        total += store.entries(&**region).count(&arguments.which.select()).await?;
+        total += store.count(region, &arguments.which).await?;
     }
     let (bar, mut count) = (here::bar(total, "entries"), 0);
     for region in regions {
-        let entries = store.entries(&**region);
-        let mut pages = Pages::new(entries.clone(), arguments.which.select());
+        let mut pages = Pages::new(store, region, &arguments.which);
         while let Some(page) = pages.next().await? {
-            for (key, _) in page {
+            for key in page.iter().filter_map(|known| known.get("key")?.as_str()) {
                 // It may have gone since it was listed.
-                let Some(found) = entries.entry(&key).await? else { continue };
-                writeln!(to, "{}", entry::whole(region, &found)).context("cannot write a line")?;
+                let Some(found) = store.entry(region, key).await? else { continue };
+                writeln!(to, "{found}").context("cannot write a line")?;
                 count += 1;
                 bar.inc(1);
             }
@@ -134,7 +137,8 @@ async fn read(
     length: u64,
 ) -> Result<Imported> {
     let (clock, otherwise) = (Clock::system(), arguments.living.lifetime());
-    let store = at.open_or_make().await?;
+    let store = at.place_or_make().await?;
+    let ttl = otherwise.map(place::written);
     let bar = here::bar(length, "bytes");
     let mut done = Imported::default();
     let mut batch = Batch::default();
@@ -149,23 +153,22 @@ async fn read(
         };
         match parsed {
             None => {}
-            Some(Ok((_, _, None))) => done.expired += 1,
-            Some(Ok((region, key, Some(entry)))) => {
-                if batch.region != region {
-                    done.written += batch.write(&store).await?;
+            Some(Ok(Parsed { entry: None, .. })) => done.expired += 1,
+            Some(Ok(Parsed { region, key, entry: Some(entry) })) => {
+                if batch.region != region || !batch.has_room(&store, line.len()) {
+                    done.written += batch.write(&store, ttl.as_deref()).await?;
                     batch.region = region;
                 }
-                batch.bytes += line.len();
-                batch.entries.push((key, entry));
+                batch.push(&store, key, entry, &line)?;
             }
             Some(Err(problem)) => {
-                done.written += batch.write(&store).await?;
+                done.written += batch.write(&store, ttl.as_deref()).await?;
                 let before = shown::entries(done.written);
                 bail!("line {number} {problem}; {before} before it imported");
             }
         }
-        if is_end || PAGE <= batch.entries.len() || BATCH_BYTES <= batch.bytes {
-            done.written += batch.write(&store).await?;
+        if is_end || PAGE <= batch.count() || BATCH_BYTES <= batch.bytes {
+            done.written += batch.write(&store, ttl.as_deref()).await?;
         }
         bar.inc(line.len() as u64);
         if is_end {
@@ -177,20 +180,19 @@ async fn read(
 }
 
 /// Where an entry belongs, its key, and what is to be written if its time is not over.
-type Parsed = (String, String, Option<NewEntry>);
+struct Parsed {
+    region: String,
+    key: String,
+    entry: Option<NewEntry>,
+}
 
-fn parse(
-    text: &[u8],
-    region: &str,
-    clock: &Clock,
-    otherwise: Option<larder_sqlite::store::Lifetime>,
-) -> Result<Parsed> {
+fn parse(text: &[u8], region: &str, clock: &Clock, otherwise: Option<Lifetime>) -> Result<Parsed> {
     let mut line: Line =
         serde_json::from_slice(text).map_err(|error| anyhow!("is no entry: {error}"))?;
     let region = line.region.take().unwrap_or_else(|| region.to_owned());
     let key = std::mem::take(&mut line.key);
     let entry = line.entry(clock.wall(), otherwise).map_err(anyhow::Error::msg)?;
-    Ok((region, key, entry))
+    Ok(Parsed { region, key, entry })
 }
 
 /// Entries of one region that become one commit.
@@ -199,16 +201,48 @@ struct Batch {
     region: String,
     bytes: usize,
     entries: Vec<(String, NewEntry)>,
+    /// The lines, where a server reads them again.
+    lines: Vec<Value>,
 }
 
 impl Batch {
-    async fn write(&mut self, store: &SqliteStore) -> Result<u64> {
-        self.bytes = 0;
-        let entries = std::mem::take(&mut self.entries);
-        if entries.is_empty() {
-            return Ok(0);
+    fn count(&self) -> usize {
+        self.entries.len() + self.lines.len()
+    }
+
+    /// Whether a line of so many bytes can be part of it.
+    fn has_room(&self, store: &Place, bytes: usize) -> bool {
+        match store {
+            Place::Here(_) => true,
+            Place::There(_) => self.bytes + bytes <= REQUEST_BYTES,
         }
-        let written = store.entries(&*self.region).durable().insert_many(entries).await?;
-        Ok(written.len() as u64)
+    }
+
+    fn push(&mut self, store: &Place, key: String, entry: NewEntry, line: &[u8]) -> Result<()> {
+        self.bytes += line.len();
+        match store {
+            Place::Here(_) => self.entries.push((key, entry)),
+            Place::There(_) => {
+                let mut line: Value = serde_json::from_slice(line).context("cannot read a line")?;
+                if let Value::Object(members) = &mut line {
+                    members.remove("region");
+                }
+                self.lines.push(line);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, store: &Place, ttl: Option<&str>) -> Result<u64> {
+        self.bytes = 0;
+        let (entries, lines) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.lines));
+        match store {
+            _ if entries.is_empty() && lines.is_empty() => Ok(0),
+            Place::There(remote) => remote.import(&self.region, ttl, &lines),
+            Place::Here(store) => {
+                let written = store.entries(&*self.region).durable().insert_many(entries).await?;
+                Ok(written.len() as u64)
+            }
+        }
     }
 }

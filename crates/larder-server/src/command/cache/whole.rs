@@ -1,33 +1,54 @@
-//! `larder cache backup`, `restore`, `check` and `vacuum`: the file as a whole.
+//! `larder cache backup`, `backups`, `restore`, `check` and `vacuum`: the file as a whole.
 //!
 //! **Invariant**: what cannot be done leaves the store and the backup as they were.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Result;
-use larder_core::{Error, ErrorKind};
-use larder_sqlite::store::{Condition, Depth, SqliteStore};
+use anyhow::{Result, anyhow, bail};
+use larder_core::{Error, ErrorKind, clock::WallMillis};
+use larder_sqlite::store::{self, Condition, Depth, SqliteStore};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{AtStore, Backup, Check, Restore},
+    cli::{AtStore, Backup, Backups, Check, Restore},
     exit::Exit,
-    say,
+    moment::Moment,
+    say, stats,
 };
 
-use super::{super::shown, here};
+use super::{super::shown, here, place::Place, remote::Remote};
 
 pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
+    if let Some(remote) = at.remote()? {
+        if arguments.to.is_some() || arguments.kept.backups.is_some() {
+            bail!("a server writes into its own directory of backups: name no other place");
+        }
+        let waiting = here::spinner("taking a backup");
+        let taken = remote.back_up()?;
+        waiting.finish_and_clear();
+        match at.json {
+            true => say!("{taken}"),
+            false => {
+                let (bytes, name) = (number(&taken, "bytes"), text(&taken, "name"));
+                say!("{} in {name}, verified", shown::size(bytes));
+            }
+        }
+        return Ok(Exit::Done);
+    }
     let store = at.open().await?;
+    let to = match &arguments.to {
+        Some(to) => to.clone(),
+        None => store::backup_in(at.kept(&arguments.kept)?, store.path())?,
+    };
     let bar = here::bar(0, "pages");
     let told = bar.clone();
-    let taken = store.backup_with(&arguments.to, move |progress| {
+    let taken = store.backup_with(&to, move |progress| {
         told.set_length(progress.pages);
         told.set_position(progress.done);
     });
     let taken = taken.await?;
     bar.finish_and_clear();
-    let bytes = bytes_of(&taken.path);
+    let bytes = stats::backup_bytes(&taken.path);
     match at.json {
         true => {
             let path = taken.path.display().to_string();
@@ -38,18 +59,43 @@ pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Bytes of a backup, with its value files.
-fn bytes_of(path: &Path) -> u64 {
-    let length = |file: std::fs::Metadata| file.len();
-    let mut values = path.as_os_str().to_owned();
-    values.push("-values");
-    let values = std::fs::read_dir(Path::new(&values)).into_iter().flatten().flatten();
-    let in_files: u64 = values.map(|file| file.metadata().map_or(0, length)).sum();
-    std::fs::metadata(path).map_or(0, length) + in_files
+pub(super) async fn backups(at: &AtStore, arguments: &Backups) -> Result<Exit> {
+    let kept = match at.remote()? {
+        Some(remote) => remote.backups()?,
+        None => {
+            let kept = store::backups_in(at.kept(&arguments.kept)?, at.path()?)?;
+            kept.iter().map(stats::backup).collect()
+        }
+    };
+    if at.json {
+        say!("{:#}", json!({ "backups": kept }));
+        return Ok(Exit::Done);
+    }
+    if kept.is_empty() {
+        say!("no backups yet; `larder cache backup` takes one");
+        return Ok(Exit::Done);
+    }
+    let row = |backup: &Value| {
+        let taken = Moment(number(backup, "taken_ms"));
+        [taken.to_string(), shown::size(number(backup, "bytes")), text(backup, "name")]
+    };
+    shown::columns(["taken", "size", "name"], &kept.iter().map(row).collect::<Vec<_>>());
+    Ok(Exit::Done)
+}
+
+fn number(of: &Value, name: &str) -> u64 {
+    of.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn text(of: &Value, name: &str) -> String {
+    shown::text(of.get(name).and_then(Value::as_str).unwrap_or_default())
 }
 
 pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
-    let (path, from) = (at.path()?, &arguments.from);
+    if let Some(remote) = at.remote()? {
+        return restore_there(at, &remote, arguments);
+    }
+    let (path, from) = (at.path()?, chosen(at, arguments)?);
     let question = format!(
         "put the content of {} in the place of what is in {}?",
         from.display(),
@@ -59,7 +105,9 @@ pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
         eprintln!("nothing was changed");
         return Ok(Exit::Failed);
     }
-    let condition = SqliteStore::restore_file(&path, from).await?;
+    let waiting = here::spinner("checking the backup and restoring it");
+    let condition = SqliteStore::restore_file(&path, &from).await?;
+    waiting.finish_and_clear();
     let put_aside = match condition {
         Condition::Replaced { put_aside, .. } => put_aside,
         _ => None,
@@ -76,11 +124,66 @@ pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The backup that is meant: a file, the name of one that is kept, or the one of a time.
+fn chosen(at: &AtStore, arguments: &Restore) -> Result<PathBuf> {
+    let kept = || anyhow::Ok(store::backups_in(at.kept(&arguments.kept)?, at.path()?)?);
+    match (&arguments.from, arguments.as_of) {
+        (None, Some(Moment(at))) => Ok(store::backup_as_of(kept()?, WallMillis(at))?.path),
+        (Some(from), _) if from.exists() => Ok(from.clone()),
+        (Some(from), _) => {
+            // Whoever names a file that is not there may know none that is kept.
+            let kept = kept().unwrap_or_default();
+            let named = kept.into_iter().find(|own| own.path.file_name() == Some(from.as_os_str()));
+            Ok(named.map_or_else(|| from.clone(), |own| own.path))
+        }
+        (None, None) => bail!("name a backup, or a time with --as-of"),
+    }
+}
+
+fn restore_there(at: &AtStore, remote: &Remote, arguments: &Restore) -> Result<Exit> {
+    if arguments.kept.backups.is_some() {
+        bail!("a server restores from its own directory of backups: name no other place");
+    }
+    let name = match (&arguments.from, arguments.as_of) {
+        (Some(from), _) => from.to_str().unwrap_or_default().to_owned(),
+        (None, Some(Moment(at))) => {
+            let kept = remote.backups()?;
+            let mut kept = kept.iter().rev();
+            let found = kept.find(|backup| number(backup, "taken_ms") <= at);
+            found
+                .map(|backup| text(backup, "name"))
+                .ok_or_else(|| anyhow!("no backup that is kept was taken by {}", Moment(at)))?
+        }
+        (None, None) => bail!("name a backup, or a time with --as-of"),
+    };
+    if name.contains('/') {
+        bail!("a server restores what it keeps: give a name of `larder cache backups`");
+    }
+    let question = format!("put the content of {name} in the place of what {} has?", remote.url());
+    if !arguments.yes && !here::is_wanted(&question)? {
+        eprintln!("nothing was changed");
+        return Ok(Exit::Failed);
+    }
+    let waiting = here::spinner("the server restores the backup");
+    let restored = remote.restore(&name)?;
+    waiting.finish_and_clear();
+    match at.json {
+        true => say!("{}", json!({ "restored": restored.get("restored"), "put_aside": null })),
+        false => say!("restored from {}", shown::text(&name)),
+    }
+    Ok(Exit::Done)
+}
+
 pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
     let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
+    if let Some(remote) = at.remote()? {
+        Place::There(remote).file("`larder cache check` looks at the file")?;
+    }
     let found = match at.open().await {
         Ok(store) => {
+            let waiting = here::spinner("checking");
             let report = store.check(depth).await?;
+            waiting.finish_and_clear();
             let (entries, bytes, strays) = (report.entries, report.bytes, report.strays);
             Found { entries, bytes, strays, findings: report.findings }
         }
@@ -133,10 +236,13 @@ impl Found {
 }
 
 pub(super) async fn vacuum(at: &AtStore) -> Result<Exit> {
-    let store = at.open().await?;
+    let store =
+        at.place().await?.file("it vacuums by itself; `larder cache vacuum` does it now")?;
     let length = || std::fs::metadata(store.path()).map_or(0, |file| file.len());
     let before = length();
+    let waiting = here::spinner("removing what is gone");
     store.keep().await?;
+    waiting.finish_and_clear();
     let after = length();
     match at.json {
         true => say!("{}", json!({ "bytes_before": before, "bytes_after": after })),

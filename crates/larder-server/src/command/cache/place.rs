@@ -1,0 +1,275 @@
+//! Where a command finds the entries: in a file, or behind a running server.
+//!
+//! Both give the same JSON, so that a command prints the same for both. **Invariant**: what can be
+//! asked of one only is not here: it says so, and how it can be done.
+
+use anyhow::{Result, bail};
+use larder_sqlite::store::{Lifetime, Meta, NewEntry, Placed, SqliteStore, Stored};
+use serde_json::Value;
+
+use crate::{
+    cli::{AtStore, Selection},
+    config::Span,
+    entry, stats,
+};
+
+use super::remote::{Put, Remote};
+
+/// Where the entries are.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In a file of this machine.
+    Here(SqliteStore),
+    /// Behind a server.
+    There(Remote),
+}
+
+/// An entry that is to be written.
+#[derive(Debug)]
+pub(super) struct New<'a> {
+    pub(super) region: &'a str,
+    pub(super) key: &'a str,
+    pub(super) value: Stored,
+    pub(super) lifetime: Lifetime,
+    pub(super) tags: &'a [String],
+    pub(super) is_pinned: bool,
+    pub(super) is_add: bool,
+}
+
+impl AtStore {
+    /// What there is to be looked at.
+    pub(super) async fn place(&self) -> Result<Place> {
+        match self.remote()? {
+            Some(remote) => Ok(Place::There(remote)),
+            None => Ok(Place::Here(self.open().await?)),
+        }
+    }
+
+    /// The same, made if there is none.
+    pub(super) async fn place_or_make(&self) -> Result<Place> {
+        match self.remote()? {
+            Some(remote) => Ok(Place::There(remote)),
+            None => Ok(Place::Here(self.open_or_make().await?)),
+        }
+    }
+
+    /// The server that was named.
+    pub(super) fn remote(&self) -> Result<Option<Remote>> {
+        let url = self.server.as_deref();
+        // clap looks at what must not stand together before it knows of options left of a command.
+        if url.is_some() && self.store.is_some() {
+            bail!("name a file with --store or a server with --server, not both");
+        }
+        if url.is_none() && self.token_file.is_some() {
+            bail!("--token-file is for a server: name it with --server");
+        }
+        url.map(|url| Remote::at(url, self.token_file.as_deref())).transpose()
+    }
+}
+
+impl Place {
+    /// At most `limit` entries as `known` shows them, and the key after which the next are.
+    pub(super) async fn page(
+        &self,
+        region: &str,
+        which: &Selection,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let store = match self {
+            Self::There(remote) => return remote.page(region, which, after, limit),
+            Self::Here(store) => store,
+        };
+        let mut page = store.entries(region).page(&which.select(), after, limit + 1).await?;
+        let is_more = limit < page.len();
+        page.truncate(limit);
+        let next = page.last().map(|(key, _)| key.clone()).filter(|_| is_more);
+        let known = |(key, meta): &(String, Meta)| entry::known(region, key, meta);
+        Ok((page.iter().map(known).collect(), next))
+    }
+
+    /// At most `limit` tags, and the one after which the next are.
+    pub(super) async fn tags(
+        &self,
+        region: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let store = match self {
+            Self::There(remote) => return remote.tags(region, after, limit),
+            Self::Here(store) => store,
+        };
+        let mut tags = store.entries(region).tag_stats(after, limit + 1).await?;
+        let is_more = limit < tags.len();
+        tags.truncate(limit);
+        let next = tags.last().map(|tag| tag.name.clone()).filter(|_| is_more);
+        Ok((tags.iter().map(entry::tag).collect(), next))
+    }
+
+    /// The whole entry under `key`.
+    pub(super) async fn entry(&self, region: &str, key: &str) -> Result<Option<Value>> {
+        match self {
+            Self::There(remote) => remote.entry(region, key),
+            Self::Here(store) => {
+                let found = store.entries(region).entry(key).await?;
+                Ok(found.map(|found| entry::whole(region, &found)))
+            }
+        }
+    }
+
+    pub(super) async fn contains(&self, region: &str, key: &str) -> Result<bool> {
+        match self {
+            Self::There(remote) => remote.contains(region, key),
+            Self::Here(store) => Ok(store.entries(region).contains(key).await?),
+        }
+    }
+
+    /// Writes an entry; whether it was inserted, replaced or left alone.
+    pub(super) async fn put(&self, new: New<'_>) -> Result<String> {
+        let New { region, key, value, lifetime, tags, is_pinned, is_add } = new;
+        let store = match self {
+            Self::There(remote) => {
+                let (ttl, kind, bytes) = (written(lifetime), value.kind, &*value.bytes);
+                let ttl = &ttl;
+                return remote.put(&Put { region, key, kind, bytes, ttl, tags, is_pinned, is_add });
+            }
+            Self::Here(store) => store,
+        };
+        let mut entry = NewEntry::new(value, lifetime).tags(tags.to_vec());
+        if is_pinned {
+            entry = entry.pinned();
+        }
+        let entries = store.entries(region).durable();
+        let placed = match is_add {
+            true => entries.add(key, entry).await?,
+            false => entries.insert(key, entry).await?,
+        };
+        Ok(match placed {
+            Placed::Inserted => "inserted",
+            Placed::Replaced => "replaced",
+            Placed::Present => "present",
+        }
+        .to_owned())
+    }
+
+    pub(super) async fn remove(&self, region: &str, keys: &[String]) -> Result<u64> {
+        match self {
+            Self::There(remote) => remote.remove(region, keys),
+            Self::Here(store) => {
+                let removed = store.entries(region).durable().remove_many(keys).await?;
+                Ok(removed.into_iter().filter(|was_there| *was_there).count() as u64)
+            }
+        }
+    }
+
+    pub(super) async fn count(&self, region: &str, which: &Selection) -> Result<u64> {
+        match self {
+            Self::There(remote) => remote.count(region, which),
+            Self::Here(store) => Ok(store.entries(region).count(&which.select()).await?),
+        }
+    }
+
+    pub(super) async fn remove_matching(&self, region: &str, which: &Selection) -> Result<u64> {
+        match self {
+            Self::There(remote) => remote.remove_matching(region, which),
+            Self::Here(store) => {
+                let entries = store.entries(region).durable();
+                Ok(entries.remove_matching(&which.select()).await?)
+            }
+        }
+    }
+
+    /// Adds to a number; the sum.
+    pub(super) async fn incr(
+        &self,
+        region: &str,
+        key: &str,
+        by: i64,
+        lifetime: Lifetime,
+    ) -> Result<i64> {
+        match self {
+            Self::There(remote) => remote.incr(region, key, by, &written(lifetime)),
+            Self::Here(store) => {
+                Ok(store.entries(region).durable().incr(key, by, lifetime).await?)
+            }
+        }
+    }
+
+    /// Prolongs a life; whether there was one.
+    pub(super) async fn touch(&self, region: &str, key: &str, lifetime: Lifetime) -> Result<bool> {
+        match self {
+            Self::There(remote) => remote.touch(region, key, &written(lifetime)),
+            Self::Here(store) => Ok(store.entries(region).durable().touch(key, lifetime).await?),
+        }
+    }
+
+    /// How it is doing, as `GET /v1/stats` says it.
+    pub(super) async fn stats(&self) -> Result<Value> {
+        match self {
+            Self::There(remote) => remote.stats(),
+            Self::Here(store) => Ok(stats::of(store).await?),
+        }
+    }
+
+    /// The names of all regions.
+    pub(super) async fn regions(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Here(store) => Ok(store.regions().await?),
+            Self::There(remote) => {
+                let stats = remote.stats()?;
+                let regions = stats.get("regions").and_then(Value::as_array).into_iter().flatten();
+                let name = |region: &Value| Some(region.get("region")?.as_str()?.to_owned());
+                Ok(regions.filter_map(name).collect())
+            }
+        }
+    }
+
+    /// Entries that a cache keeps under keys of its own, which no list can show.
+    pub(super) async fn keyless(&self, region: &str, which: &Selection) -> Result<u64> {
+        if which.pattern.is_some() || which.glob.is_some() {
+            return Ok(0);
+        }
+        let all = self.count(region, which).await?;
+        let keyed = Selection { glob: Some("*".to_owned()), ..which.clone() };
+        Ok(all.saturating_sub(self.count(region, &keyed).await?))
+    }
+
+    /// The file, for what is done with it as a whole.
+    pub(super) fn file(self, done_by: &str) -> Result<SqliteStore> {
+        match self {
+            Self::Here(store) => Ok(store),
+            Self::There(remote) => bail!(
+                "{} does not do that for others: {done_by} (with --store FILE on its machine, \
+                 also while it runs)",
+                remote.url()
+            ),
+        }
+    }
+}
+
+/// A lifetime as a request says it.
+pub(super) fn written(lifetime: Lifetime) -> String {
+    match lifetime {
+        Lifetime::For(span) => Span(span).to_string(),
+        Lifetime::Until(_) | Lifetime::Forever => "never".to_owned(),
+    }
+}
+
+/// A lifetime in words.
+pub(super) fn spoken(lifetime: Lifetime) -> String {
+    match lifetime {
+        Lifetime::For(span) => format!("for {} from now", Span(span)),
+        Lifetime::Until(_) | Lifetime::Forever => "until it is removed".to_owned(),
+    }
+}
+
+/// Everything of a region.
+pub(super) fn everything() -> Selection {
+    Selection {
+        pattern: None,
+        glob: None,
+        tag: Vec::new(),
+        all_tags: Vec::new(),
+        not_tag: Vec::new(),
+    }
+}
