@@ -48,7 +48,7 @@ async fn read_all(store: &SqliteStore, kept: &Kept, fault: Fault) {
 pub async fn read(disk: &Disk, directory: &Path) {
     let (path, mut kept) = (directory.join("cache.db"), Kept::default());
     let store = open(&path).await;
-    for number in 0..200 {
+    for number in 0..40 {
         let (key, value) = (format!("{number}"), format!("{number} ").repeat(300));
         kept.values.insert(key, value);
     }
@@ -59,7 +59,7 @@ pub async fn read(disk: &Disk, directory: &Path) {
     store.entries("r").insert("0", entry("new")).await.unwrap();
     kept.values.insert("0".into(), "new".into());
     for fault in FAULTS {
-        let mut rounds = Rounds::of(71);
+        let mut rounds = Rounds::of(29);
         loop {
             // One that would replace the store if it believed it to be corrupt.
             let replacing = options().on_corruption(OnCorruption::Replace);
