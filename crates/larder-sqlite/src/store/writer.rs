@@ -32,7 +32,7 @@ use super::{
     total::Totals,
     witness,
 };
-use crate::error::from_driver;
+use crate::error::{from_driver, is_busy};
 
 /// Writes that may wait. At ten microseconds each this is a second of work; whoever comes later is
 /// told so at once.
@@ -40,6 +40,10 @@ const WAITING_MAX: usize = 65_536;
 
 /// Writes in one commit. More would make the first of them wait without making the rest cheaper.
 const GROUP_MAX: usize = 512;
+
+/// How long a writer leaves a lock alone that another process has. With ten times less it wakes for
+/// nothing, with ten times more it seldom comes when the other one is between two transactions.
+const LOCK_STEP: Duration = Duration::from_millis(2);
 
 /// How long a group may grow before it is committed.
 const GROUP_TIME: Duration = Duration::from_millis(5);
@@ -401,11 +405,10 @@ impl Queue {
 
     fn commit(&self, connection: &Connection, removals: &mut Removals, group: Vec<Job>) {
         let begin = Writing::failed("write to the store");
-        let begun = connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut begin| begin.execute([]))
+        let begun = self
+            .take_lock(connection)
             .map_err(begin)
-            .and_then(|_| Totals::read(connection).map_err(begin));
+            .and_then(|()| Totals::read(connection).map_err(begin));
         let mut totals = match begun {
             Ok(totals) => totals,
             Err(error) => {
@@ -462,6 +465,27 @@ impl Queue {
         for (job, result) in done {
             job.task.answer(result.and_then(|()| committed.clone()));
         }
+    }
+
+    /// Begins a transaction that may write, when nobody else's is open.
+    ///
+    /// SQLite itself would ask again after longer and longer, at last every 100 ms: beside another
+    /// process that is never idle some write waits for more than a second.
+    fn take_lock(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut begin = connection.prepare_cached("BEGIN IMMEDIATE")?;
+        let mut tries = self.options.busy.as_micros() / LOCK_STEP.as_micros();
+        connection.busy_timeout(Duration::ZERO)?;
+        let begun = loop {
+            match begin.execute([]) {
+                Err(error) if is_busy(&error) && 0 < tries => {
+                    tries -= 1;
+                    std::thread::park_timeout(LOCK_STEP);
+                }
+                begun => break begun,
+            }
+        };
+        connection.busy_timeout(self.options.busy)?;
+        begun.map(drop)
     }
 
     /// Why the transaction is over: the last write ended it.
