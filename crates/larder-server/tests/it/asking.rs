@@ -212,4 +212,8 @@ async fn a_backup_is_chosen_by_time_or_by_name() {
     assert!(err(&early).contains("oldest"), "{}", err(&early));
     let unknown = cache(&shop, file, &["backups"], "").await;
     assert!(err(&unknown).contains("--backups DIR"), "{}", err(&unknown));
+    // Whoever meets a broken store is told what helps.
+    std::fs::write(shop.dir().join(file), [0; 8192]).unwrap();
+    let broken = cache(&shop, file, &["ls"], "").await;
+    assert!(err(&broken).contains("larder cache backups"), "{}", err(&broken));
 }

@@ -42,8 +42,8 @@ impl AtStore {
         }
         let inputs = super::super::inputs(&ConfigFile { config: None }, None);
         let directory = Config::load(inputs)?.store.and_then(|store| store.backups);
-        let problem = "it is not known where backups are kept: say which directory with --backups \
-                       DIR, or in `store.backups` of the configuration";
+        let problem = "it is not known where backups are kept: name the file of the backup, or the \
+                       directory with --backups DIR or in `store.backups` of the configuration";
         directory.ok_or_else(|| ConfigError::new("store.backups", problem))
     }
 

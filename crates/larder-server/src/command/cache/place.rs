@@ -4,6 +4,7 @@
 //! asked of one only is not here: it says so, and how it can be done.
 
 use anyhow::{Result, bail};
+use larder_core::{Error, ErrorKind};
 use larder_sqlite::store::{Lifetime, Meta, NewEntry, Placed, SqliteStore, Stored};
 use serde_json::Value;
 
@@ -41,7 +42,7 @@ impl AtStore {
     pub(super) async fn place(&self) -> Result<Place> {
         match self.remote()? {
             Some(remote) => Ok(Place::There(remote)),
-            None => Ok(Place::Here(self.open().await?)),
+            None => Ok(Place::Here(self.open().await.inspect_err(say_what_helps)?)),
         }
     }
 
@@ -64,6 +65,16 @@ impl AtStore {
             bail!("--token-file is for a server: name it with --server");
         }
         url.map(|url| Remote::at(url, self.token_file.as_deref())).transpose()
+    }
+}
+
+/// Whoever meets a broken store here may not know the commands that mend it.
+fn say_what_helps(error: &anyhow::Error) {
+    if error.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::Corrupt) {
+        eprintln!(
+            "the store is corrupt: `larder cache check` says how, `larder cache backups` lists \
+             backups, and `larder cache restore` puts one in its place"
+        );
     }
 }
 

@@ -212,7 +212,10 @@ pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
             let (entries, bytes) = (shown::entries(found.entries), shown::size(found.bytes));
             say!("sound: {entries} with {bytes} of keys and values");
         }
-        _ => say!("the store is corrupt; `larder cache restore` puts a backup in its place"),
+        _ => say!(
+            "the store is corrupt; `larder cache restore` puts a backup in its place, and `larder \
+                   cache backups` lists those that are kept"
+        ),
     }
     Ok(exit)
 }
