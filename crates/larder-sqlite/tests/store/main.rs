@@ -1,6 +1,7 @@
 //! The SQLite store against real files.
 //!
 //! - `place`: a store in a directory of its own, with a clock that stands still.
+//! - `announcing`: J5: what caches tell each other through the file.
 //! - `broken`: SD13: zeroed pages, cut files, strange logs.
 //! - `claiming`: KD2, KD9, J5: which key is being loaded by whom.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
@@ -18,6 +19,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod announcing;
 mod broken;
 mod claiming;
 mod entries;

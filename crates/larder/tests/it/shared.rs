@@ -514,7 +514,9 @@ async fn random_invalidations_on_two_nodes_are_never_missed() {
         let tags: Arc<Vec<Tag>> = Arc::new((0..TAGS).map(|_| Tag::default()).collect());
         let mut nodes = Vec::new();
         for _ in 0..2 {
-            let store = SqliteStore::open(place.path()).await.unwrap();
+            // SD3: with one connection, looks and reads wait for nothing that the other has.
+            let options = StoreOptions::new().readers(1);
+            let store = SqliteStore::open_with(place.path(), options).await.unwrap();
             let memory = MemoryLimit::bytes(256 << 10);
             let cache = Cache::builder().memory(memory).store(store).build().unwrap();
             let (origin, builder) = (tags.clone(), cache.region::<(u64, u64), Answer>("random"));
