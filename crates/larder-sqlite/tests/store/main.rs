@@ -6,6 +6,7 @@
 //! - `claiming`: KD2, KD9, J5: which key is being loaded by whom.
 //! - `entries`: S1, S4, S5, X2, X3, X4, X15: what is written is what is read.
 //! - `files`, `filed`: S(c): values in files beside the store, and what becomes of these files.
+//! - `golden`: S(c): the format of the file, kept.
 //! - `selecting`: S6, S7, SD6, SD7, SD9, X8, X9: patterns and tags.
 //! - `fences`: MD2: what is computed outside while others remove.
 //! - `figures`: S2, S12, SD3, SD4, SD5: who waits, and what is looked up how.
@@ -27,6 +28,7 @@ mod fences;
 mod figures;
 mod filed;
 mod files;
+mod golden;
 mod limits;
 mod opening;
 mod place;
