@@ -26,7 +26,7 @@
 use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
-use crate::error::from_driver;
+use crate::{connection::in_snapshot, error::from_driver};
 
 /// `LARD`, in the field of the header that names the application.
 pub(crate) const APPLICATION: i64 = 0x4c41_5244;
@@ -106,6 +106,16 @@ pub(crate) enum Found {
 /// # Errors
 /// `Corrupt` when it is no database, `Unsupported` when it is another one or a later version.
 pub(crate) fn look(connection: &Connection, path: &str) -> Result<Found, Error> {
+    if !connection.is_autocommit() {
+        return look_at(connection, path);
+    }
+    // Somebody may make it a store between two of the numbers.
+    in_snapshot(connection, |connection| rusqlite::Result::Ok(look_at(connection, path)))
+        .map_err(|error| from_driver("open the store", path, &error))
+        .flatten()
+}
+
+fn look_at(connection: &Connection, path: &str) -> Result<Found, Error> {
     let number = |pragma: &str| -> Result<i64, Error> {
         connection
             .query_row(&format!("PRAGMA main.{pragma}"), [], |row| row.get(0))
