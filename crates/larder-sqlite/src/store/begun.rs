@@ -80,7 +80,7 @@ impl Entries {
         let entry = self.pack(entry).await?;
         let region_name = self.region().to_owned();
         let finished = self
-            .write(move |writing, region| {
+            .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
                 let own = (&*region_name, &*key, &*entry.tags);
                 match writing.removals.passed(writing, &fence, own)? {
                     _ if Safeguard::FenceCompared.is_off() => {}

@@ -97,8 +97,9 @@ impl Entries {
         each(&entries, |(key, _)| check_key(key))?;
         let begun = self.inner.journal.begin(name);
         let entries = self.pack_many(entries).await?;
+        let bytes = entries.iter().map(|(_, entry)| entry.value.bytes.len() as u64).sum();
         let placed = self
-            .write(move |writing, region| {
+            .write_bytes(bytes, move |writing, region| {
                 each(&entries, |(key, entry)| {
                     put::put(writing, region, key.as_str().into(), entry, if_present)
                 })

@@ -215,7 +215,7 @@ impl Entries {
         let begun = self.inner.journal.begin_with(name, key.as_bytes());
         let entry = self.pack(entry).await?;
         let placed = self
-            .write(move |writing, region| {
+            .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
                 put::put(writing, region, key.as_str().into(), &entry, if_present)
             })
             .await;
@@ -509,8 +509,17 @@ impl Entries {
         &self,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.write_bytes(0, act).await
+    }
+
+    /// The same with an act that holds `bytes` bytes of values.
+    pub(crate) async fn write_bytes<T: Send + 'static>(
+        &self,
+        bytes: u64,
+        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let named = self.region.clone();
-        let written = self.queue().write(self.durability, move |writing| {
+        let written = self.queue().write_bytes(self.durability, bytes, move |writing| {
             let failed = Writing::failed("write to the store");
             let region = named.make(writing.connection).map_err(failed)?;
             act(writing, region).map(|result| (result, region))

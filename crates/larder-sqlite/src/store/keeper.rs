@@ -31,7 +31,7 @@ use super::{
     options::StoreOptions,
     remove,
     values::Values,
-    writer::{Queue, Writing},
+    writer::{Leaves, Queue, Writing},
 };
 use crate::identity::Identity;
 
@@ -88,8 +88,10 @@ struct Shared {
     health: Arc<Health>,
     asked: Arc<Mutex<Asked>>,
     rung: Condvar,
-    /// Writes that are in the file itself.
+    /// Writes that are in the file itself. What an earlier process left in the log is none of ours.
     copied: AtomicU64,
+    /// Writes after which the log was empty.
+    emptied: AtomicU64,
 }
 
 /// When the log is copied.
@@ -157,7 +159,8 @@ impl Keeper {
             health,
             asked: Arc::default(),
             rung: Condvar::new(),
-            copied: AtomicU64::new(0),
+            copied: AtomicU64::new(u64::MAX),
+            emptied: AtomicU64::new(u64::MAX),
         });
         let own = shared.clone();
         let thread = std::thread::Builder::new()
@@ -348,7 +351,7 @@ impl Shared {
         health::mark(&self.path);
         let (path, options) = (self.path.clone(), self.options.clone());
         let (access, values) = (self.access.clone(), self.values.clone());
-        let replaced = self.queue.alone_blocking(move |connection| {
+        let replaced = self.queue.alone_blocking(Leaves::Pages, move |connection| {
             access.forget();
             health::replace_open(connection, &path, &options, &values)
         })?;
@@ -426,12 +429,16 @@ impl Shared {
     /// Copies the write-ahead log into the file.
     fn copy(&self, connection: &Connection, haste: Haste) -> Result<(), Error> {
         let writes = self.queue.writes.load(Ordering::Relaxed);
-        if self.copied.load(Ordering::Relaxed) == writes {
+        let done = if haste == Haste::Now { &self.emptied } else { &self.copied };
+        if done.load(Ordering::Relaxed) == writes {
             return Ok(());
         }
         if haste == Haste::Now {
-            wal(connection, "TRUNCATE")?;
-            self.copied.store(writes, Ordering::Relaxed);
+            // Somebody may still read what is in it; then it is tried again.
+            if !wal(connection, "TRUNCATE")?.is_busy {
+                self.copied.store(writes, Ordering::Relaxed);
+                self.emptied.store(writes, Ordering::Relaxed);
+            }
             return Ok(());
         }
         let log = wal(connection, "NOOP")?;
@@ -452,7 +459,7 @@ impl Shared {
         }
         // On the writer's own thread, so that the next write begins the moment that it ends.
         let (busy, limit) = (self.options.busy, self.options.wal_bytes.saturating_mul(4));
-        self.queue.alone_blocking(move |connection| {
+        let copied = self.queue.alone_blocking(Leaves::Nothing, move |connection| {
             let failed = Writing::failed("copy the write-ahead log");
             // A reader that never ends keeps the log from being begun anew.
             connection.busy_timeout(file::KEEPER_BUSY).map_err(failed)?;
@@ -464,9 +471,11 @@ impl Shared {
                 }
             });
             connection.busy_timeout(busy).map_err(failed)?;
-            log.map(drop)
+            log
         })?;
-        self.copied.store(writes, Ordering::Relaxed);
+        if !copied.is_busy {
+            self.copied.store(writes, Ordering::Relaxed);
+        }
         Ok(())
     }
 }
@@ -476,6 +485,8 @@ impl Shared {
 pub(crate) struct Log {
     pub(crate) pages: u64,
     pub(crate) copied: u64,
+    /// Whether somebody kept it from being done as far as it was asked for.
+    is_busy: bool,
 }
 
 /// The write-ahead log, after it was copied as `mode` says.
@@ -485,7 +496,8 @@ pub(crate) fn wal(connection: &Connection, mode: &str) -> Result<Log, Error> {
     };
     connection
         .query_row(&format!("PRAGMA main.wal_checkpoint({mode})"), [], |row| {
-            Ok(Log { pages: number(row, 1)?, copied: number(row, 2)? })
+            let is_busy = row.get::<_, i64>(0)? != 0;
+            Ok(Log { pages: number(row, 1)?, copied: number(row, 2)?, is_busy })
         })
         .map_err(Writing::failed("copy the write-ahead log"))
 }

@@ -62,7 +62,7 @@ impl Store for SqliteStore {
             let entries = self.entries(region);
             let entry = entries.pack(entry).await?;
             entries
-                .write(move |writing, region| {
+                .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
                     let key = RowKey::Bytes(&key);
                     if !claims::pass(writing, region, key, fence)? {
                         return Ok(Written::Outrun);

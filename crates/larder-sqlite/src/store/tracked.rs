@@ -176,7 +176,7 @@ impl TrackedStore for Session {
             let entries = self.store.entries(region);
             let entry = entries.pack(entry).await?;
             entries
-                .write(move |writing, region| {
+                .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
                     let _keeping = keeping;
                     let failed = Writing::failed("write an entry");
                     let connection = writing.connection;

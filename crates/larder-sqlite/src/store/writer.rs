@@ -38,6 +38,10 @@ use crate::error::{from_driver, is_busy};
 /// told so at once.
 const WAITING_MAX: usize = 65_536;
 
+/// Bytes of values that may wait. With less a single bulk write of large values fills it, with more
+/// a disk that does not keep up costs memory before anybody is told.
+const WAITING_BYTES_MAX: u64 = 256 << 20;
+
 /// Writes in one commit. More would make the first of them wait without making the rest cheaper.
 const GROUP_MAX: usize = 512;
 
@@ -98,11 +102,21 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// Of the values in them.
+    bytes: u64,
     alone: VecDeque<Alone>,
 }
 
+/// What somebody leaves in the write-ahead log who has the connection for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// Pages, so that the keeper has to look at it.
+    Pages,
+    Nothing,
+}
+
 /// What has the connection for itself, outside of any transaction.
-struct Alone(Box<dyn FnOnce(&mut Connection) + Send>);
+struct Alone(Leaves, Box<dyn FnOnce(&mut Connection) + Send>);
 
 impl std::fmt::Debug for Alone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -120,6 +134,8 @@ enum Turn {
 struct Job {
     durability: Durability,
     deadline: Moment,
+    /// Of the values that it holds in memory.
+    bytes: u64,
     task: Box<dyn Task>,
 }
 
@@ -231,7 +247,17 @@ impl Queue {
         durability: Durability,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit(durability, act)?;
+        self.write_bytes(durability, 0, act).await
+    }
+
+    /// The same for an act that holds `bytes` bytes of values.
+    pub(crate) async fn write_bytes<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        bytes: u64,
+        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let answer = self.submit(durability, bytes, act)?;
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -240,7 +266,7 @@ impl Queue {
         &self,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit(Durability::Relaxed, act)?;
+        let answer = self.submit(Durability::Relaxed, 0, act)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -249,13 +275,14 @@ impl Queue {
         &self,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit(Durability::Durable, act)?;
+        let answer = self.submit(Durability::Durable, 0, act)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
     fn submit<T: Send + 'static>(
         &self,
         durability: Durability,
+        bytes: u64,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
@@ -275,7 +302,18 @@ impl Queue {
                 .subject(&*self.path)
                 .detail(format!("{WAITING_MAX} writes are waiting already")));
         }
-        waiting.jobs.push_back(Job { durability, deadline, task });
+        // One alone may be larger: it is in memory already.
+        if 0 < waiting.bytes && WAITING_BYTES_MAX < waiting.bytes.saturating_add(bytes) {
+            return Err(Error::new(ErrorKind::Overloaded, "write to the store")
+                .subject(&*self.path)
+                .detail(format!(
+                    "writes of {} bytes are waiting already, at most {WAITING_BYTES_MAX} may; \
+                     write less at a time",
+                    waiting.bytes
+                )));
+        }
+        waiting.bytes = waiting.bytes.saturating_add(bytes);
+        waiting.jobs.push_back(Job { durability, deadline, bytes, task });
         drop(waiting);
         self.arrived.notify_one();
         Ok(answer)
@@ -302,21 +340,23 @@ impl Queue {
         &self,
         act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit_alone(act)?;
+        let answer = self.submit_alone(Leaves::Pages, act)?;
         answer.await.unwrap_or_else(|_| Err(self.panicked()))
     }
 
     /// The same for a thread of its own that may wait.
     pub(crate) fn alone_blocking<T: Send + 'static>(
         &self,
+        leaves: Leaves,
         act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit_alone(act)?;
+        let answer = self.submit_alone(leaves, act)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.panicked()))
     }
 
     fn submit_alone<T: Send + 'static>(
         &self,
+        leaves: Leaves,
         act: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
@@ -324,9 +364,8 @@ impl Queue {
         if self.closing.load(Ordering::SeqCst) {
             return Err(self.closed());
         }
-        waiting.alone.push_back(Alone(Box::new(move |connection| {
-            reply.send(act(connection)).ok();
-        })));
+        let act = move |connection: &mut Connection| drop(reply.send(act(connection)));
+        waiting.alone.push_back(Alone(leaves, Box::new(act)));
         drop(waiting);
         self.arrived.notify_one();
         Ok(answer)
@@ -342,12 +381,12 @@ impl Queue {
         while let Some(turn) = self.next_turn() {
             let group = match turn {
                 Turn::Group(group) => self.still_in_time(group),
-                Turn::Alone(Alone(act)) => {
+                Turn::Alone(Alone(leaves, act)) => {
                     if catch_unwind(AssertUnwindSafe(|| act(&mut connection))).is_err() {
                         tracing::error!(store = %self.path, "the writer panicked and goes on");
                     }
-                    // So that the keeper looks at the log.
-                    self.writes.fetch_add(1, Ordering::Relaxed);
+                    let pages = u64::from(leaves == Leaves::Pages);
+                    self.writes.fetch_add(pages, Ordering::Relaxed);
                     continue;
                 }
             };
@@ -377,7 +416,10 @@ impl Queue {
             }
             if !waiting.jobs.is_empty() {
                 let count = waiting.jobs.len().min(GROUP_MAX);
-                return Some(Turn::Group(waiting.jobs.drain(..count).collect()));
+                let group: Vec<Job> = waiting.jobs.drain(..count).collect();
+                let bytes = group.iter().map(|job| job.bytes).sum();
+                waiting.bytes = waiting.bytes.saturating_sub(bytes);
+                return Some(Turn::Group(group));
             }
             if self.closing.load(Ordering::SeqCst) {
                 return None;
@@ -458,7 +500,10 @@ impl Queue {
         }
         if !rest.is_empty() {
             let mut waiting = self.waiting.lock();
-            rest.into_iter().rev().for_each(|job| waiting.jobs.push_front(job));
+            for job in rest.into_iter().rev() {
+                waiting.bytes = waiting.bytes.saturating_add(job.bytes);
+                waiting.jobs.push_front(job);
+            }
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(done.len() as u64, Ordering::Relaxed);

@@ -135,3 +135,31 @@ fn a_read_says_why_the_file_cannot_be_opened() {
         assert!(refused.to_string().contains("open the store"), "{refused}");
     });
 }
+
+#[test]
+fn a_log_that_a_killed_process_left_is_copied_though_nobody_writes() {
+    // S11: checkpoint policy.
+    run(async {
+        let (place, copy) = (Place::new(), Place::new());
+        let store = place.open().await;
+        store.entries("r").insert("a", forever("x")).await.unwrap();
+        for name in ["cache.db", "cache.db-wal", "cache.db-witness"] {
+            fs::copy(place.beside(name), copy.beside(name)).unwrap();
+        }
+        let log = || fs::metadata(copy.beside("cache.db-wal")).unwrap().len();
+        assert!(0 < log());
+        let other = copy.open().await;
+        other.keep().await.unwrap();
+        assert_eq!(log(), 0);
+        // And what a reader kept from being copied is copied when it has gone.
+        other.entries("r").insert("b", forever("y")).await.unwrap();
+        let reader = Connection::open(copy.path()).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM entry;").unwrap();
+        other.entries("r").insert("c", forever("z")).await.unwrap();
+        other.keep().await.unwrap();
+        assert!(0 < log());
+        reader.execute_batch("COMMIT").unwrap();
+        other.keep().await.unwrap();
+        assert_eq!(log(), 0);
+    });
+}

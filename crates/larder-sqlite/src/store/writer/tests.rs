@@ -11,8 +11,8 @@ use larder_testkit::temp::TempDir;
 use super::super::{
     entry::{Lifetime, NewEntry, Stored},
     handle::SqliteStore,
-    options::StoreOptions,
-    writer::Writer,
+    options::{Durability, StoreOptions},
+    writer::{WAITING_BYTES_MAX, Writer},
 };
 
 #[tokio::test]
@@ -146,4 +146,34 @@ fn a_writer_that_is_about_to_wait_hears_that_it_is_over() {
         ended.send(()).unwrap();
     });
     end.recv_timeout(Duration::from_secs(20)).expect("each of them ends");
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_in_bytes() {
+    // SD3: everything has a limit.
+    let directory = TempDir::new("bytes").unwrap();
+    let store = SqliteStore::open(directory.join("cache.db")).await.unwrap();
+    let entries = store.entries("r");
+    let queue = entries.queue();
+    let (go, wait) = mpsc::channel::<()>();
+    let busy = queue.alone(move |_| {
+        wait.recv().ok();
+        Ok(())
+    });
+    // One alone may be larger than all that may wait.
+    let large = queue.write_bytes(Durability::Relaxed, 2 * WAITING_BYTES_MAX, |_| Ok(()));
+    let more = queue.write_bytes(Durability::Relaxed, 1, |_| Ok(()));
+    let more = async {
+        let refused = more.await;
+        go.send(()).unwrap();
+        refused
+    };
+    let (busy, large, more) = tokio::join!(biased; busy, large, more);
+    busy.unwrap();
+    large.unwrap();
+    assert_eq!(more.unwrap_err().kind(), ErrorKind::Overloaded);
+    for _ in 0..3 {
+        let bytes = WAITING_BYTES_MAX;
+        queue.write_bytes(Durability::Relaxed, bytes, |_| Ok(())).await.unwrap();
+    }
 }
