@@ -17,8 +17,8 @@ use std::{
 
 use larder_core::Epoch;
 use larder_sqlite::store::{
-    Depth, Lifetime, NewEntry, OnCorruption, Pattern, Select, SqliteStore, StoreOptions, Stored,
-    backups_in,
+    Condition, Depth, Lifetime, NewEntry, OnCorruption, Pattern, Select, SqliteStore, StoreOptions,
+    Stored, backups_in,
 };
 use larder_testkit::temp::TempDir;
 
@@ -94,6 +94,43 @@ fn a_restore_that_is_killed_happened_or_did_not() {
     println!("store-kill: restores showed {shown:?}");
 }
 
+#[test]
+fn a_corrupt_store_is_replaced_by_one_process_and_opened_by_the_others() {
+    // S17: two processes that find it at the same time.
+    let directory = TempDir::new("store-turn").unwrap();
+    for round in 0..4 {
+        let place = directory.join(&format!("{round}"));
+        std::fs::create_dir(&place).unwrap();
+        let path = place.join("cache.db");
+        run(async {
+            let store = open_to_replace(&path).await;
+            let kept = (0..2000).map(|number| (format!("{number}"), entry("kept")));
+            store.entries("r").insert_many(kept).await.unwrap();
+            store.keep().await.unwrap();
+            assert_eq!(store.backups().await.unwrap().len(), 1);
+        });
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all(&[0; 4096]).unwrap();
+        drop(file);
+        let mut all: Vec<_> =
+            (0..4).map(|number| Killed::start(&path, "replace", number)).collect();
+        std::fs::write(place.join("go"), "").unwrap();
+        all.iter_mut().for_each(|one| one.read(2));
+        let claims: Vec<String> = all.into_iter().flat_map(Killed::kill).collect();
+        let replaced = claims.iter().filter(|claim| *claim == "replaced").count();
+        assert_eq!(replaced, 1, "round {round}: {claims:?}");
+        let names = std::fs::read_dir(&place).unwrap().map(|file| file.unwrap().file_name());
+        let aside = names.filter(|name| name.to_str().unwrap().ends_with(".corrupt")).count();
+        assert_eq!(aside, 1, "round {round}");
+        run(async {
+            let store = open(&path).await;
+            // What was kept, and what each of them wrote after it.
+            let count = store.entries("r").count(&Select::everything()).await.unwrap();
+            assert_eq!(count, 2004, "round {round}: {claims:?}");
+        });
+    }
+}
+
 /// The processes that are killed. Does nothing unless it was started by the tests above.
 #[test]
 fn a_process_works_until_it_is_killed() {
@@ -101,6 +138,7 @@ fn a_process_works_until_it_is_killed() {
     let number: u64 = env::var(NUMBER).unwrap().parse().unwrap();
     match env::var(WORK).unwrap().as_str() {
         "write" => write(Path::new(&path), number),
+        "replace" => run(replace(Path::new(&path), number)),
         _ => restore(Path::new(&path)),
     }
 }
@@ -159,6 +197,28 @@ fn write(path: &Path, number: u64) {
             });
         });
     });
+}
+
+/// Opens a store together with others, says whether it replaced it, and writes to it.
+async fn replace(path: &Path, number: u64) {
+    while !path.with_file_name("go").exists() {
+        thread::yield_now();
+    }
+    let store = open_to_replace(path).await;
+    let was_replaced = matches!(store.condition(), Condition::Replaced { .. });
+    claim(if was_replaced { "replaced" } else { "opened" });
+    store.entries("r").durable().insert(format!("by {number}"), entry("x")).await.unwrap();
+    claim("written");
+    // Until it is killed.
+    loop {
+        thread::park();
+    }
+}
+
+async fn open_to_replace(path: &Path) -> SqliteStore {
+    let day = std::time::Duration::from_secs(86_400);
+    let options = StoreOptions::new().backups(path.with_file_name("backups"), day, 2);
+    SqliteStore::open_with(path, options).await.unwrap()
 }
 
 /// Restores two backups in turn, for ever.

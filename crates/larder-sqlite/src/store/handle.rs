@@ -30,6 +30,7 @@ use super::{
     readable,
     region::{Named, Regions},
     total::Totals,
+    turn::Turn,
     values::Values,
     wake::Wake,
     writer::{Queue, Writer, Writing},
@@ -265,23 +266,36 @@ fn open_or_replace(
     values: &Arc<Values>,
     health: &Health,
 ) -> Result<Connection, Error> {
-    let opened = match health::is_marked(path) {
-        true => Err(Error::new(ErrorKind::Corrupt, "open the store")
-            .subject(path.display().to_string())
-            .detail("a check found faults in it; restore a backup, or let it be replaced")),
-        false => readable::look_twice(path, || file::open_for_writing(path, options)),
+    let is_to_be_replaced = |error: &Error| {
+        error.kind() == ErrorKind::Corrupt
+            && options.on_corruption == OnCorruption::Replace
+            && health::was_a_store(path)
     };
-    match opened {
-        Err(error)
-            if error.kind() == ErrorKind::Corrupt
-                && options.on_corruption == OnCorruption::Replace
-                && health::was_a_store(path) =>
-        {
+    let turn = Turn::to_open(path, options)?;
+    match open(path, options) {
+        Err(error) if is_to_be_replaced(&error) => {}
+        opened => return opened,
+    }
+    drop(turn);
+    let _turn = Turn::to_replace(path, options)?;
+    // Whoever had the turn before may have replaced it.
+    match open(path, options) {
+        Err(error) if is_to_be_replaced(&error) => {
             tracing::error!(%error, "the store is corrupt and is replaced");
             health.set(health::replace_closed(path, options, values)?);
             file::open_for_writing(path, options)
         }
         opened => opened,
+    }
+}
+
+/// Opens a file that nobody has called corrupt.
+fn open(path: &Path, options: &StoreOptions) -> Result<Connection, Error> {
+    match health::is_marked(path) {
+        true => Err(Error::new(ErrorKind::Corrupt, "open the store")
+            .subject(path.display().to_string())
+            .detail("a check found faults in it; restore a backup, or let it be replaced")),
+        false => readable::look_twice(path, || file::open_for_writing(path, options)),
     }
 }
 

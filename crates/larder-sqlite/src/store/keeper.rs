@@ -23,13 +23,14 @@ use tokio::sync::oneshot;
 use super::{
     access::Access,
     backup,
-    check::{self, Depth},
+    check::{self, Depth, Report},
     collect::{self, Scan},
     file,
     health::{self, Condition, Health, OnCorruption},
     kept::Schedule,
     options::StoreOptions,
     remove,
+    turn::Turn,
     values::Values,
     writer::{Leaves, Queue, Writing},
 };
@@ -347,6 +348,15 @@ impl Shared {
             collect::remove_holders(&self.queue, &report.broken)?;
             self.health.set(Condition::Mended(report.findings));
             return Ok(());
+        }
+        // One process replaces it; the others find it sound then.
+        let _turn = Turn::to_replace(&self.path, &self.options)?;
+        match check::check_live(&self.path, &self.options, depth, prepare) {
+            Err(error) if error.kind() == ErrorKind::Timeout => return Ok(()),
+            checked if checked.as_ref().is_ok_and(Report::is_sound) => {
+                return checked.map(|report| self.health.checked(&report));
+            }
+            checked => drop(checked?),
         }
         health::mark(&self.path);
         let (path, options) = (self.path.clone(), self.options.clone());

@@ -13,7 +13,8 @@
 //!    `counters` and `recent`: how often what happened; [`queues`]: who
 //!    waits; [`journal`]: what was done last. `keeper`: what is done behind.
 //! 6. `value_file`, `values`, `filed`, `collect`: values that are too large for a row, in files.
-//! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it.
+//! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it;
+//!    `turn`: who replaces one that is corrupt.
 //! 8. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
 //!    whole, and [`operation`] the face of it.
 //! 9. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
@@ -43,6 +44,8 @@ mod row_key;
 mod life;
 
 mod witness;
+
+mod turn;
 
 mod value_file;
 

@@ -22,6 +22,7 @@ use super::{
     kept::{self, Schedule},
     options::{Eviction, StoreOptions},
     restore::Prepared,
+    turn::Turn,
     values::Values,
 };
 
@@ -188,6 +189,7 @@ impl SqliteStore {
 fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
     let options = StoreOptions::default().eviction(Eviction::OfOthers);
     let prepared = Prepared::of_backup(from, path, &Values::of(path))?;
+    let turn = Turn::to_replace(path, &options)?;
     let mut live = match file::open_for_writing(path, &options) {
         Err(error) if error.kind() == ErrorKind::Corrupt && health::was_a_store(path) => {
             let refill = Refill::Backup(from.to_owned());
@@ -195,6 +197,7 @@ fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
         }
         opened => opened?,
     };
+    drop(turn);
     prepared.put_into(&mut live, path, &options)?;
     Ok(Condition::Sound)
 }
