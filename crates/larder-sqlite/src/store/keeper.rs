@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -38,6 +38,9 @@ use crate::identity::Identity;
 
 /// Rows in one piece of work: some hundred microseconds on the writer.
 const PIECE: usize = 100;
+
+/// Tags that are looked at in one round: about a millisecond.
+const TAGS: usize = 1_000;
 
 /// Entries whose reads are written in one round. Reading needs no room on the writer that it does
 /// not get; what is not written yet is known to those who evict.
@@ -91,6 +94,8 @@ struct Shared {
     rung: Condvar,
     /// Writes that are in the file itself. What an earlier process left in the log is none of ours.
     copied: AtomicU64,
+    /// How far the tags were looked through.
+    tags_seen: AtomicI64,
     /// Writes after which the log was empty.
     emptied: AtomicU64,
 }
@@ -162,6 +167,7 @@ impl Keeper {
             rung: Condvar::new(),
             copied: AtomicU64::new(u64::MAX),
             emptied: AtomicU64::new(u64::MAX),
+            tags_seen: AtomicI64::new(i64::MIN),
         });
         let own = shared.clone();
         let thread = std::thread::Builder::new()
@@ -258,6 +264,7 @@ impl Shared {
         let done = self
             .write_accesses(haste)
             .and_then(|()| self.sweep(connection))
+            .and_then(|()| self.sweep_tags(connection, scan))
             .and_then(|()| self.give_back(connection));
         let is_for_room = |result: &Result<(), Error>| {
             result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
@@ -412,6 +419,23 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Removes the names of tags that no entry has any more, some of them each time: to look at all
+    /// takes a second for a million.
+    fn sweep_tags(&self, connection: &Connection, scan: Scan) -> Result<(), Error> {
+        loop {
+            let after = self.tags_seen.load(Ordering::Relaxed);
+            let (last, unused) = remove::unused_tags(connection, after, TAGS)?;
+            for piece in unused.chunks(PIECE) {
+                let piece = piece.to_vec();
+                self.queue.write_blocking(move |writing| remove::remove_tags(writing, &piece))?;
+            }
+            self.tags_seen.store(last.unwrap_or(i64::MIN), Ordering::Relaxed);
+            if last.is_none() || scan == Scan::No {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes the file smaller by what is free in it and not soon used again (SD17).

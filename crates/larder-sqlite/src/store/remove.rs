@@ -130,6 +130,40 @@ pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Erro
     Ok(removed)
 }
 
+/// The tags after the number `after`, at most `count` of them: how far that reaches, and which of
+/// them no entry has.
+pub(crate) fn unused_tags(
+    connection: &Connection,
+    after: i64,
+    count: usize,
+) -> Result<(Option<i64>, Vec<i64>), Error> {
+    let looked: Vec<(i64, bool)> = connection
+        .prepare_cached(
+            "SELECT id, EXISTS(SELECT 1 FROM tagged WHERE tagged.tag = tag.id) FROM tag \
+             WHERE ?1 < id ORDER BY id LIMIT ?2",
+        )
+        .and_then(|mut look| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            look.query_map((after, count), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .map_err(Writing::failed("look for tags that no entry has"))?;
+    let last = looked.last().filter(|_| looked.len() == count).map(|(id, _)| *id);
+    Ok((last, looked.into_iter().filter(|(_, is_used)| !is_used).map(|(id, _)| id).collect()))
+}
+
+/// Removes those of `tags` that no entry has. Their numbers may be given to other tags: whoever
+/// looks one up uses it in the same snapshot or transaction.
+pub(crate) fn remove_tags(writing: &mut Writing<'_>, tags: &[i64]) -> Result<(), Error> {
+    let failed = Writing::failed("remove tags that no entry has");
+    let mut remove = writing
+        .connection
+        .prepare_cached(
+            "DELETE FROM tag WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM tagged WHERE tag = ?1)",
+        )
+        .map_err(failed)?;
+    tags.iter().try_for_each(|tag| remove.execute([tag]).map(drop).map_err(failed))
+}
+
 /// Moves the deadline of the entry under `key`; whether there is one.
 pub(crate) fn touch(
     writing: &mut Writing<'_>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_core::{ErrorKind, claim::Fence, store::Store as _};
-use larder_sqlite::store::{Entries, Pattern, Select, Stored};
+use larder_sqlite::store::{Depth, Entries, Pattern, Select, Stored};
 
 use crate::place::{Place, forever, living, run};
 
@@ -195,5 +195,35 @@ fn a_key_with_a_nul_is_matched_as_a_whole_or_not_at_all() {
         let refused = entries.count(&of(Pattern::glob("*\0*"))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.to_string().contains("NUL"), "{refused}");
+    });
+}
+
+#[test]
+fn a_tag_that_no_entry_has_leaves_nothing_behind() {
+    // SD6.
+    run(async {
+        let place = Place::new();
+        let store = place.open().await;
+        let entries = store.entries("r");
+        let many = (0..2500).map(|number| {
+            (format!("{number}"), forever("x").tags([format!("own {number}"), "all".to_owned()]))
+        });
+        entries.insert_many(many).await.unwrap();
+        let tags = || {
+            let file = rusqlite::Connection::open(place.path()).unwrap();
+            file.query_row("SELECT count(*) FROM tag", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(tags(), 2501);
+        let all = Select::everything().any_of(["all"]);
+        let but_one = all.clone().none_of(["own 2499"]);
+        assert_eq!(entries.remove_matching(&but_one).await.unwrap(), 2499);
+        store.keep().await.unwrap();
+        assert_eq!(tags(), 2);
+        // The others may come back, under whatever number.
+        entries.insert("a", forever("x").tags(["own 7", "new"])).await.unwrap();
+        let seven = Select::everything().any_of(["own 7"]);
+        assert_eq!(entries.count(&seven).await.unwrap(), 1);
+        assert_eq!(entries.count(&all).await.unwrap(), 1);
+        assert!(store.check(Depth::Full).await.unwrap().is_sound());
     });
 }
