@@ -13,7 +13,7 @@ mod cache;
 
 pub use cache::{
     AtStore, Backup, Backups, Cache, CacheCommand, Check, Export, Get, Import, InRegion, Incr,
-    Kept, Kind, Living, Ls, Restore, Rm, Selection, Set, Tags, Top, TopBy, Touch,
+    Kept, Kind, Living, Ls, Reshard, Restore, Rm, Selection, Set, Tags, Top, TopBy, Touch,
 };
 
 /// Keeps answers from your database fast, and fresh by itself.

@@ -4,8 +4,6 @@
 //! entries is what is there; what is counted of reads and of what went is what this process did
 //! since it opened the store.
 
-use std::path::Path;
-
 use larder_core::Error;
 use larder_sqlite::store::{Backup, Pattern, RegionStats, Select, SqliteStore};
 use serde_json::{Value, json};
@@ -32,7 +30,8 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
         regions.push(region(name, (keyed, of_caches), &entries.stats().await?));
     }
     // The descriptor of another file would drop locks; asking for the length opens none.
-    let file = std::fs::metadata(store.path()).map_or(0, |file| file.len());
+    let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let file: u64 = store.paths().iter().map(bytes).sum();
     Ok(json!({
         "entries": stats.entries,
         "bytes": stats.bytes,
@@ -58,17 +57,7 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
 /// A backup with its name and its bytes, those of its value files included.
 pub fn backup(backup: &Backup) -> Value {
     let name = backup.path.file_name().unwrap_or_default().to_string_lossy();
-    json!({ "name": name, "taken_ms": backup.taken.0, "bytes": backup_bytes(&backup.path) })
-}
-
-/// Bytes of a backup, with its value files.
-pub fn backup_bytes(path: &Path) -> u64 {
-    let length = |file: std::fs::Metadata| file.len();
-    let mut values = path.as_os_str().to_owned();
-    values.push("-values");
-    let values = std::fs::read_dir(Path::new(&values)).into_iter().flatten().flatten();
-    let in_files: u64 = values.map(|file| file.metadata().map_or(0, length)).sum();
-    std::fs::metadata(path).map_or(0, length) + in_files
+    json!({ "name": name, "taken_ms": backup.taken.0, "bytes": backup.bytes() })
 }
 
 /// One region, with the entries that people named and those that a cache keeps there.

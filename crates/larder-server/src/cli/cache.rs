@@ -72,6 +72,8 @@ pub enum CacheCommand {
     Restore(Restore),
     /// Look whether the file is what it should be.
     Check(Check),
+    /// Keep the store in another number of files, while nobody has it open.
+    Reshard(Reshard),
     /// Remove what has expired and give free room back to the file system.
     Vacuum,
 }
@@ -366,4 +368,12 @@ pub struct Check {
     /// Only the pages and the totals, not every index, tag and value.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// `larder cache reshard`
+#[derive(Args, Debug)]
+pub struct Reshard {
+    /// In how many files it is kept from then on, 1 to 64; say the same in `store.shards`.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: u32,
 }

@@ -19,6 +19,8 @@ use super::{ConfigError, Size, Span};
 pub struct Written {
     /// The file.
     pub path: Option<String>,
+    /// Files that share the work.
+    pub shards: Option<u16>,
     /// Entries of all regions together.
     pub entries: Option<u64>,
     /// Bytes of keys and values of all regions together.
@@ -156,6 +158,7 @@ pub(super) fn resolve(
         };
     };
     let shown = to.settle("path", Some(path), String::new());
+    let shards = to.settle("shards", written.shards, 1);
     let entries = to.settle("entries", written.entries, 1_000_000);
     let size = to.settle("size", written.size, Size::mib(1024));
     let value = to.settle("value_size", written.value_size, Size::mib(8));
@@ -171,8 +174,10 @@ pub(super) fn resolve(
     let wal = to.settle("wal_size", written.wal_size, Size::mib(16));
     let keep_every = to.settle("keep_every", written.keep_every, Span::seconds(1));
     let on_corruption = to.settle("on_corruption", written.on_corruption, Cure::Replace);
+    check_shards(shards)?;
     check(value, readers, writes)?;
     let mut options = StoreOptions::new()
+        .shards(shards.into())
         .max_entries(entries)
         .max_bytes(size.0)
         .max_value_bytes(value.0)
@@ -207,6 +212,13 @@ pub(super) fn resolve(
     }
     let (value_bytes, writes) = (value.bytes(), writes.into());
     Ok(Some(Store { path: base.join(shown), value_bytes, writes, backups, options }))
+}
+
+fn check_shards(shards: u16) -> Result<(), ConfigError> {
+    match shards {
+        1..=64 => Ok(()),
+        _ => Err(ConfigError::new("store.shards", "is out of range: write 1 to 64")),
+    }
 }
 
 fn check(value: Size, readers: u16, writes: u16) -> Result<(), ConfigError> {

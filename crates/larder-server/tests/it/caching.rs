@@ -238,3 +238,30 @@ fn shells_and_manuals_know_every_command() {
     let page = std::fs::read_to_string(shop.dir().join("man/larder-cache-rm.1")).unwrap();
     assert!(page.contains("dry\\-run"), "{page}");
 }
+
+#[test]
+fn a_store_is_brought_to_another_number_of_files_and_read_as_before() {
+    // S(c): shards.
+    let shop = Shop::new("wal");
+    for number in 0..30 {
+        let key = format!("k{number:02}");
+        done(&cache(&shop, &["set", &key, "1", "--forever", "--tag", "t"]));
+    }
+    let before = done(&cache(&shop, &["export"]));
+    let said = done(&cache(&shop, &["reshard", "--shards", "3"]));
+    assert!(said.starts_with("30 entries in 3 files, before in 1"), "{said}");
+    assert!(said.contains("`shards = 3`"), "{said}");
+    assert!(shop.dir().join("cache.db-3of3").exists());
+    assert_eq!(done(&cache(&shop, &["export"])), before);
+    let stats = json(&cache(&shop, &["stats", "--json"]));
+    assert_eq!(stats["entries"], 30);
+    done(&cache(&shop, &["check"]));
+    done(&cache(&shop, &["backup", "copy"]));
+    assert!(done(&cache(&shop, &["rm", "--tag", "t", "--yes"])).starts_with("30 entries"));
+    done(&cache(&shop, &["restore", "copy", "--yes"]));
+    assert_eq!(done(&cache(&shop, &["export"])), before);
+    let again = json(&cache(&shop, &["reshard", "--shards", "1", "--json"]));
+    assert_eq!((&again["files_before"], &again["moved"]), (&3.into(), &30.into()), "{again}");
+    assert_eq!(done(&cache(&shop, &["export"])), before);
+    ends(&cache(&shop, &["reshard", "--shards", "65"]), 2, "1..=64");
+}

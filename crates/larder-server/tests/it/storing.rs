@@ -259,6 +259,7 @@ fn every_setting_of_the_store_is_named_and_shown() {
         shown,
         [
             "path c.db",
+            "shards 1",
             "entries 1000000",
             "size 1GiB",
             "value_size 8MiB",
@@ -283,6 +284,7 @@ fn every_setting_of_the_store_is_named_and_shown() {
         ("[store]\nreaders = 2\n", "store.path: is not set"),
         ("[store]\npath = \"c.db\"\nreaders = 0\n", "store.readers"),
         ("[store]\npath = \"c.db\"\nwrites = 0\n", "store.writes"),
+        ("[store]\npath = \"c.db\"\nshards = 65\n", "store.shards"),
         ("[store]\npath = \"c.db\"\nvalue_size = \"1GiB\"\n", "store.value_size"),
         ("[store]\npath = \"c.db\"\neviction = \"mru\"\n", "`mru`"),
     ] {

@@ -69,6 +69,20 @@ pub(crate) fn take(
     options: &StoreOptions,
     watch: &mut Watch<'_>,
 ) -> Result<Backup, Error> {
+    take_as(source, target, options, watch, &|_| Ok(()))
+}
+
+/// The same, where `adapt` changes the copy before it is verified.
+///
+/// # Errors
+/// As [`take`], and those of `adapt`.
+pub(crate) fn take_as(
+    source: &Path,
+    target: &Path,
+    options: &StoreOptions,
+    watch: &mut Watch<'_>,
+    adapt: &dyn Fn(&Path) -> Result<(), Error>,
+) -> Result<Backup, Error> {
     // A bare name has no directory in it (SD14).
     let target = std::path::absolute(target)
         .map_err(|error| from_io("find the place of the backup", target, &error))?;
@@ -88,6 +102,7 @@ pub(crate) fn take(
             break (hold, holders);
         }
     };
+    adapt(&aside.path)?;
     let own = Directory::of(&target);
     let mut added = Added { directory: &own, names: Vec::new() };
     added.take_over(&directory, &holders, watch)?;
@@ -221,7 +236,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
 
 /// # Errors
 /// `Conflict` when at `target` there is anything but a backup, or a store that is in use.
-fn may_be_replaced(source: &Path, target: &Path) -> Result<(), Error> {
+pub(crate) fn may_be_replaced(source: &Path, target: &Path) -> Result<(), Error> {
     let conflict = |detail: &'static str| {
         Err(Error::new(ErrorKind::Conflict, "take a backup")
             .subject(target.display().to_string())

@@ -86,6 +86,21 @@ impl Entries {
         self.put_many("insert_many", entries, IfPresent::Replace).await
     }
 
+    /// Looks at what can be seen of `entries` before any of them is written: so that of several
+    /// files none is written if one of them would be refused for what it got.
+    ///
+    /// # Errors
+    /// As [`Entries::insert`], for the first that is.
+    pub(crate) fn check_many(&self, entries: &[(String, NewEntry)]) -> Result<(), Error> {
+        let (now, limit) = (self.inner.options.clock.wall(), self.inner.options.item_bytes_max());
+        each(entries, |(key, entry)| {
+            check_key(key)?;
+            put::check_size(limit, key.len() as u64 + entry.whole_bytes)?;
+            entry.lifetime.deadline(now).map(drop)
+        })
+        .map(drop)
+    }
+
     async fn put_many<K: Into<String>>(
         &self,
         name: &'static str,

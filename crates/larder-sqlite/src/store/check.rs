@@ -63,7 +63,7 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(depth: Depth) -> Self {
+    pub(crate) fn new(depth: Depth) -> Self {
         let (findings, broken) = (Vec::new(), Vec::new());
         Self { depth, entries: 0, bytes: 0, files: 0, strays: 0, findings, broken }
     }

@@ -238,6 +238,26 @@ pub struct TagStats {
 }
 
 impl StoreStats {
+    /// The two together.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            errors: self.errors + other.errors,
+            hits_recent: self.hits_recent + other.hits_recent,
+            misses_recent: self.misses_recent + other.misses_recent,
+            written: self.written + other.written,
+            removed: self.removed + other.removed,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            commits: self.commits + other.commits,
+            files: self.files + other.files,
+            file_bytes: self.file_bytes + other.file_bytes,
+        }
+    }
+
     /// The part of reads that found a value; zero when nothing was read (KD12).
     pub fn hit_rate(&self) -> f64 {
         rate(self.hits, self.misses + self.errors)
@@ -276,6 +296,23 @@ impl StoreStats {
 }
 
 impl RegionStats {
+    /// The two together.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            errors: self.errors + other.errors,
+            written: self.written + other.written,
+            hits_recent: self.hits_recent + other.hits_recent,
+            misses_recent: self.misses_recent + other.misses_recent,
+            removed: self.removed + other.removed,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+        }
+    }
+
     /// The part of reads that found a value; zero when nothing was read (KD12).
     pub fn hit_rate(&self) -> f64 {
         rate(self.hits, self.misses + self.errors)

@@ -370,20 +370,8 @@ impl Entries {
         Ok(count)
     }
 
-    /// At most `limit` tags with how many entries have each, sorted, those after the tag `after`.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn tags(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, u64)>, Error> {
-        let stats = self.tag_stats(after, limit).await?;
-        Ok(stats.into_iter().map(|tag| (tag.name, tag.entries)).collect())
-    }
-
-    /// The same, with what is known of the entries of each tag together.
+    /// At most `limit` tags, sorted, those after the tag `after`, with what is known of the entries
+    /// of each together.
     ///
     /// # Errors
     /// Those of the store.
@@ -403,7 +391,7 @@ impl Entries {
     }
 
     /// How the region is doing: what is in it, and what this process did there. Its tags are
-    /// counted by [`Entries::tags`].
+    /// counted by [`Entries::tag_stats`].
     ///
     /// # Errors
     /// Those of the store.

@@ -29,6 +29,7 @@ use super::{
     queues::Queues,
     readable,
     region::{Named, Regions},
+    shards,
     total::Totals,
     turn::Turn,
     values::Values,
@@ -58,14 +59,6 @@ pub(crate) struct Inner {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path` with the default settings, and makes it if there is none.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::open_with`].
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open_with(path, StoreOptions::default()).await
-    }
-
     /// Opens the store at `path`, and makes it if there is none.
     ///
     /// # Errors
@@ -216,6 +209,9 @@ impl Inner {
         let health = Arc::<Health>::default();
         let values = Values::of(&path);
         let connection = open_or_replace(&path, &options, &values, &health)?;
+        if options.label.is_none() {
+            shards::expect_alone(&connection, &path)?;
+        }
         let unflushed =
             match filed::unflushed(&connection).map_err(Writing::failed("open the store")) {
                 // The check behind will find it.

@@ -244,7 +244,7 @@ fn best(
             Err(error) => return Err(error),
         }
     }
-    Ok((Prepared::empty(path)?, Refill::Empty))
+    Ok((Prepared::empty(path, options.label)?, Refill::Empty))
 }
 
 /// Whether an error says that a backup is no good, and not that it cannot be read now.

@@ -16,8 +16,8 @@
 //! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it;
 //!    `turn`: who replaces one that is corrupt.
 //! 8. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
-//!    whole, and [`operation`] the face of it.
-//! 9. [`entries`]: the public face, with `bulk`, many at once; `begun` and [`fence`], what is
+//!    whole, and `operation` the face of it.
+//! 9. `entries`: the face of one file, with `bulk`, many at once; `begun` and [`fence`], what is
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
 //! 10. `standing`: how far timelines were applied; `link`: what they reach; `announce`: what is
@@ -25,6 +25,7 @@
 //!     `tracked`: the face for values that can be invalidated.
 //! 11. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
 //!     others commit.
+//! 12. `shards`: all of this for one file or for several, as users see it.
 //!
 //! **Invariant**: one connection writes, and whatever one call changes is committed with it or not
 //! at all. What has expired or was deleted is in no answer, whether its row is still there or not.
@@ -104,12 +105,16 @@ mod health;
 
 mod keeper;
 
-pub mod operation;
+#[expect(unreachable_pub, reason = "the face of one file; users see that of `shards`")]
+mod operation;
 
-pub mod entries;
+#[expect(unreachable_pub, reason = "the face of one file; users see that of `shards`")]
+mod entries;
 
+#[expect(unreachable_pub, reason = "the face of one file; users see that of `shards`")]
 mod bulk;
 
+#[expect(unreachable_pub, reason = "the face of one file; users see that of `shards`")]
 mod begun;
 
 pub mod fence;
@@ -130,17 +135,18 @@ mod link;
 
 mod tracked;
 
+#[expect(unreachable_pub, reason = "the face of one file; users see that of `shards`")]
 mod handle;
+
+mod shards;
 
 pub use backup::{Backup, Progress};
 pub use begun::{Begun, Finished};
 pub use bulk::item_of;
 pub use check::{Depth, Report};
 pub use counters::{RegionStats, StoreStats, TagStats};
-pub use entries::Entries;
 pub use entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, ValueKind};
 pub use fence::Fence;
-pub use handle::SqliteStore;
 pub use health::{Condition, OnCorruption, Refill};
 pub use journal::Operation;
 pub use operation::{backup_as_of, backup_in, backups_in};
@@ -148,3 +154,4 @@ pub use options::{Durability, Eviction, StoreOptions};
 pub use pattern::Pattern;
 pub use queues::Queues;
 pub use select::Select;
+pub use shards::{Entries, Resharded, SqliteStore, reshard};

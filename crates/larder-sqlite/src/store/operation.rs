@@ -27,29 +27,8 @@ use super::{
 };
 
 impl SqliteStore {
-    /// Copies the store into a file at `path`, while it is in use.
-    ///
-    /// The copy shows one moment, is verified, reaches the disk, and only then takes the name: a
-    /// backup that is there already is replaced by a whole one or not at all (SD14).
-    ///
-    /// # Errors
-    /// `Conflict` when at `path` there is anything but a backup; `Corrupt` when the store is not
-    /// sound; `Full`, `ReadOnly` and others of writing.
-    ///
-    /// # Cancel safety
-    /// Dropped, it stops within a mebibyte, and nothing is left of it.
-    ///
-    /// # Cost
-    /// Reads the whole file on a thread of its own. Nobody waits for it, but the write-ahead log
-    /// grows meanwhile.
-    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<Backup, Error> {
-        self.backup_with(path, |_| {}).await
-    }
-
-    /// As [`SqliteStore::backup`], and tells `progress` after each mebibyte.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::backup`].
+    /// Copies the file into one at `path`, while it is in use, and tells `progress` after each
+    /// mebibyte. What it promises is said where the store is asked for it, in `shards`.
     pub async fn backup_with(
         &self,
         path: impl AsRef<Path>,
@@ -76,91 +55,25 @@ impl SqliteStore {
         on_a_thread("list backups", move |_| kept::list(&schedule.directory, &path)).await
     }
 
-    /// Takes a backup beside those that [`StoreOptions::backups`] keeps, whether it is due or not,
-    /// and removes the oldest of them beyond the number that is kept.
-    ///
-    /// # Errors
-    /// `Config` where no directory was named; else as [`SqliteStore::backup`].
-    ///
-    /// # Cancel safety
-    /// As [`SqliteStore::backup`].
-    pub async fn back_up_now(&self) -> Result<Backup, Error> {
-        let Some(schedule) = self.options().backups.clone() else {
-            return Err(Error::new(ErrorKind::Config, "take a backup")
-                .detail("no directory of backups was named when the store was opened"));
-        };
-        let (path, now) = (self.path().to_owned(), self.options().clock.wall());
-        let target = {
-            let (schedule, path) = (schedule.clone(), path.clone());
-            on_a_thread("take a backup", move |_| schedule.path(&path, now)).await?
-        };
-        let taken = self.backup(target).await?;
-        on_a_thread("remove old backups", move |_| schedule.trim(&path, now)).await?;
-        Ok(taken)
-    }
-
-    /// The backup among those that are kept which shows the store as it was at `at`: the newest
-    /// that is not younger.
-    ///
-    /// # Errors
-    /// `NotFound`, naming the oldest that there is; those of reading the directory.
-    pub async fn backup_as_of(&self, at: WallMillis) -> Result<Backup, Error> {
-        kept::as_of(self.backups().await?, at)
-    }
-
-    /// Puts the content of the backup at `from` in the place of what is in the store.
-    ///
-    /// The backup is copied and checked as a whole first; then its content appears in one step, to
-    /// every reader in every process. The store is in a new epoch from then on.
-    ///
-    /// # Freshness
-    /// An entry with dependencies is a miss until it is proven again: what was invalidated after
-    /// the backup was taken must not come back (J5).
-    ///
-    /// # Errors
-    /// `NotFound`, `Corrupt` or `Unsupported` for what is no sound backup, `Full` and others of
-    /// writing, `Unavailable` when another process writes for too long. The store is then as it
-    /// was.
-    ///
-    /// # Cancel safety
-    /// Dropped, it may still happen, as a whole.
-    ///
-    /// # Cost
-    /// Twice the room of the backup for as long as it takes. Writes wait while the pages are
-    /// copied.
+    /// Puts the content of the backup at `from` in the place of what is in the file.
     pub async fn restore(&self, from: impl AsRef<Path>) -> Result<(), Error> {
         let (from, path) = (from.as_ref().to_owned(), self.path().to_owned());
         let values = self.values().clone();
-        let options = self.options().clone();
-        let prepared = {
-            let path = path.clone();
-            on_a_thread("restore a backup", move |_| Prepared::of_backup(&from, &path, &values))
-                .await?
-        };
-        let access = self.access().clone();
+        let prepare = move |_: &dyn Fn() -> bool| Prepared::of_backup(&from, &path, &values);
+        let prepared = on_a_thread("restore a backup", prepare).await?;
+        self.replace_with(prepared).await
+    }
+
+    /// Puts what was prepared in the place of what is in the store.
+    pub(crate) async fn replace_with(&self, prepared: Prepared) -> Result<(), Error> {
+        let (access, path, options) =
+            (self.access().clone(), self.path().to_owned(), self.options().clone());
         let restored = self.writer_queue().alone(move |connection| {
             // The rows that were read are other ones now.
             access.forget();
             prepared.put_into(connection, &path, &options)
         });
         restored.await
-    }
-
-    /// As [`SqliteStore::restore`], for a store that is not open in this process, may be corrupt,
-    /// or is not there at all.
-    ///
-    /// A file that was a store and cannot be opened is put aside under another name first.
-    ///
-    /// # Errors
-    /// As [`SqliteStore::restore`], and `Unsupported` or `Corrupt` when at `path` there is
-    /// something that was never a store; it is then as it was.
-    pub async fn restore_file(
-        path: impl AsRef<Path>,
-        from: impl AsRef<Path>,
-    ) -> Result<Condition, Error> {
-        let (path, from) = (path.as_ref().to_owned(), from.as_ref().to_owned());
-        let work = move |_: &dyn Fn() -> bool| restore_file(&path, &from);
-        on_a_thread("restore a backup", work).await
     }
 
     /// Looks whether the file is what it should be.
@@ -186,9 +99,18 @@ impl SqliteStore {
     }
 }
 
-fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
+/// Puts the backup at `from` into the store at `path`, which is not open here.
+pub(crate) fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
+    put_into_file(path, from, Prepared::of_backup(from, path, &Values::of(path))?)
+}
+
+/// The same with what was prepared from it.
+pub(crate) fn put_into_file(
+    path: &Path,
+    from: &Path,
+    prepared: Prepared,
+) -> Result<Condition, Error> {
     let options = StoreOptions::default().eviction(Eviction::OfOthers);
-    let prepared = Prepared::of_backup(from, path, &Values::of(path))?;
     let turn = Turn::to_replace(path, &options)?;
     let mut live = match file::open_for_writing(path, &options) {
         Err(error) if error.kind() == ErrorKind::Corrupt && health::was_a_store(path) => {
@@ -203,7 +125,7 @@ fn restore_file(path: &Path, from: &Path) -> Result<Condition, Error> {
 }
 
 /// Runs `work` on a thread of its own; it may ask whether anybody still waits for it.
-async fn on_a_thread<T: Send + 'static>(
+pub(crate) async fn on_a_thread<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

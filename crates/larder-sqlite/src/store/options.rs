@@ -7,7 +7,11 @@ use std::{path::PathBuf, time::Duration};
 
 use larder_core::{Clock, Error, ErrorKind};
 
-use super::{health::OnCorruption, kept::Schedule};
+use super::{
+    health::OnCorruption,
+    kept::Schedule,
+    shards::{Label, SHARDS_MAX},
+};
 
 /// When a write that was acknowledged outlives a failure of power.
 ///
@@ -38,6 +42,13 @@ pub enum Eviction {
     OfOthers,
 }
 
+/// In how many files a store is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    Count(u32),
+    AsFound,
+}
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a store is opened with them"]
@@ -59,6 +70,9 @@ pub struct StoreOptions {
     pub(crate) slow_above: Duration,
     pub(crate) backups: Option<Schedule>,
     pub(crate) on_corruption: OnCorruption,
+    pub(crate) files: Files,
+    /// What a file says that takes the place of a corrupt one; `None` in a store of one file.
+    pub(crate) label: Option<Label>,
 }
 
 impl Default for StoreOptions {
@@ -81,6 +95,8 @@ impl Default for StoreOptions {
             slow_above: Duration::from_millis(100),
             backups: None,
             on_corruption: OnCorruption::default(),
+            files: Files::Count(1),
+            label: None,
         }
     }
 }
@@ -203,6 +219,42 @@ impl StoreOptions {
         self
     }
 
+    /// Keeps the store in so many files, each with a writer of its own, so that writes scale with
+    /// cores. Default 1, at most 64. A store is opened with the number that it was made with;
+    /// [`reshard`] changes it.
+    ///
+    /// The limits are divided: each file holds its part of `max_entries` and `max_bytes`, so that
+    /// together they never hold more, and may begin to evict some percent earlier. So are
+    /// `readers`; the other settings are those of each file. Values that can be invalidated are
+    /// kept in a store of one file only.
+    ///
+    /// [`reshard`]: super::reshard
+    pub fn shards(mut self, count: u32) -> Self {
+        self.files = Files::Count(count);
+        self
+    }
+
+    /// Opens the store in as many files as it is kept in, for tools; where there is none, in one.
+    pub fn shards_as_found(mut self) -> Self {
+        self.files = Files::AsFound;
+        self
+    }
+
+    /// What is left of the settings for the file that says `label`, beside the others.
+    pub(crate) fn share(&self, label: Label) -> Self {
+        let (place, count) = (u64::from(label.place), u64::from(label.count));
+        let part = |whole: u64| whole / count + u64::from(place < whole % count);
+        let mut own = self.clone();
+        own.files = Files::Count(1);
+        own.entries_max = part(self.entries_max).max(1);
+        own.bytes_max = part(self.bytes_max).max(1);
+        own.readers = self.readers.div_ceil(label.count as usize);
+        // Of the store as a whole.
+        own.backups = None;
+        own.label = Some(label);
+        own
+    }
+
     /// # Errors
     /// `Config`, naming the setting.
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -221,9 +273,27 @@ impl StoreOptions {
             return Err(Error::new(ErrorKind::Config, "open a store")
                 .detail("`backups` every 0: give an interval, such as one day"));
         }
+        if let Files::Count(count) = self.files {
+            self.check_files(count)?;
+        }
         if self.keep_every.is_zero() {
             return Err(Error::new(ErrorKind::Config, "open a store")
                 .detail("`keep_every` is 0: give an interval, such as one second"));
+        }
+        Ok(())
+    }
+
+    fn check_files(&self, count: u32) -> Result<(), Error> {
+        let refuse = |detail| Err(Error::new(ErrorKind::Config, "open a store").detail(detail));
+        if !(1..=SHARDS_MAX).contains(&count) {
+            return refuse(format!("`shards` is {count}: say 1 to {SHARDS_MAX}"));
+        }
+        if self.entries_max < count.into() || self.bytes_max < count.into() {
+            let (entries, bytes) = (self.entries_max, self.bytes_max);
+            return refuse(format!(
+                "{entries} entries and {bytes} bytes cannot be divided among {count} files: raise \
+                 `max_entries` and `max_bytes`, or say fewer `shards`"
+            ));
         }
         Ok(())
     }

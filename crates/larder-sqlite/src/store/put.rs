@@ -94,7 +94,8 @@ pub(crate) fn put(
     let failed = Writing::failed("write an entry");
     let Stored { bytes, .. } = &entry.value;
     let size = size(key, entry.kept_bytes());
-    check_size(writing, key.as_bytes().len() as u64 + entry.whole_bytes)?;
+    let limit = writing.options.item_bytes_max();
+    check_size(limit, key.as_bytes().len() as u64 + entry.whole_bytes)?;
     let expires = entry.lifetime.deadline(writing.now)?;
     let connection = writing.connection;
     let old = find_old(connection, region, key, writing.now).map_err(failed)?;
@@ -143,8 +144,9 @@ pub(crate) fn put(
     Ok(placed)
 }
 
-fn check_size(writing: &Writing<'_>, size: u64) -> Result<(), Error> {
-    let limit = writing.options.item_bytes_max();
+/// # Errors
+/// `Limit` for an entry that can never fit.
+pub(crate) fn check_size(limit: u64, size: u64) -> Result<(), Error> {
     if size <= limit {
         return Ok(());
     }

@@ -30,6 +30,23 @@ pub struct Queues {
     pub writes_refused: u64,
 }
 
+impl Queues {
+    /// The two together.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            connections_max: self.connections_max + other.connections_max,
+            connections_open: self.connections_open + other.connections_open,
+            connections_used: self.connections_used + other.connections_used,
+            reads_waiting: self.reads_waiting + other.reads_waiting,
+            reads_late: self.reads_late + other.reads_late,
+            reads_refused: self.reads_refused + other.reads_refused,
+            writes_waiting: self.writes_waiting + other.writes_waiting,
+            writes_late: self.writes_late + other.writes_late,
+            writes_refused: self.writes_refused + other.writes_refused,
+        }
+    }
+}
+
 /// Those of one queue that were not served.
 #[derive(Debug, Default)]
 pub(crate) struct Unserved {

@@ -21,6 +21,7 @@ use super::{
     life::Life,
     options::{Eviction, StoreOptions},
     schema::{self, Found},
+    shards::{self, Label},
     value_file::{Directory, Name},
     values::{Published, Values},
     witness,
@@ -91,7 +92,7 @@ impl Prepared {
     }
 
     /// A store with nothing in it.
-    pub(crate) fn empty(store: &Path) -> Result<Self, Error> {
+    pub(crate) fn empty(store: &Path, label: Option<Label>) -> Result<Self, Error> {
         let aside = Aside::beside(store)?;
         let subject = store.display().to_string();
         let failed = |error: rusqlite::Error| from_driver("make a store", &subject, &error);
@@ -102,13 +103,15 @@ impl Prepared {
             .execute_batch("BEGIN")
             .and_then(|()| schema::create(&connection))
             .and_then(|()| life.write(&connection))
+            .and_then(|()| label.map_or(Ok(()), |label| label.write(&connection)))
             .and_then(|()| connection.execute_batch("COMMIT"))
             .map_err(failed)?;
         drop(connection);
         Self::open(aside, &subject)
     }
 
-    fn open(aside: Aside, subject: &str) -> Result<Self, Error> {
+    /// The copy at `aside`, which was verified.
+    pub(crate) fn open(aside: Aside, subject: &str) -> Result<Self, Error> {
         let failed = |error: rusqlite::Error| from_driver("prepare a restore", subject, &error);
         let connection = Connection::open(&aside.path).map_err(failed)?;
         // If anything fails the file is thrown away.
@@ -162,6 +165,27 @@ impl Prepared {
         // It has happened or not, whatever becomes of this: flushing too often is no fault.
         live.pragma_update(None, "synchronous", synchronous).ok();
         result
+    }
+
+    /// Puts the content into the store that `live` writes to, and that nobody else has open.
+    ///
+    /// # Errors
+    /// Those of writing; the store is then as it was.
+    pub(crate) fn put_alone(mut self, live: &mut Connection, path: &Path) -> Result<(), Error> {
+        let subject = path.display().to_string();
+        let failed = |error: rusqlite::Error| from_driver("exchange the content", &subject, &error);
+        live.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let before = Present::read(live, &subject)?;
+        self.adapt(&before, Eviction::OfOthers, &subject)?;
+        witness::write(path, &self.life)?;
+        let copied = Copy::new(&self.connection, live)
+            .map_err(failed)
+            .and_then(|copy| backup::run(&copy, &subject, &mut |_| ControlFlow::Continue(())));
+        if let (Err(_), Some(life)) = (&copied, &before.life) {
+            // Else the next one to open the store would begin a new epoch for nothing.
+            witness::write(path, life).ok();
+        }
+        copied
     }
 
     /// One attempt; `None` when the store changed what the copy was prepared for.
@@ -220,6 +244,15 @@ impl Prepared {
             transaction.commit()
         };
         adapted().map_err(|error| from_driver("prepare a restore", subject, &error))
+    }
+
+    /// Changes what the copy says of itself as one file of several.
+    pub(crate) fn relabel(&self, change: impl FnOnce(Label) -> Label) -> Result<(), Error> {
+        let failed = |error| from_driver("prepare a restore", "the copy", &error);
+        match shards::label_in(&self.connection).map_err(failed)? {
+            Some(label) => change(label).write(&self.connection).map_err(failed),
+            None => Ok(()),
+        }
     }
 
     /// Gives the copy the name `path`, where there is no file.

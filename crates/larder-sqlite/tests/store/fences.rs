@@ -183,10 +183,10 @@ fn a_removal_that_failed_leaves_no_trace() {
         let (entries, foreign) = (store.entries("r"), other.entries("r"));
         entries.insert("broken", forever("x")).await.unwrap();
         entries.remove("first").await.unwrap();
-        rusqlite::Connection::open(place.path())
-            .unwrap()
-            .execute("UPDATE entry SET value = x'00'", [])
-            .unwrap();
+        for path in store.paths() {
+            let file = rusqlite::Connection::open(path).unwrap();
+            file.execute("UPDATE entry SET value = x'00'", []).unwrap();
+        }
         let begun = entries.begin("broken").await.unwrap();
         entries.pop("broken").await.unwrap_err();
         // The position that the failed one had is now that of another removal.

@@ -66,7 +66,8 @@ impl AtStore {
             .max_bytes(NO_LIMIT)
             .max_value_bytes(NO_LIMIT)
             .eviction(Eviction::OfOthers)
-            .on_corruption(OnCorruption::Refuse);
+            .on_corruption(OnCorruption::Refuse)
+            .shards_as_found();
         Ok(SqliteStore::open_with(self.path()?, options).await?)
     }
 }
@@ -127,6 +128,12 @@ pub(super) fn spinner(doing: &'static str) -> ProgressBar {
     spinner.set_message(doing);
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
     spinner
+}
+
+/// Bytes of all files of a store.
+pub(super) fn bytes_of(store: &SqliteStore) -> u64 {
+    let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
+    store.paths().iter().map(bytes).sum()
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -57,6 +57,7 @@ async fn does(arguments: &Cache) -> Result<Exit> {
         CacheCommand::Backups(backups) => whole::backups(at, backups).await,
         CacheCommand::Restore(restore) => whole::restore(at, restore).await,
         CacheCommand::Check(check) => whole::check(at, check).await,
+        CacheCommand::Reshard(reshard) => whole::reshard(at, reshard).await,
         CacheCommand::Vacuum => whole::vacuum(at).await,
     }
 }

@@ -25,8 +25,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// Begins to write what will be at `path`; `store` is what must not be written.
-    pub(super) fn at(path: &Path, store: Option<&Path>) -> Result<Self> {
+    /// Begins to write what will be at `path`; `store` are the files that must not be written.
+    pub(super) fn at(path: &Path, store: &[PathBuf]) -> Result<Self> {
         let cannot = || format!("cannot write {}", path.display());
         // A link goes on leading where it leads.
         let target = match fs::canonicalize(path) {
@@ -36,10 +36,12 @@ impl Outlet {
         let in_place = fs::metadata(&target).is_ok_and(|found| !found.is_file());
         let part = (!in_place).then(|| with(&target, ".part"));
         for own in [Some(&target), part.as_ref()].into_iter().flatten() {
-            let is_value =
-                |store| own.parent().is_some_and(|place| is_same(place, &with(store, "-values")));
-            let is_of = |store| OF_A_STORE.iter().any(|suffix| is_same(own, &with(store, suffix)));
-            if store.is_some_and(|store| is_value(store) || is_of(store)) {
+            let is_of = |file: &PathBuf| {
+                let values = with(file, "-values");
+                own.parent().is_some_and(|place| is_same(place, &values))
+                    || OF_A_STORE.iter().any(|suffix| is_same(own, &with(file, suffix)))
+            };
+            if store.iter().any(is_of) {
                 bail!("{} belongs to the store itself; give another path", own.display());
             }
         }

@@ -49,10 +49,10 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
         None => lines(&store, &regions, arguments, &mut std::io::stdout().lock()).await?,
         Some(path) => {
             let own = match &store {
-                Place::Here(store) => Some(store.path()),
-                Place::There(_) => None,
+                Place::Here(store) => store.paths(),
+                Place::There(_) => Vec::new(),
             };
-            let mut outlet = Outlet::at(path, own)?;
+            let mut outlet = Outlet::at(path, &own)?;
             let count = lines(&store, &regions, arguments, outlet.writer()).await?;
             outlet.publish()?;
             count

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use larder_core::{Error, ErrorKind, clock::WallMillis};
-use larder_sqlite::store::{self, Condition, Depth, SqliteStore};
+use larder_sqlite::store::{self, Condition, Depth, Resharded, SqliteStore};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{AtStore, Backup, Backups, Check, Restore},
+    cli::{AtStore, Backup, Backups, Check, Reshard, Restore},
     exit::Exit,
     moment::Moment,
     say, stats,
@@ -48,7 +48,7 @@ pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
     });
     let taken = taken.await?;
     bar.finish_and_clear();
-    let bytes = stats::backup_bytes(&taken.path);
+    let bytes = taken.bytes();
     match at.json {
         true => {
             let path = taken.path.display().to_string();
@@ -238,10 +238,41 @@ impl Found {
     }
 }
 
+pub(super) async fn reshard(at: &AtStore, arguments: &Reshard) -> Result<Exit> {
+    if at.remote()?.is_some() {
+        bail!("a store is resharded where its files are, while no server has it open");
+    }
+    let (path, count) = (at.path()?, arguments.shards);
+    let bar = here::bar(0, "entries");
+    let told = bar.clone();
+    let done = store::reshard(path, count, move |done, all| {
+        told.set_length(all);
+        told.set_position(done);
+    });
+    let done = done.await?;
+    bar.finish_and_clear();
+    let Resharded { before, entries, left, .. } = done;
+    if at.json {
+        let (moved, files) = (entries, count);
+        say!("{}", json!({ "files_before": before, "files": files, "moved": moved, "left": left }));
+        return Ok(Exit::Done);
+    }
+    if before == count {
+        say!("it is kept in {count} files already");
+        return Ok(Exit::Done);
+    }
+    say!("{} in {count} files, before in {before}", shown::entries(entries));
+    if 0 < left {
+        say!("{} that a cache can invalidate were left behind", shown::entries(left));
+    }
+    say!("say `shards = {count}` in [store] of the configuration");
+    Ok(Exit::Done)
+}
+
 pub(super) async fn vacuum(at: &AtStore) -> Result<Exit> {
     let store =
         at.place().await?.file("it vacuums by itself; `larder cache vacuum` does it now")?;
-    let length = || std::fs::metadata(store.path()).map_or(0, |file| file.len());
+    let length = || here::bytes_of(&store);
     let before = length();
     let waiting = here::spinner("removing what is gone");
     store.keep().await?;

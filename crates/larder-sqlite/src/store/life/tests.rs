@@ -6,8 +6,8 @@ use std::{fs, path::PathBuf};
 
 use larder_testkit::temp::TempDir;
 
-use super::{super::SqliteStore, *};
-use crate::store::{Durability, Lifetime, NewEntry, Stored, witness};
+use super::{super::handle::SqliteStore, *};
+use crate::store::{Durability, Lifetime, NewEntry, StoreOptions, Stored, witness};
 
 struct Place(TempDir);
 
@@ -21,7 +21,7 @@ impl Place {
     }
 
     async fn open(&self) -> SqliteStore {
-        SqliteStore::open(self.path()).await.unwrap()
+        SqliteStore::open_with(self.path(), StoreOptions::new()).await.unwrap()
     }
 
     /// Files that are not open, copied with everything but the witness.
@@ -188,13 +188,13 @@ fn a_restored_store_begins_anew() {
         change(&store, 1).await;
         let first = store.epoch().await.unwrap();
         let backup = place.0.join("kept.backup");
-        store.backup(&backup).await.unwrap();
+        store.backup_with(&backup, |_| {}).await.unwrap();
         store.restore(&backup).await.unwrap();
         let second = store.epoch().await.unwrap();
         assert_ne!(second, first);
         drop(store);
         assert_eq!(epoch_after(&place).await, second);
-        SqliteStore::restore_file(place.path(), &backup).await.unwrap();
+        crate::store::operation::restore_file(&place.path(), &backup).unwrap();
         assert!(![first, second].contains(&epoch_after(&place).await));
     });
 }

@@ -61,7 +61,8 @@ async fn a_transaction_that_the_disk_ends_takes_the_whole_group_and_nothing_afte
 #[tokio::test]
 async fn the_last_handle_may_be_dropped_while_a_write_is_under_way() {
     let directory = TempDir::new("last").unwrap();
-    let store = SqliteStore::open(directory.join("cache.db")).await.unwrap();
+    let store =
+        SqliteStore::open_with(directory.join("cache.db"), StoreOptions::new()).await.unwrap();
     let entries = store.entries("r");
     let entry = NewEntry::new(Stored::text("x"), Lifetime::Forever);
     entries.insert("read", entry.clone()).await.unwrap();
@@ -152,7 +153,8 @@ fn a_writer_that_is_about_to_wait_hears_that_it_is_over() {
 async fn what_waits_is_bounded_in_bytes() {
     // SD3: everything has a limit.
     let directory = TempDir::new("bytes").unwrap();
-    let store = SqliteStore::open(directory.join("cache.db")).await.unwrap();
+    let store =
+        SqliteStore::open_with(directory.join("cache.db"), StoreOptions::new()).await.unwrap();
     let entries = store.entries("r");
     let queue = entries.queue();
     let (go, wait) = mpsc::channel::<()>();

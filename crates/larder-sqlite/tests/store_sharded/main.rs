@@ -1,0 +1,30 @@
+//! The SQLite store in several files: what is true of one is true of three.
+//!
+//! The bodies are those of the tests `store`, run over another place. Of this one's own:
+//!
+//! - `place`: a store of three files in a directory of its own.
+//! - `layout`: which files belong together, and what is said to whoever asks for others.
+//! - `division`: limits, statistics, pages and bulk forms over all of them.
+//! - `copies`: S16, S17: backups of several files, restored together or not at all.
+//! - `resharding`: from one number of files to another, also when it is killed.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "the bodies of one file ask for more of the place")]
+
+mod copies;
+mod division;
+mod layout;
+mod place;
+mod resharding;
+
+#[path = "../store/claiming.rs"]
+mod claiming;
+#[path = "../store/entries.rs"]
+mod entries;
+#[path = "../store/fences.rs"]
+mod fences;
+#[path = "../store/selecting.rs"]
+mod selecting;
+#[path = "../store/together.rs"]
+mod together;
