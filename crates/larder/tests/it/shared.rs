@@ -19,7 +19,7 @@ use std::{
 
 use larder::{
     BoxFuture, Cache, Change, Clock, Dependency, Description, Error, Feed, FeedSink, Load,
-    MemoryLimit, Name, Notice, Region, Source, Span, Tracked, Value,
+    MemoryLimit, Name, Notice, Region, SingleFlight, Source, Span, Tracked, Value,
     sqlite::store::{SqliteStore, StoreOptions},
 };
 use larder_testkit::{random::Random, temp::TempDir};
@@ -199,6 +199,31 @@ async fn a_load_that_another_node_overtakes_leaves_nothing_in_the_store() {
     assert_eq!(reader.await.unwrap(), 0);
     let third = place.node().await;
     assert_eq!(third.region.get(&"gated:a".into()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_invalidation_is_one_commit_and_a_claimed_load_two() {
+    // What sharing costs where nobody shares: no transaction more than before for an invalidation.
+    let place = Place::new();
+    let options = StoreOptions::new().clock(place.clock.clone()).keep_every(MINUTE * 60);
+    let store = SqliteStore::open_with(place.path(), options).await.unwrap();
+    let cache = Cache::builder().clock(place.clock.clone()).store(store.clone()).build().unwrap();
+    let commits = async || store.stats().await.unwrap().commits;
+    let flights = [(SingleFlight::PerStore, 2), (SingleFlight::PerProcess, 1)];
+    for (name, (single, expected)) in ["claimed", "unclaimed"].into_iter().zip(flights) {
+        let region = cache.region::<String, u64>(name).ttl(MINUTE).stored().single_flight(single);
+        let region = region.loader(async |_, load: Load| {
+            load.tag("a");
+            Ok::<_, Error>(1)
+        });
+        let region = region.build().unwrap();
+        let before = commits().await;
+        region.get_or_load(&"key".into()).await.unwrap();
+        assert_eq!(commits().await - before, expected, "{name}");
+    }
+    let before = commits().await;
+    drop(cache.invalidate([Dependency::tag("a")]).await.unwrap());
+    assert_eq!(commits().await - before, 1);
 }
 
 #[tokio::test]
