@@ -7,8 +7,15 @@
 //!
 //! # Implementation notes
 //!
-//! A flight waits for its claim before it waits for its turn among the loads of this process: with
-//! a turn in hand, flights that wait for others could keep those others from loading.
+//! A flight waits until nobody holds the claim of its key, then for its turn among the loads of
+//! this process, and takes the claim with the turn in hand, so that what is claimed is being
+//! loaded: a claim that stood in a queue would keep other processes waiting for nothing. If
+//! somebody else was faster, it hands its turn back before it waits: with it, flights that wait for
+//! others could keep those others from loading.
+//!
+//! The claim is taken by a task of its own. A flight that does not wait for the answer, because
+//! the store is slow or all who wanted the value left, leaves nothing behind: what the task took
+//! is dropped with it, and so given back.
 
 use std::{
     sync::{
@@ -19,13 +26,22 @@ use std::{
 };
 
 use larder_core::{
-    Error, KeyBytes,
+    Error, ErrorKind, KeyBytes,
     claim::{Claim, Fence, HEARTBEAT, Patience},
     store::{Claims, Presence, Taken},
 };
-use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
 
-use crate::{l2::within, landing::Landed, region::Inner};
+use crate::{
+    capacity::{AskedBy, Turn},
+    l2::within,
+    landing::Landed,
+    region::Inner,
+};
 
 /// Whether a key is loaded once for all processes that share a store, or once in each.
 #[non_exhaustive]
@@ -71,8 +87,18 @@ struct Held {
 pub(crate) enum Next<V, E> {
     /// It lands with what somebody else has loaded.
     Land(Box<Landed<V, E>>),
-    /// It loads.
-    Load(Claimed),
+    /// It loads, now.
+    Load(Claimed, Turn),
+}
+
+/// How waiting for others ended.
+enum Waited<V, E> {
+    /// With a value that somebody else has loaded.
+    For(Box<Landed<V, E>>),
+    /// Nobody holds the claim.
+    Free,
+    /// It did not: too many wait already.
+    Crowded,
 }
 
 impl Claimed {
@@ -81,9 +107,19 @@ impl Claimed {
         Self { fence: Fence::Open, held: None }
     }
 
+    /// The store could not be asked, or there was no waiting for it.
+    fn unclaimed() -> Self {
+        Self { fence: Fence::Unclaimed, held: None }
+    }
+
     /// What writing the value into the store is subject to.
     pub(crate) fn fence(&self) -> Fence {
         self.fence
+    }
+
+    /// Whether it was claimed before it was loaded.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.fence, Fence::Held(_))
     }
 
     /// The store has taken the value, and the claim back with it.
@@ -149,78 +185,111 @@ impl Drop for Waits<'_> {
 }
 
 impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
-    /// What a flight does that found nothing in the store: it takes the claim of its key and loads,
-    /// or waits for somebody else's value, for up to `load_timeout`; then it takes the claim over.
-    pub(crate) async fn claim(&self, key: &KeyBytes) -> Next<V, E> {
-        let claims = match self.l2.as_ref().and_then(|l2| l2.claims.as_ref()) {
-            Some(claims) => claims.clone(),
-            None => return Next::Load(Claimed::open()),
-        };
-        let waited = timeout(self.load_timeout, self.wait_for_claim(&claims, key)).await;
-        let next = match waited {
-            Ok(next) => next,
-            Err(_) => self.take_claim(&claims, key, Patience::Over).await.map(|next| {
-                next.unwrap_or(Next::Load(Claimed { fence: Fence::Unclaimed, held: None }))
-            }),
-        };
-        next.unwrap_or_else(|error| {
-            self.say_unavailable(&error);
-            Next::Load(Claimed { fence: Fence::Unclaimed, held: None })
-        })
-    }
-
-    async fn wait_for_claim(
+    /// What a flight does that found nothing in the store: it takes its turn and the claim of its
+    /// key, or waits for somebody else's value, for up to `load_timeout`; then it takes the claim
+    /// over.
+    ///
+    /// # Errors
+    /// Those of waiting for a turn.
+    pub(crate) async fn claim(
         &self,
-        claims: &Arc<dyn Claims>,
         key: &KeyBytes,
+        asked_by: AskedBy,
     ) -> Result<Next<V, E>, Error> {
+        let turn = || self.cache.capacity.turn(asked_by, self.load_timeout);
+        let Some(claims) = self.l2.as_ref().and_then(|l2| l2.claims.clone()) else {
+            return Ok(Next::Load(Claimed::open(), turn().await?));
+        };
+        let until = Instant::now() + self.load_timeout;
         let mut waits = None;
         loop {
-            // Before the look: a commit in between ends the wait at once.
-            let commit = claims.next_commit();
-            let holder = within(claims.holder(&self.name, key.within_region())).await?;
-            if let Some(until) = holder {
-                if waits.is_none() {
-                    waits = Waits::begin(&self.cache.waiting_for_claims);
-                    self.counters.claims_awaited.add(1);
+            let waiting = self.wait_for_others(&claims, key, &mut waits);
+            let patience = match timeout_at(until, waiting).await {
+                Ok(Ok(Waited::For(landed))) => return Ok(Next::Land(landed)),
+                Ok(Ok(Waited::Free)) => Patience::Waits,
+                Ok(Ok(Waited::Crowded)) => {
+                    return Ok(Next::Load(Claimed::unclaimed(), turn().await?));
                 }
-                if waits.is_none() {
-                    return Ok(Next::Load(Claimed { fence: Fence::Unclaimed, held: None }));
+                Ok(Err(error)) => {
+                    self.say_unavailable(&error);
+                    return Ok(Next::Load(Claimed::unclaimed(), turn().await?));
                 }
-                let left = until.since(self.cache.node.clock.wall());
-                let _ = timeout(left.clamp(STEP_MIN, STEP), commit).await;
-                continue;
-            }
-            if waits.is_some()
-                && let Some(landed) = self.find_in_store(key).await?
-            {
-                return Ok(Next::Land(Box::new(landed)));
-            }
-            if let Some(next) = self.take_claim(claims, key, Patience::Waits).await? {
-                return Ok(next);
+                Err(_) => Patience::Over,
+            };
+            let turn = turn().await?;
+            match self.take_claim(&claims, key, patience).await {
+                Ok(Some((claimed, Presence::Absent))) => return Ok(Next::Load(claimed, turn)),
+                Ok(Some((claimed, Presence::Present))) => {
+                    let found = self.find_in_store(key).await;
+                    return Ok(match found {
+                        Ok(Some(landed)) => Next::Land(Box::new(landed)),
+                        _ => Next::Load(claimed, turn),
+                    });
+                }
+                Ok(None) if patience == Patience::Waits => {}
+                Ok(None) => return Ok(Next::Load(Claimed::unclaimed(), turn)),
+                Err(error) => {
+                    self.say_unavailable(&error);
+                    return Ok(Next::Load(Claimed::unclaimed(), turn));
+                }
             }
         }
     }
 
-    /// What follows from taking the claim; `None` when somebody was faster.
+    /// Waits while somebody else holds the claim.
+    async fn wait_for_others<'a>(
+        &'a self,
+        claims: &Arc<dyn Claims>,
+        key: &KeyBytes,
+        waits: &mut Option<Waits<'a>>,
+    ) -> Result<Waited<V, E>, Error> {
+        let holder = || within(claims.holder(&self.name, key.within_region()));
+        while holder().await?.is_some() {
+            if waits.is_none() {
+                *waits = Waits::begin(&self.cache.waiting_for_claims);
+                self.counters.claims_awaited.add(1);
+            }
+            if waits.is_none() {
+                return Ok(Waited::Crowded);
+            }
+            // Before the second look: a commit in between ends the wait at once. Not before the
+            // first one, which nearly always finds that there is nothing to wait for.
+            let commit = claims.next_commit();
+            let Some(until) = holder().await? else { break };
+            let left = until.since(self.cache.node.clock.wall());
+            let _ = timeout(left.clamp(STEP_MIN, STEP), commit).await;
+        }
+        if waits.is_some()
+            && let Some(landed) = self.find_in_store(key).await?
+        {
+            return Ok(Waited::For(Box::new(landed)));
+        }
+        Ok(Waited::Free)
+    }
+
+    /// Takes the claim, and says whether there is something under the key by now; `None` when
+    /// somebody was faster.
     async fn take_claim(
         &self,
         claims: &Arc<dyn Claims>,
         key: &KeyBytes,
         patience: Patience,
-    ) -> Result<Option<Next<V, E>>, Error> {
-        // For its turn, for the load, and for what is around them.
-        let most = self.load_timeout.saturating_mul(2).saturating_add(HEARTBEAT * 10);
+    ) -> Result<Option<(Claimed, Presence)>, Error> {
+        // For the load, and for what is around it.
+        let most = self.load_timeout.saturating_add(HEARTBEAT * 10);
         let deadline = self.cache.node.clock.wall().plus(most);
-        let taken = claims.take(&self.name, key.within_region(), deadline, patience);
-        let Taken::Now { claim, entry } = within(taken).await? else { return Ok(None) };
-        let held = Held::begin(claims, &self.name, key, claim, &self.cache.runtime);
-        let claimed = Claimed { fence: Fence::Held(claim), held: Some(held) };
-        if entry == Presence::Present
-            && let Some(landed) = self.find_in_store(key).await?
-        {
-            return Ok(Some(Next::Land(Box::new(landed))));
-        }
-        Ok(Some(Next::Load(claimed)))
+        let (claims, region, key) = (claims.clone(), self.name.clone(), key.clone());
+        let runtime = self.cache.runtime.clone();
+        let taking = self.cache.runtime.spawn(async move {
+            let taken = claims.take(&region, key.within_region(), deadline, patience).await?;
+            let Taken::Now { claim, entry } = taken else { return Ok(None) };
+            let held = Held::begin(&claims, &region, &key, claim, &runtime);
+            Ok(Some((Claimed { fence: Fence::Held(claim), held: Some(held) }, entry)))
+        });
+        let ended = async {
+            let panicked = |_| Error::new(ErrorKind::Panicked, "claim a load");
+            taking.await.map_err(panicked).flatten()
+        };
+        within(ended).await
     }
 }

@@ -144,12 +144,9 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         if let Ok(Some(landed)) = self.find_in_store(key).await {
             return landed;
         }
-        let claimed = match self.claim(key).await {
-            Next::Land(landed) => return *landed,
-            Next::Load(claimed) => claimed,
-        };
-        let turn = match self.cache.capacity.turn(asked_by, self.load_timeout).await {
-            Ok(turn) => turn,
+        let (claimed, turn) = match self.claim(key, asked_by).await {
+            Ok(Next::Land(landed)) => return *landed,
+            Ok(Next::Load(claimed, turn)) => (claimed, turn),
             Err(error) => {
                 self.counters.overloaded.add(1);
                 return Landed::failed(error.into());
@@ -230,8 +227,9 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         if kept == Kept::InMemory {
             let proof = (&stamps, &dependencies);
             let written = self.keep_in_store(key, &value, deadlines, proof, &mut claimed).await;
-            if written == Written::Outrun {
-                // What the store has is newer: the next reader finds that.
+            if written == Written::Outrun && claimed.is_held() {
+                // What the store has is newer: the next reader finds that. Without a claim nobody
+                // can say whose load began later.
                 self.cache.node.tier.remove(key.as_slice());
                 kept = Kept::Not;
             }

@@ -51,9 +51,15 @@ impl Place {
     }
 
     async fn node(&self, single: SingleFlight) -> Numbers {
+        self.node_that_loads(64, single).await
+    }
+
+    /// One that runs so many loads at once.
+    async fn node_that_loads(&self, most: usize, single: SingleFlight) -> Numbers {
         let options = StoreOptions::new().clock(self.clock.clone());
         let store = SqliteStore::open_with(self.path(), options).await.unwrap();
-        let cache = Cache::builder().clock(self.clock.clone()).store(store).build().unwrap();
+        let cache = Cache::builder().clock(self.clock.clone()).max_loads(most, 10).store(store);
+        let cache = cache.build().unwrap();
         let (loads, came, open) = (self.loads.clone(), self.came.clone(), self.open.clone());
         let region = cache.region::<String, u64>("numbers").ttl(MINUTE).stored();
         region
@@ -135,6 +141,29 @@ async fn where_it_is_asked_for_each_cache_loads() {
         reader.await.unwrap();
     }
     assert_eq!(place.loads.load(Ordering::SeqCst), 2);
+}
+
+/// What stands in the queue of one cache is not claimed, so no other waits for it.
+#[tokio::test]
+async fn a_load_that_waits_for_its_turn_keeps_nobody_waiting() {
+    let place = Place::new();
+    let busy = place.node_that_loads(1, SingleFlight::PerStore).await;
+    let other = place.node(SingleFlight::PerStore).await;
+    let first = read(&busy, "a");
+    place.load_came().await;
+    let queued = read(&busy, "b");
+    // It looks into the store where it stands, and then stands in the queue.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    let free = read(&other, "b");
+    place.load_came().await;
+    place.let_go_on(1);
+    assert_eq!(free.await.unwrap().0, 1);
+    place.let_go_on(0);
+    assert_eq!(first.await.unwrap().0, 0);
+    assert_eq!(queued.await.unwrap(), (1, Source::Store));
+    assert_eq!(other.stats().claims_awaited, 0);
 }
 
 #[tokio::test]
