@@ -109,7 +109,7 @@ impl Begun {
     /// Writes the value in place of what is there, unless it was removed since the beginning.
     ///
     /// # Errors
-    /// As [`Entries::insert`].
+    /// As [`Entries::insert`](super::Entries::insert).
     ///
     /// # Cancel safety
     /// Dropped before it ends, it stores nothing or everything.
@@ -121,7 +121,7 @@ impl Begun {
     /// The same, if there is nothing; [`Placed::Present`] if there is.
     ///
     /// # Errors
-    /// As [`Entries::insert`].
+    /// As [`Entries::insert`](super::Entries::insert).
     pub async fn finish_if_absent(self, entry: NewEntry) -> Result<Finished, Error> {
         let Self { entries, key, fence } = self;
         entries.finish(key, entry, fence, IfPresent::Leave).await
