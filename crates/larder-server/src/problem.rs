@@ -36,6 +36,7 @@ pub enum Code {
     NoStore,
     NoEntry,
     NoBackup,
+    BackupUnusable,
     BatchTooLarge,
     Overtaken,
     EntryTooLarge,
@@ -83,6 +84,7 @@ impl Code {
             Self::NoStore => "no-store",
             Self::NoEntry => "no-entry",
             Self::NoBackup => "no-backup",
+            Self::BackupUnusable => "backup-unusable",
             Self::BatchTooLarge => "batch-too-large",
             Self::Overtaken => "overtaken",
             Self::EntryTooLarge => "entry-too-large",
@@ -128,7 +130,9 @@ impl Code {
             Self::BodyTooLarge | Self::EntryTooLarge | Self::BatchTooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ParameterTooLong | Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyEntries | Self::NotANumber | Self::Overtaken => S::CONFLICT,
+            Self::TooManyEntries | Self::NotANumber | Self::Overtaken | Self::BackupUnusable => {
+                S::CONFLICT
+            }
             Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::WrongHost => S::MISDIRECTED_REQUEST,
             Self::PreconditionFailed => S::PRECONDITION_FAILED,
@@ -171,6 +175,7 @@ impl Code {
             Self::NoStore => "there is no store",
             Self::NoEntry => "there is no such entry",
             Self::NoBackup => "there is no such backup",
+            Self::BackupUnusable => "the backup cannot be used",
             Self::BatchTooLarge => "the batch has too many items",
             Self::Overtaken => "the entry was removed since it was begun",
             Self::EntryTooLarge => "the entry is over a limit",

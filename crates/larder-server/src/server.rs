@@ -52,7 +52,7 @@ pub struct Server {
     /// Signs and checks fences.
     pub fences: Fences,
     /// The turn of a backup or a restore.
-    pub whole: Semaphore,
+    pub whole: Arc<Semaphore>,
     /// The share of memory for empty results.
     pub empties: Arc<Empties>,
     /// Starting, serving, or about to stop.
@@ -161,7 +161,7 @@ impl Server {
             hosts: Hosts::new(&config.server.hosts, config.server.listen),
             positions,
             fences,
-            whole: Semaphore::new(1),
+            whole: Arc::new(Semaphore::new(1)),
             empties,
             phase: Phase::default(),
             answers: Answers::default(),

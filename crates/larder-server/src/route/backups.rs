@@ -1,12 +1,14 @@
 //! `/v1/backups`: the backups that the server keeps, one more, and back to one of them.
 //!
-//! **Invariant**: a backup is named, never given by a path, and the name is one of the list. To
-//! restore needs a scope of its own; one backup is taken or restored at a time.
+//! **Invariant**: a backup is named, never given by a path, and the name is one of the list; no
+//! path is in an answer. To restore needs a scope of its own. One backup is taken or restored at a
+//! time, to its end, also if the client is gone by then.
 
 use http::{Method, Response, StatusCode, request::Parts};
+use larder::{Error, ErrorKind};
 use larder_sqlite::store::{Backup, SqliteStore};
 use serde_json::{Value, json};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     body::Reply,
@@ -62,8 +64,9 @@ async fn list(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, P
 
 async fn take(server: &Server, store: &SqliteStore) -> Result<Response<Reply>, Problem> {
     is_kept(server)?;
-    let _turn = turn(server)?;
-    let taken = store.back_up_now().await.map_err(|error| failed(&error))?;
+    let (turn, store) = (turn(server)?, store.clone());
+    let taking = async move { store.back_up_now().await };
+    let taken = to_its_end(turn, taking).await?.map_err(|error| failed(&error))?;
     Ok(super::json(StatusCode::CREATED, &stats::backup(&taken)))
 }
 
@@ -73,13 +76,15 @@ async fn restore(
     name: &str,
 ) -> Result<Response<Reply>, Problem> {
     is_kept(server)?;
-    let _turn = turn(server)?;
+    let turn = turn(server)?;
     let backups = store.backups().await.map_err(|error| failed(&error))?;
     let Some(chosen) = backups.into_iter().find(|backup| name_of(backup) == name) else {
         let detail = "GET /v1/backups lists those that are kept";
         return Err(Problem::new(Code::NoBackup, detail));
     };
-    store.restore(&chosen.path).await.map_err(|error| failed(&error))?;
+    let (store, path) = (store.clone(), chosen.path.clone());
+    let restoring = async move { store.restore(&path).await };
+    to_its_end(turn, restoring).await?.map_err(|error| unrestored(&error))?;
     tracing::warn!(backup = %chosen.path.display(), "a backup was restored, as a client asked");
     Ok(super::json(StatusCode::OK, &json!({ "restored": name, "taken_ms": chosen.taken.0 })))
 }
@@ -94,10 +99,38 @@ fn is_kept(server: &Server) -> Result<(), Problem> {
     }
 }
 
-fn turn(server: &Server) -> Result<SemaphorePermit<'_>, Problem> {
-    server.whole.try_acquire().map_err(|_| {
+fn turn(server: &Server) -> Result<OwnedSemaphorePermit, Problem> {
+    server.whole.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "another backup is being taken or restored").retry_after(5)
     })
+}
+
+/// Does `work` in a task that keeps `turn` until it is done: who asks and goes, and asks again, may
+/// not have two of them at work.
+async fn to_its_end<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::spawn(async move {
+        let result = work.await;
+        drop(turn);
+        result
+    });
+    done.await.map_err(|_| Problem::new(Code::StoreUnavailable, "it ended in a panic; see the log"))
+}
+
+/// Why a restore failed. What is wrong with the backup is not wrong with the store, and no later
+/// attempt will do better.
+fn unrestored(error: &Error) -> Problem {
+    let detail = match error.kind() {
+        ErrorKind::Corrupt => "it is damaged; choose another one",
+        ErrorKind::Unsupported => "it is of another store, or of a later larder",
+        ErrorKind::NotFound => "it is gone; GET /v1/backups lists those that are there",
+        ErrorKind::Conflict | ErrorKind::Config | ErrorKind::Limit => "see the log for why",
+        _ => return failed(error),
+    };
+    tracing::error!(%error, "a backup could not be restored; the store is as it was");
+    Problem::new(Code::BackupUnusable, detail)
 }
 
 fn name_of(backup: &Backup) -> &str {

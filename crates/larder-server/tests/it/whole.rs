@@ -93,6 +93,13 @@ async fn backups_are_taken_listed_and_restored_by_name() {
     let busy = client.request("POST", "/v1/backups", &[], "").await;
     assert_eq!((busy.status, &*busy.code()), (503, "overloaded"));
     drop(turn);
+    // What is wrong with a backup is not wrong with the store.
+    let name = names(&listed)[0].clone();
+    std::fs::write(shop.dir().join("kept").join(&name), "not a database").unwrap();
+    let refused = client.request("POST", &format!("/v1/backups/{name}:restore"), &[], "").await;
+    assert_eq!((refused.status, &*refused.code()), (409, "backup-unusable"), "{refused:?}");
+    assert!(!refused.body.contains(shop.dir().to_str().unwrap()), "{refused:?}");
+    assert_eq!(client.get("/v1/entries/a").await.body, "before");
     running.stop().await;
 }
 

@@ -391,7 +391,9 @@ impl Shared {
             false => ControlFlow::Continue(()),
         })?;
         tracing::info!(backup = %taken.path.display(), "a backup was taken");
-        schedule.trim(&self.path, now)
+        // As late as it is by now: another one may have been taken meanwhile, and is not to be gone
+        // as if it were from the future.
+        schedule.trim(&self.path, self.options.clock.wall())
     }
 
     /// Writes what reads left, or a part of it.

@@ -111,7 +111,7 @@ impl Shared {
                 false => ControlFlow::Continue(()),
             })?;
         tracing::info!(backup = %taken.path.display(), "a backup was taken");
-        trim(schedule, first, now)
+        trim(schedule, first, self.options.clock.wall())
     }
 }
 

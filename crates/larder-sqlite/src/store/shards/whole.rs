@@ -122,6 +122,7 @@ impl SqliteStore {
             on_a_thread("take a backup", move |_| schedule.path(&first, now)).await?
         };
         let taken = self.backup(target).await?;
+        let now = options.clock.wall();
         on_a_thread("remove old backups", move |_| trim(&schedule, &first, now)).await?;
         Ok(taken)
     }
