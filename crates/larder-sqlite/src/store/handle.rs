@@ -218,7 +218,7 @@ impl Inner {
                 Err(error) if error.kind() == ErrorKind::Corrupt => Vec::new(),
                 read => read?,
             };
-        let access = Arc::<Access>::default();
+        let (access, regions) = (Arc::<Access>::default(), Arc::<Regions>::default());
         let counters = Arc::<Counters>::default();
         let writer = Writer::start(
             connection,
@@ -233,7 +233,7 @@ impl Inner {
             path.clone(),
             options.clone(),
             writer.queue().clone(),
-            access.clone(),
+            (access.clone(), regions.clone()),
             values.clone(),
             health.clone(),
         )?;
@@ -243,7 +243,7 @@ impl Inner {
             writer,
             pool,
             values,
-            regions: Arc::default(),
+            regions,
             access,
             counters,
             journal,

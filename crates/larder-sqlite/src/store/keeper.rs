@@ -29,6 +29,7 @@ use super::{
     health::{self, Condition, Health, OnCorruption},
     kept::Schedule,
     options::StoreOptions,
+    region::Regions,
     remove,
     turn::Turn,
     values::Values,
@@ -88,6 +89,7 @@ struct Shared {
     options: StoreOptions,
     queue: Arc<Queue>,
     access: Arc<Access>,
+    regions: Arc<Regions>,
     values: Arc<Values>,
     health: Arc<Health>,
     asked: Arc<Mutex<Asked>>,
@@ -151,7 +153,7 @@ impl Keeper {
         path: PathBuf,
         options: StoreOptions,
         queue: Arc<Queue>,
-        access: Arc<Access>,
+        (access, regions): (Arc<Access>, Arc<Regions>),
         values: Arc<Values>,
         health: Arc<Health>,
     ) -> Result<Self, Error> {
@@ -161,6 +163,7 @@ impl Keeper {
             options,
             queue,
             access,
+            regions,
             values,
             health,
             asked: Arc::default(),
@@ -367,10 +370,13 @@ impl Shared {
         }
         health::mark(&self.path);
         let (path, options) = (self.path.clone(), self.options.clone());
-        let (access, values) = (self.access.clone(), self.values.clone());
+        let (access, regions) = (self.access.clone(), self.regions.clone());
+        let values = self.values.clone();
         let replaced = self.queue.alone_blocking(Leaves::Pages, move |connection| {
             access.forget();
-            health::replace_open(connection, &path, &options, &values)
+            let replaced = health::replace_open(connection, &path, &options, &values);
+            regions.forget();
+            replaced
         })?;
         self.health.set(replaced);
         Ok(())

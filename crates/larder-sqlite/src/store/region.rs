@@ -80,6 +80,11 @@ impl Regions {
         }
     }
 
+    /// Forgets all numbers, because the file has other ones now.
+    pub(crate) fn forget(&self) {
+        self.0.write().clear();
+    }
+
     /// The number of `name`, if the region was ever written.
     pub(crate) fn look_up(
         &self,
@@ -111,7 +116,7 @@ impl Regions {
     /// The names of all regions, sorted.
     pub(crate) fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         connection
-            .prepare_cached("SELECT name FROM region ORDER BY name")?
+            .prepare_cached("SELECT name FROM region WHERE name <> char(0) ORDER BY name")?
             .query_map([], |row| row.get(0))?
             .collect()
     }

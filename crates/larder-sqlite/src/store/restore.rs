@@ -18,7 +18,7 @@ use super::{
     backup::{self, Aside},
     check::{self, Depth},
     file, filed, health,
-    life::Life,
+    life::{self, Life},
     options::{Eviction, StoreOptions},
     schema::{self, Found},
     shards::{self, Label},
@@ -226,10 +226,19 @@ impl Prepared {
     fn adapt(&mut self, present: &Present, eviction: Eviction, subject: &str) -> Result<(), Error> {
         self.life = present.life.unwrap_or(self.life).renewed()?;
         let life = self.life;
+        // A number that somebody remembers must not come to mean another region. Nobody has seen
+        // these: they are drawn from 2^46.
+        let base = i64::try_from(life::random()? >> 18).unwrap_or(i64::MAX >> 17);
         let adapted = || {
             let transaction = self.connection.unchecked_transaction()?;
             schema::complete(&transaction)?;
-            renumber(&transaction, &present.regions)?;
+            match &present.regions {
+                Some(regions) => renumber(&transaction, regions)?,
+                None => {
+                    let own = regions(&transaction)?.into_keys().chain([UNKNOWN.to_owned()]);
+                    renumber(&transaction, &own.zip(base..).collect())?;
+                }
+            }
             match &present.index {
                 Some(index) if eviction == Eviction::OfOthers => {
                     schema::index_for(&transaction, Some(index))?;
@@ -258,18 +267,24 @@ impl Prepared {
     /// Gives the copy the name `path`, where there is no file.
     pub(crate) fn publish(mut self, path: &Path) -> Result<(), Error> {
         // Whoever opens it makes the index.
-        self.adapt(&Present::default(), Eviction::OfOthers, &path.display().to_string())?;
+        let nothing = Present { regions: Some(BTreeMap::new()), ..Present::default() };
+        self.adapt(&nothing, Eviction::OfOthers, &path.display().to_string())?;
         drop(self.connection);
         witness::write(path, &self.life)?;
         self.aside.publish(path)
     }
 }
 
+/// A region that nobody has, with the least of the numbers that are drawn anew: those of regions to
+/// come are above it.
+const UNKNOWN: &str = "\u{0}";
+
 /// What a restore must not change about a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Present {
     life: Option<Life>,
-    regions: BTreeMap<String, i64>,
+    /// `None` where they cannot be read.
+    regions: Option<BTreeMap<String, i64>>,
     /// The index of those who evict.
     index: Option<String>,
 }
@@ -284,7 +299,7 @@ impl Present {
         };
         let read = || {
             let life = Some(Life::read(connection, subject)?);
-            let regions = regions(connection).map_err(failed)?;
+            let regions = Some(regions(connection).map_err(failed)?);
             let index = schema::indexes(connection).map_err(failed)?.pop();
             Ok(Self { life, regions, index })
         };

@@ -359,6 +359,35 @@ fn faults_that_are_found_behind_are_mended_while_the_store_is_open() {
     });
 }
 
+#[test]
+fn a_number_that_is_remembered_means_no_other_region_after_a_replacement() {
+    // SD13.
+    run(async {
+        let place = Place::new();
+        let options = || place.options().mmap(0).page_cache(0);
+        let store = place.open_with(options()).await;
+        let one = store.entries("one");
+        one.insert("k", forever("one")).await.unwrap();
+        store.keep().await.unwrap();
+        assert_eq!(value(&store, "one", "k").await, Some(Stored::text("one")));
+        // All but the header, under the eyes of whoever has it open.
+        let pages = fs::metadata(place.path()).unwrap().len() / 4096;
+        zero_pages(&place.path(), 1..usize::try_from(pages).unwrap());
+        one.get("k").await.unwrap_err();
+        // The round itself meets it, and then replaces what is there.
+        store.keep().await.unwrap_err();
+        assert!(matches!(store.condition(), Condition::Replaced { refill: Refill::Empty, .. }));
+        // In another process the first region is another one.
+        let other = place.open_with(options()).await;
+        other.entries("two").insert("k", forever("two")).await.unwrap();
+        assert_eq!(one.get("k").await.unwrap(), None);
+        one.insert("k", forever("new")).await.unwrap();
+        assert_eq!(value(&other, "two", "k").await, Some(Stored::text("two")));
+        assert_eq!(value(&other, "one", "k").await, Some(Stored::text("new")));
+        assert_eq!(other.regions().await.unwrap(), ["one", "two"]);
+    });
+}
+
 /// Overwrites pages of a file that nobody has open.
 pub fn zero_pages(path: &Path, pages: std::ops::Range<usize>) {
     let mut bytes = fs::read(path).unwrap();
