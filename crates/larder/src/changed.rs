@@ -17,6 +17,11 @@ impl Cache {
     /// For what no feed watches. Where a feed watches the table too, telling is quicker than
     /// waiting for it and does no harm.
     ///
+    /// # Freshness
+    /// When it returns, nothing is hit that was built from a row as one of `changes` found it. Each
+    /// change names two states of its row, so of several changes of one row each must be told, in
+    /// any order; what is right only since the last of them is right once all were told.
+    ///
     /// ```
     /// use std::sync::LazyLock;
     /// use larder::{Cache, Change, Dependency, Description, Error, Tracked, Value};

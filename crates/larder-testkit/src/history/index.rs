@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Ask, Loaded, Micros, Outcome, Part, Read, Written};
+use super::{Ask, Loaded, Micros, Outcome, Part, Read, TOLD, Written};
 
 /// Everything that was written, by row and by time.
 pub(super) struct Index<'a> {
@@ -22,7 +22,8 @@ pub(super) struct Index<'a> {
 struct Row<'a> {
     /// By version.
     versions: Vec<&'a Written>,
-    /// By end, each with the commit of the highest version among those that ended until then.
+    /// By when an answer must show it, each with the commit of the highest version among those that
+    /// it must show by then.
     acknowledged: Vec<(Micros, &'a Written)>,
 }
 
@@ -34,7 +35,7 @@ impl<'a> Index<'a> {
         }
         let mut commits: HashMap<Ask, Vec<Micros>> = HashMap::new();
         for (id, row) in &mut rows {
-            row.arrange();
+            row.arrange(if TOLD <= *id { Told::OneByOne } else { Told::InOrder });
             let mut before = None;
             for commit in &row.versions {
                 let buckets = [before, commit.bucket];
@@ -102,16 +103,38 @@ impl<'a> Index<'a> {
     }
 }
 
+/// How a cache hears of the commits of a row.
+#[derive(Clone, Copy)]
+enum Told {
+    /// From the origin, in the order in which they were made.
+    InOrder,
+    /// From whoever made them, each for itself. What is told names the row as this one commit found
+    /// it, so it must be shown once those before it were told as well:
+    ///
+    /// 1. An answer is built from a row in bucket 2.
+    /// 2. One task moves it to bucket 1 and has not told of it yet.
+    /// 3. Another one removes it, and tells that it was in bucket 1 and is gone.
+    /// 4. The answer falls when the first one tells that it has left bucket 2.
+    OneByOne,
+}
+
 impl<'a> Row<'a> {
-    fn arrange(&mut self) {
+    fn arrange(&mut self, told: Told) {
         self.versions.sort_unstable_by_key(|commit| commit.version);
-        let mut by_end = self.versions.clone();
-        by_end.sort_unstable_by_key(|commit| commit.ended);
+        let mut known = 0;
+        let known_at = |commit: &&'a Written| {
+            known = match told {
+                Told::InOrder => commit.ended,
+                Told::OneByOne => commit.ended.max(known),
+            };
+            (known, *commit)
+        };
+        self.acknowledged = self.versions.iter().map(known_at).collect();
+        self.acknowledged.sort_unstable_by_key(|(known, commit)| (*known, commit.version));
         let mut newest: Option<&'a Written> = None;
-        for commit in by_end {
-            let best = newest.filter(|best| commit.version < best.version).unwrap_or(commit);
-            newest = Some(best);
-            self.acknowledged.push((commit.ended, best));
+        for (_, commit) in &mut self.acknowledged {
+            *commit = newest.filter(|newest| commit.version < newest.version).unwrap_or(commit);
+            newest = Some(*commit);
         }
     }
 

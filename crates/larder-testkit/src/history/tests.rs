@@ -74,6 +74,25 @@ fn an_answer_may_be_as_new_as_it_likes() {
     good(read(Ask::Row(1), &[(1, 11)], 210, 215));
 }
 
+/// Two tasks change one row and tell of it: the second one first.
+#[test]
+fn what_was_told_must_be_shown_once_all_before_it_was_told() {
+    let row = TOLD + 1;
+    let written = [
+        wrote(row, 10, TOLD, 0, 10),
+        wrote(row, 11, TOLD + 1, 100, 300),
+        removed(row, 12, 200, 210),
+    ];
+    let old = |began| read(Ask::Bucket(TOLD), &[(row, 10)], began, began + 10);
+    assert_eq!(judge(&written, &[old(220)]).violations, []);
+    assert_eq!(judge(&written, &[old(301)]).violated, 1);
+    let below =
+        |write: &Written| Written { row: 1, bucket: write.bucket.map(|b| b - TOLD), ..*write };
+    let origin = [&written[0], &written[1], &written[2]].map(below);
+    let report = judge(&origin, &[read(Ask::Bucket(0), &[(1, 10)], 220, 230)]);
+    assert_eq!(report.violated, 1, "an origin tells in the order of its commits");
+}
+
 #[test]
 fn an_answer_must_show_what_was_acknowledged_before_it_began() {
     misses(read(Ask::Row(1), &[(1, 10)], 221, 230), 11);

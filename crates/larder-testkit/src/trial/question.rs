@@ -112,6 +112,11 @@ impl Question {
         }
     }
 
+    /// Any question about rows that node `node` tells of and that one entry answers.
+    pub(super) fn random_told(random: &mut Random, node: usize) -> Self {
+        Self::Leaf(told_leaf(random, node))
+    }
+
     /// Any question to the origin that one entry answers.
     pub(super) fn random_origin(random: &mut Random) -> Self {
         Self::Leaf(origin_leaf(random))

@@ -312,6 +312,12 @@ impl Shared {
             let node = self.node(number);
             let (note, rewarming) = told.change(&node.cache, &mut random).await?;
             written.push(note);
+            // Nobody is nearer to the change than who told of it: what is still to be done behind
+            // the call is undone now.
+            for _ in 0..random.below(8) {
+                let begun = self.begin(Question::random_told(&mut random, number)).lax();
+                self.fetch(node.lax.of(&begun.question), begun, &mut reads).await;
+            }
             if let Some(rewarming) = rewarming {
                 rewarming.ended().await;
                 for _ in 0..24 {
