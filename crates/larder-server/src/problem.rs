@@ -38,6 +38,7 @@ pub enum Code {
     NoBackup,
     BackupUnusable,
     BatchTooLarge,
+    AnswerTooLarge,
     Overtaken,
     EntryTooLarge,
     NotANumber,
@@ -86,6 +87,7 @@ impl Code {
             Self::NoBackup => "no-backup",
             Self::BackupUnusable => "backup-unusable",
             Self::BatchTooLarge => "batch-too-large",
+            Self::AnswerTooLarge => "answer-too-large",
             Self::Overtaken => "overtaken",
             Self::EntryTooLarge => "entry-too-large",
             Self::NotANumber => "not-a-number",
@@ -127,7 +129,10 @@ impl Code {
             | Self::NoBackup => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => S::REQUEST_TIMEOUT,
-            Self::BodyTooLarge | Self::EntryTooLarge | Self::BatchTooLarge => S::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge
+            | Self::EntryTooLarge
+            | Self::BatchTooLarge
+            | Self::AnswerTooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ParameterTooLong | Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManyEntries | Self::NotANumber | Self::Overtaken | Self::BackupUnusable => {
@@ -177,6 +182,7 @@ impl Code {
             Self::NoBackup => "there is no such backup",
             Self::BackupUnusable => "the backup cannot be used",
             Self::BatchTooLarge => "the batch has too many items",
+            Self::AnswerTooLarge => "the values are too large to answer together",
             Self::Overtaken => "the entry was removed since it was begun",
             Self::EntryTooLarge => "the entry is over a limit",
             Self::NotANumber => "what is there is not a whole number",

@@ -5,7 +5,7 @@
 
 use http::{Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
-use larder::Error;
+use larder::{Error, ErrorKind};
 use larder_core::clock::WallMillis;
 use larder_sqlite::store::{Entries, Lifetime, NewEntry, Placed, SqliteStore, Stored};
 use serde::Deserialize;
@@ -149,7 +149,8 @@ impl Batch {
         Ok(match form {
             Form::Get(keys) => {
                 let values = entries.get_each(keys, bytes_max).await.map_err(all)?;
-                self.each(values, found)
+                let mut answer = Room::of(bytes_max, &values);
+                self.each(values, |value| answer.shown(value))
             }
             Form::Put(lines) => {
                 let lines = self.lines(lines)?;
@@ -184,7 +185,7 @@ impl Batch {
     }
 
     /// The result of each item beside its key.
-    fn each<T>(&self, results: Vec<T>, shown: impl Fn(T) -> Value) -> Vec<Value> {
+    fn each<T>(&self, results: Vec<T>, mut shown: impl FnMut(T) -> Value) -> Vec<Value> {
         let one = |(key, result): (&String, T)| {
             let mut shown = shown(result);
             if let Value::Object(members) = &mut shown {
@@ -260,14 +261,51 @@ impl Batch {
     }
 }
 
-fn found(value: Result<Option<Stored>, Error>) -> Value {
-    match value {
-        Ok(None) => json!({ "found": false }),
-        Ok(Some(stored)) => {
-            let (name, text) = entry::written(&stored.bytes);
-            json!({ "found": true, "kind": stored.kind.as_str(), name: text })
+/// The room for values in one answer. As JSON a value takes up to six times its bytes, so what is
+/// counted is what is sent.
+struct Room {
+    bytes_max: u64,
+    left: u64,
+    /// Whether any value was read: what had no room then may have some beside fewer others.
+    is_shared: bool,
+    is_begun: bool,
+}
+
+impl Room {
+    fn of(bytes_max: u64, values: &[Result<Option<Stored>, Error>]) -> Self {
+        let is_shared = values.iter().any(|value| matches!(value, Ok(Some(_))));
+        Self { bytes_max, left: bytes_max, is_shared, is_begun: false }
+    }
+
+    /// What is said of one value. The first is given however long it becomes: whoever asks again
+    /// for what was left out gets on with each request.
+    fn shown(&mut self, value: Result<Option<Stored>, Error>) -> Value {
+        let stored = match value {
+            Ok(None) => return json!({ "found": false }),
+            Ok(Some(stored)) => stored,
+            Err(error) if error.kind() == ErrorKind::Limit => return self.no_room(),
+            Err(error) => return json!({ "error": failed(&error).as_object() }),
+        };
+        let (name, text) = entry::written(&stored.bytes);
+        let text = Value::from(text);
+        let length = text.to_string().len() as u64;
+        if self.left < length && self.is_begun {
+            return self.no_room();
         }
-        Err(error) => json!({ "error": failed(&error).as_object() }),
+        self.left = self.left.saturating_sub(length);
+        self.is_begun = true;
+        json!({ "found": true, "kind": stored.kind.as_str(), name: text })
+    }
+
+    fn no_room(&self) -> Value {
+        let limit = format!("the {} bytes of one answer (store.value_size)", self.bytes_max);
+        let problem = if self.is_shared {
+            let detail = format!("with the others it has more than {limit}: ask with fewer keys");
+            Problem::new(Code::AnswerTooLarge, detail)
+        } else {
+            Problem::new(Code::EntryTooLarge, format!("by itself it has more than {limit}"))
+        };
+        json!({ "error": problem.as_object() })
     }
 }
 
