@@ -43,6 +43,8 @@ pub struct Server {
     pub store: Option<SqliteStore>,
     /// Turns of requests that write into it.
     pub writes: Semaphore,
+    /// The turn of a request that counts what is in the store: while it does, a reader is busy.
+    pub surveys: Arc<Semaphore>,
     /// Who may do what.
     pub auth: Auth,
     /// The names this server goes by.
@@ -156,6 +158,7 @@ impl Server {
             cache,
             store,
             writes: Semaphore::new(writes),
+            surveys: Arc::new(Semaphore::new(1)),
             catalog: Arc::new(catalog),
             auth,
             hosts: Hosts::new(&config.server.hosts, config.server.listen),

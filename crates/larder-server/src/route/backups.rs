@@ -22,6 +22,7 @@ use crate::{
 use super::{
     entries::{failed, not_allowed, store},
     only,
+    turn::to_its_end,
 };
 
 const RESTORE: &str = ":restore";
@@ -103,20 +104,6 @@ fn turn(server: &Server) -> Result<OwnedSemaphorePermit, Problem> {
     server.whole.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "another backup is being taken or restored").retry_after(5)
     })
-}
-
-/// Does `work` in a task that keeps `turn` until it is done: who asks and goes, and asks again, may
-/// not have two of them at work.
-async fn to_its_end<T: Send + 'static>(
-    turn: OwnedSemaphorePermit,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = tokio::spawn(async move {
-        let result = work.await;
-        drop(turn);
-        result
-    });
-    done.await.map_err(|_| Problem::new(Code::StoreUnavailable, "it ended in a panic; see the log"))
 }
 
 /// Why a restore failed. What is wrong with the backup is not wrong with the store, and no later

@@ -27,6 +27,8 @@ pub mod explain;
 
 mod read;
 
+mod turn;
+
 pub mod invalidate;
 
 pub mod rewarm;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{body::Reply, problem::Problem, server::Server, stats};
 
-use super::entries::{failed, store};
+use super::{entries::store, turn::survey};
 
 /// Findings of a check that are shown; the log has all.
 const FINDINGS: usize = 10;
@@ -20,7 +20,8 @@ pub(super) const WORDS: [&str; 5] = ["unchecked", "sound", "corrupt", "moved", "
 
 /// `GET /v1/stats`: how the store is doing.
 pub(super) async fn stats(server: &Server) -> Result<Response<Reply>, Problem> {
-    let shown = stats::of(store(server)?).await.map_err(|error| failed(&error))?;
+    let store = store(server)?.clone();
+    let shown = survey(server, async move { stats::of(&store).await }).await?;
     Ok(super::json(StatusCode::OK, &shown))
 }
 

@@ -209,6 +209,39 @@ async fn as_many_write_at_a_time_as_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_counts_everything_leaves_readers_for_the_others() {
+    let (_shop, running, mut client) =
+        open("readers = 1\n[server]\nrequest_timeout = \"200ms\"\n").await;
+    put(&mut client, "/v1/entries/a?ttl=1h&tag=x", "1").await;
+    let counting = ["GET /v1/tags", "GET /v1/stats", "DELETE /v1/entries?all&dry_run"];
+    let ask = async |client: &mut Client, request: &str| {
+        let (method, path) = request.split_once(' ').unwrap();
+        client.request(method, path, &[], "").await
+    };
+    let turn = running.server.surveys.clone().acquire_owned().await.unwrap();
+    for request in counting {
+        let refused = ask(&mut client, request).await;
+        assert_eq!((refused.status, &*refused.code()), (503, "overloaded"), "{request}");
+        assert_eq!(refused.header("retry-after"), "1", "{request}");
+    }
+    for path in ["/v1/entries", "/v1/entries/a", "/v1/status"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    drop(turn);
+    for request in counting {
+        assert_eq!(ask(&mut client, request).await.status, 200, "{request}");
+    }
+    // A client that goes does not take the turn along.
+    for request in counting {
+        let mut gone = Client::connect(running.address).await;
+        gone.write(&format!("{request} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+        drop(gone);
+        assert_eq!(ask(&mut client, request).await.status, 200, "{request}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changing_needs_a_scope_of_its_own_and_entries_outlive_the_server() {
     let (shop, running, mut client) = open("").await;
     assert_eq!(put(&mut client, "/v1/entries/kept?ttl=1h", "1").await.status, 201);

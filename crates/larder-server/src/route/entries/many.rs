@@ -15,6 +15,7 @@ use crate::{
 };
 
 use super::{
+    super::turn::survey,
     asked::{Asked, SELECTION},
     failed, turn,
 };
@@ -53,8 +54,10 @@ pub(super) async fn tags(
     let asked = Asked::read(query, &known, server.config.server.parameter_bytes)?;
     let limit = asked.number("limit", SIZE.0, (1, SIZE.1))?;
     let region = asked.region();
-    let page = store.entries(&*region).tag_stats(asked.get("cursor"), limit + 1).await;
-    let mut page = page.map_err(|error| failed(&error))?;
+    let entries = store.entries(&*region);
+    let after = asked.get("cursor").map(str::to_owned);
+    let work = async move { entries.tag_stats(after.as_deref(), limit + 1).await };
+    let mut page = survey(server, work).await?;
     let is_more = limit < page.len();
     page.truncate(limit);
     let next = page.last().map(|tag| tag.name.clone()).filter(|_| is_more);
@@ -84,7 +87,7 @@ pub(super) async fn delete(
     };
     let entries = store.entries(asked.region());
     if asked.is_on("dry_run")? {
-        let count = entries.count(&select).await.map_err(|error| failed(&error))?;
+        let count = survey(server, async move { entries.count(&select).await }).await?;
         return Ok(super::super::json(StatusCode::OK, &json!({ "would_remove": count })));
     }
     let _turn = turn(server)?;
