@@ -33,7 +33,7 @@ use super::{
     total::Totals,
     turn::Turn,
     values::Values,
-    wake::Wake,
+    wake::{Wake, Waker},
     writer::{Queue, Writer, Writing},
 };
 
@@ -53,8 +53,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) options: StoreOptions,
     health: Arc<Health>,
-    /// Started when somebody waits for the first time.
-    wake: Mutex<Option<Wake>>,
+    waker: Mutex<Waker>,
     path: PathBuf,
 }
 
@@ -185,17 +184,8 @@ impl SqliteStore {
 
     /// Ends after the next commit by anybody; a hint, which may be late or never come.
     pub(crate) fn next_commit(&self) -> BoxFuture<'static, ()> {
-        let mut wake = self.0.wake.lock();
-        if wake.is_none() {
-            match Wake::start(self.0.path.clone(), self.0.options.clone()) {
-                Ok(started) => *wake = Some(started),
-                Err(error) => tracing::warn!(%error, "waits for the store take longer"),
-            }
-        }
-        match &*wake {
-            Some(wake) => wake.next_commit(),
-            None => Box::pin(std::future::pending()),
-        }
+        let start = || Wake::start(self.0.path.clone(), self.0.options.clone());
+        self.0.waker.lock().next_commit(&self.0.options.clock, start)
     }
 
     /// Where the file is.
@@ -249,7 +239,7 @@ impl Inner {
             journal,
             options,
             health,
-            wake: Mutex::default(),
+            waker: Mutex::default(),
             path,
         })
     }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use larder_core::{BoxFuture, Error, ErrorKind};
+use larder_core::{BoxFuture, Clock, Error, ErrorKind, Moment};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -34,6 +34,48 @@ const PAUSE_ALONE: Duration = Duration::from_secs(60);
 /// The shortest time between two wake-ups. A store that is written all the time would else keep a
 /// core busy with looking; ten times more, and every flight that waits would wait as much longer.
 const PACE: Duration = Duration::from_millis(2);
+
+/// The pause between two attempts to start the thread. What it lacks, descriptors or threads, is
+/// seldom there a moment later, and everybody who waits would try; with ten times more, waits of a
+/// process that was short of them once would stay long for a while.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The thread of a store, which is started when somebody waits for the first time.
+#[derive(Debug, Default)]
+pub(crate) struct Waker {
+    wake: Option<Wake>,
+    not_before: Option<Moment>,
+}
+
+impl Waker {
+    /// As [`Wake::next_commit`]; it never ends where the thread cannot be started.
+    pub(crate) fn next_commit(
+        &mut self,
+        clock: &Clock,
+        start: impl FnOnce() -> Result<Wake, Error>,
+    ) -> BoxFuture<'static, ()> {
+        let now = clock.now();
+        if self.wake.is_none() && self.not_before.is_none_or(|moment| moment <= now) {
+            match start() {
+                Ok(started) => self.wake = Some(started),
+                Err(error) => {
+                    // Once: what follows says nothing new.
+                    if self.not_before.is_none() {
+                        tracing::warn!(
+                            %error,
+                            "waits for the store take longer, until its commits can be watched"
+                        );
+                    }
+                    self.not_before = Some(now.plus(AGAIN));
+                }
+            }
+        }
+        match &self.wake {
+            Some(wake) => wake.next_commit(),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
 
 /// The thread, and how to begin to wait.
 #[derive(Debug)]
@@ -129,5 +171,34 @@ impl Shared {
                 true
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_tried_again_after_a_while() {
+        let (clock, mut waker, mut tries) = (Clock::manual(), Waker::default(), 0);
+        let mut wait = |after: Duration| {
+            clock.advance(after);
+            drop(waker.next_commit(&clock, || {
+                tries += 1;
+                Err(Error::new(ErrorKind::Unavailable, "watch the store"))
+            }));
+            tries
+        };
+        assert_eq!(wait(Duration::ZERO), 1);
+        assert_eq!(wait(Duration::ZERO), 1);
+        assert_eq!(wait(AGAIN - Duration::from_micros(1)), 1);
+        assert_eq!(wait(Duration::from_micros(1)), 2);
+        assert_eq!(wait(Duration::ZERO), 2, "and so on");
+        let path = std::env::temp_dir().join("larder-no-such-store");
+        clock.advance(AGAIN);
+        drop(waker.next_commit(&clock, || Wake::start(path, StoreOptions::new())));
+        assert!(waker.wake.is_some());
+        let never = || unreachable!("it runs");
+        drop(waker.next_commit(&clock, never));
     }
 }
