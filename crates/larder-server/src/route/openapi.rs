@@ -110,6 +110,7 @@ const OPERATIONS: &[Operation] = &[
             Query("not_tag", "array", None),
             Query("cursor", "string", None),
             Query("limit", "integer", None),
+            Query("as", "string", None),
         ],
         "A page of entries, by key",
     ),

@@ -6,8 +6,10 @@ use std::{
 };
 
 use larder_server::serve::Running;
+use larder_sqlite::store::{Lifetime, NewEntry, Stored};
 
 use crate::{
+    client::Client,
     printed::json,
     program::{err, larder, out},
     shop::{ALBUMS, Shop},
@@ -112,6 +114,47 @@ async fn what_a_server_exports_a_file_imports() {
     let listed =
         [cache(&shop, &url, &["ls"], "").await, cache(&shop, "file.db", &["ls"], "").await];
     assert_eq!(out(&listed[0]), out(&listed[1]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_asks_a_server_for_many_values_at_a_time() {
+    // S8.
+    let shop = Shop::new("wal");
+    let limit = 256 << 10;
+    let (running, url) = serve(&shop, "value_size = \"256KiB\"\n").await;
+    let entries = running.server.store.as_ref().unwrap().entries("default");
+    let new = |text: &str| NewEntry::new(Stored::text(text), Lifetime::Forever);
+    let small = (0..900).map(|number| (format!("k{number:03}"), new("small")));
+    entries.insert_many(small).await.unwrap();
+    for key in ["k100x", "k200x", "k200y", "z"] {
+        entries.insert(key, new(&"\n".repeat(100_000))).await.unwrap();
+    }
+    let answers = || running.server.answers.read().iter().map(|(_, count)| count).sum::<u64>();
+    let before = answers();
+    let exported = cache(&shop, &url, &["export", "--json"], "").await;
+    assert_eq!(err(&exported), "904 entries exported\n");
+    let asked = answers() - before;
+    assert!(asked < 15, "{asked} requests for 904 entries");
+    let lines = out(&exported);
+    let keys: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|entry| entry["key"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(keys.is_sorted() && keys.len() == 904, "each once, in order");
+    let mut client = Client::connect(running.address).await;
+    let mut next = Some(String::new());
+    let mut count = 0;
+    while let Some(after) = next {
+        let path = format!("/v1/entries?as=entry&limit=1000&cursor={after}");
+        let page = client.get(&path).await;
+        assert!(page.body.len() < limit + 4096, "{} bytes", page.body.len());
+        count += page.json()["entries"].as_array().unwrap().len();
+        next = page.json()["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!(count, 904);
+    assert_eq!(client.get("/v1/entries?as=value").await.code(), "ill-typed-parameter");
     running.stop().await;
 }
 

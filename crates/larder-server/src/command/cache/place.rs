@@ -16,6 +16,9 @@ use crate::{
 
 use super::remote::{Put, Remote};
 
+/// Entries of a file that are read with their values at a time: few, because each may be large.
+const WHOLE: usize = 100;
+
 /// Where the entries are.
 #[derive(Debug)]
 pub(super) enum Place {
@@ -97,6 +100,27 @@ impl Place {
         let next = page.last().map(|(key, _)| key.clone()).filter(|_| is_more);
         let known = |(key, meta): &(String, Meta)| entry::known(region, key, meta);
         Ok((page.iter().map(known).collect(), next))
+    }
+
+    /// Some entries with their values, and the key after which the next are.
+    pub(super) async fn whole(
+        &self,
+        region: &str,
+        which: &Selection,
+        after: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let store = match self {
+            Self::There(remote) => return remote.whole(region, which, after),
+            Self::Here(store) => store,
+        };
+        let (page, next) = self.page(region, which, after, WHOLE).await?;
+        let mut entries = Vec::with_capacity(page.len());
+        for key in page.iter().filter_map(|known| known.get("key")?.as_str()) {
+            // It may have gone since it was listed.
+            let found = store.entries(region).entry(key).await?;
+            entries.extend(found.map(|found| entry::whole(region, &found)));
+        }
+        Ok((entries, next))
     }
 
     /// At most `limit` tags, and the one after which the next are.

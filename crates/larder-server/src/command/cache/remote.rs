@@ -134,6 +134,22 @@ impl Remote {
         self.pages(&format!("/v1/entries{}", query.0), "entries", after, limit)
     }
 
+    /// Some entries with their values, as `export` writes them, and where the next begin: the
+    /// server says how many fit into an answer.
+    pub(super) fn whole(
+        &self,
+        region: &str,
+        which: &Selection,
+        after: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let query = Query::of(region).selected(which).with("as", "entry");
+        let query = query.with("limit", &PAGE.to_string()).maybe("cursor", after);
+        let mut page = self.get(&format!("/v1/entries{}", query.0))?;
+        let entries = page.get_mut("entries").and_then(Value::as_array_mut);
+        let entries = std::mem::take(entries.context("the answer is not larder's")?);
+        Ok((entries, page.get("next").and_then(Value::as_str).map(str::to_owned)))
+    }
+
     pub(super) fn tags(
         &self,
         region: &str,

@@ -24,7 +24,7 @@ use crate::{
 use super::{
     super::shown,
     here,
-    listing::{PAGE, Pages},
+    listing::PAGE,
     outlet::Outlet,
     place::{self, Place},
 };
@@ -81,14 +81,17 @@ async fn lines(
     }
     let (bar, mut count) = (here::bar(total, "entries"), 0);
     for region in regions {
-        let mut pages = Pages::new(store, region, &arguments.which);
-        while let Some(page) = pages.next().await? {
-            for key in page.iter().filter_map(|known| known.get("key")?.as_str()) {
-                // It may have gone since it was listed.
-                let Some(found) = store.entry(region, key).await? else { continue };
-                writeln!(to, "{found}").context("cannot write a line")?;
+        let mut after: Option<String> = None;
+        loop {
+            let (page, next) = store.whole(region, &arguments.which, after.as_deref()).await?;
+            for entry in page {
+                writeln!(to, "{entry}").context("cannot write a line")?;
                 count += 1;
                 bar.inc(1);
+            }
+            after = next;
+            if after.is_none() {
+                break;
             }
         }
     }

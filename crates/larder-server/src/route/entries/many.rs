@@ -4,7 +4,7 @@
 //! remove (X8).
 
 use http::{Response, StatusCode, request::Parts};
-use larder_sqlite::store::{Select, SqliteStore};
+use larder_sqlite::store::{Entries, Meta, Select, SqliteStore};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -28,20 +28,62 @@ pub(super) async fn list(
     store: &SqliteStore,
     head: &Parts,
 ) -> Result<Response<Reply>, Problem> {
-    let known = [&SELECTION[..], &["region", "cursor", "limit"]].concat();
+    let known = [&SELECTION[..], &["region", "cursor", "limit", "as"]].concat();
     let query = head.uri.query().unwrap_or_default();
     let asked = Asked::read(query, &known, server.config.server.parameter_bytes)?;
     let limit = asked.number("limit", SIZE.0, (1, SIZE.1))?;
     let select = asked.select()?.unwrap_or_else(Select::everything);
+    let is_whole = match asked.get("as") {
+        None => false,
+        Some("entry") => true,
+        Some(_) => return Err(super::asked::ill("as", "`as` must be entry".to_owned())),
+    };
     let region = asked.region();
-    let page = store.entries(&*region).page(&select, asked.get("cursor"), limit + 1).await;
+    let _turn = if is_whole { Some(turn(server)?) } else { None };
+    let found = store.entries(&*region);
+    let page = found.page(&select, asked.get("cursor"), limit + 1).await;
     let mut page = page.map_err(|error| failed(&error))?;
     let is_more = limit < page.len();
     page.truncate(limit);
-    let next = page.last().map(|(key, _)| key.clone()).filter(|_| is_more);
-    let entries: Vec<Json> =
-        page.iter().map(|(key, meta)| entry::known(&region, key, meta)).collect();
+    let last = page.last().map(|(key, _)| key.clone()).filter(|_| is_more);
+    let (entries, next) = match is_whole {
+        false => (page.iter().map(|(key, meta)| entry::known(&region, key, meta)).collect(), last),
+        true => {
+            let bytes_max = server.config.store.as_ref().map_or(0, |store| store.value_bytes);
+            let (entries, cut) = whole(&found, &page, bytes_max as u64).await?;
+            (entries, cut.or(last))
+        }
+    };
+    let entries: Vec<Json> = entries;
     Ok(super::super::json(StatusCode::OK, &json!({ "entries": entries, "next": next })))
+}
+
+/// The entries of a page with their values, as far as they have `bytes_max` bytes as JSON, and at
+/// least one; the key after which the others are, if there was no room for all.
+async fn whole(
+    entries: &Entries,
+    page: &[(String, Meta)],
+    bytes_max: u64,
+) -> Result<(Vec<Json>, Option<String>), Problem> {
+    let (mut shown, mut left): (Vec<Json>, _) = (Vec::new(), bytes_max);
+    let mut last = None;
+    for (key, meta) in page {
+        if left < meta.size_bytes && !shown.is_empty() {
+            return Ok((shown, last));
+        }
+        // It may have gone since it was listed.
+        if let Some(entry) = entries.entry(key).await.map_err(|error| failed(&error))? {
+            let entry = entry::whole(entries.region(), &entry);
+            let length = entry.to_string().len() as u64;
+            if left < length && !shown.is_empty() {
+                return Ok((shown, last));
+            }
+            left = left.saturating_sub(length);
+            shown.push(entry);
+        }
+        last = Some(key.clone());
+    }
+    Ok((shown, None))
 }
 
 pub(super) async fn tags(
