@@ -20,6 +20,7 @@ use super::{
     counters::{Counters, StoreStats},
     entries::Entries,
     file, filed,
+    headway::Told,
     health::{self, Health, OnCorruption},
     journal::{Journal, Operation},
     keeper::Keeper,
@@ -134,8 +135,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn keep(&self) -> Result<(), Error> {
-        self.0.keeper.round().await
+    pub async fn keep(&self, told: Option<Told>) -> Result<(), Error> {
+        self.0.keeper.round(told).await
     }
 
     /// Which unbroken life of its timeline the store is in. Another one begins when the file was

@@ -26,6 +26,7 @@ use super::{
     check::{self, Depth, Report},
     collect::{self, Scan},
     file,
+    headway::Told,
     health::{self, Condition, Health, OnCorruption},
     kept::Schedule,
     options::StoreOptions,
@@ -112,7 +113,19 @@ enum Haste {
 #[derive(Debug, Default)]
 struct Asked {
     is_closing: bool,
-    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who asked for a round.
+struct Waiting {
+    reply: oneshot::Sender<Result<(), Error>>,
+    told: Option<Told>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
 }
 
 /// What is left to do about the file as a whole.
@@ -183,9 +196,9 @@ impl Keeper {
     }
 
     /// Does everything that there is to do, and the write-ahead log with it.
-    pub(crate) async fn round(&self) -> Result<(), Error> {
+    pub(crate) async fn round(&self, told: Option<Told>) -> Result<(), Error> {
         let (reply, done) = oneshot::channel();
-        self.shared.asked.lock().waiting.push(reply);
+        self.shared.asked.lock().waiting.push(Waiting { reply, told });
         self.shared.rung.notify_one();
         done.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "keep the store")))
     }
@@ -223,7 +236,8 @@ impl Shared {
                 Some(moment) if now < moment && asked.is_empty() => Scan::No,
                 _ => Scan::Yes,
             };
-            let mut result = self.round(&mut connection, haste, scan);
+            let told: Vec<Told> = asked.iter().filter_map(|one| one.told.clone()).collect();
+            let mut result = self.round(&mut connection, haste, scan, &told);
             if result.is_ok() && scan == Scan::Yes {
                 next_scan = Some(now.plus(SCAN_EVERY));
             }
@@ -238,7 +252,7 @@ impl Shared {
                 connection = None;
                 tracing::warn!(%error, "the store could not be kept; it is tried again");
             }
-            asked.into_iter().for_each(|reply| drop(reply.send(result.clone())));
+            asked.into_iter().for_each(|one| drop(one.reply.send(result.clone())));
             if is_closing {
                 return;
             }
@@ -246,7 +260,7 @@ impl Shared {
     }
 
     /// Waits for the next round; who asked for it, and whether it is the last.
-    fn pause(&self) -> (Vec<oneshot::Sender<Result<(), Error>>>, bool) {
+    fn pause(&self) -> (Vec<Waiting>, bool) {
         let mut asked = self.asked.lock();
         if !asked.is_closing && asked.waiting.is_empty() {
             self.rung.wait_for(&mut asked, self.options.keep_every);
@@ -259,6 +273,7 @@ impl Shared {
         connection: &mut Option<Connection>,
         haste: Haste,
         scan: Scan,
+        told: &[Told],
     ) -> Result<(), Error> {
         let connection = match connection {
             Some(connection) => connection,
@@ -266,9 +281,9 @@ impl Shared {
         };
         let done = self
             .write_accesses(haste)
-            .and_then(|()| self.sweep(connection))
+            .and_then(|()| self.sweep(connection, told))
             .and_then(|()| self.sweep_tags(connection, scan))
-            .and_then(|()| self.give_back(connection));
+            .and_then(|()| self.give_back(connection, told));
         let is_for_room = |result: &Result<(), Error>| {
             result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
         };
@@ -417,14 +432,21 @@ impl Shared {
     }
 
     /// Removes the rows of what is dead or has expired.
-    fn sweep(&self, connection: &Connection) -> Result<(), Error> {
+    fn sweep(&self, connection: &Connection, told: &[Told]) -> Result<(), Error> {
         let piece = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let now = self.options.clock.wall();
+        let (gone, mut removed) = match told {
+            [] => (0, 0),
+            _ => (remove::count_gone(connection, now)?, 0),
+        };
         while remove::has_gone(connection, now)? {
-            if self.queue.write_blocking(move |writing| remove::sweep(writing, piece))? == 0 {
+            let count = self.queue.write_blocking(move |writing| remove::sweep(writing, piece))?;
+            if count == 0 {
                 // What is left cannot be removed: it must not keep the keeper from all else.
                 break;
             }
+            removed += count as u64;
+            tell(told, [removed, gone], HALF, 0);
         }
         Ok(())
     }
@@ -447,9 +469,9 @@ impl Shared {
     }
 
     /// Makes the file smaller by what is free in it and not soon used again (SD17).
-    fn give_back(&self, connection: &Connection) -> Result<(), Error> {
+    fn give_back(&self, connection: &Connection, told: &[Told]) -> Result<(), Error> {
         let failed = Writing::failed("make the store smaller");
-        let mut before = i64::MAX;
+        let (mut before, mut first) = (i64::MAX, None);
         loop {
             let free: i64 = connection
                 .query_row("PRAGMA main.freelist_count", [], |row| row.get(0))
@@ -459,6 +481,9 @@ impl Shared {
                 return Ok(());
             }
             before = free;
+            let first = *first.get_or_insert(free);
+            let pages = [first - free, first - PAGES_KEPT].map(i64::unsigned_abs);
+            tell(told, pages, HALF, HALF);
             self.queue.write_blocking(move |writing| {
                 writing
                     .connection
@@ -519,6 +544,17 @@ impl Shared {
             self.copied.store(writes, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// Half of a round, in parts of which all are told: the rows that go are one, the pages that are
+/// given back, of which nobody knows before, the other.
+const HALF: u64 = 500;
+
+/// Tells all that so much is done of some work, which is `share` of a round and begins at `from`.
+fn tell(told: &[Told], [done, all]: [u64; 2], share: u64, from: u64) {
+    for told in told {
+        told.lock()(from + share * done.min(all) / all.max(1), 2 * HALF);
     }
 }
 

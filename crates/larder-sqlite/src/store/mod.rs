@@ -15,8 +15,8 @@
 //! 6. `value_file`, `values`, `filed`, `collect`: values that are too large for a row, in files.
 //! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it;
 //!    `turn`: who replaces one that is corrupt.
-//! 8. `check`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a file as a
-//!    whole, and `operation` the face of it.
+//! 8. `check`, `headway`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a
+//!    file as a whole, and `operation` the face of it.
 //! 9. `entries`: the face of one file, with `bulk`, many at once; `begun` and [`fence`], what is
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
@@ -93,6 +93,8 @@ pub mod journal;
 mod readable;
 
 mod check;
+
+mod headway;
 
 mod backup;
 

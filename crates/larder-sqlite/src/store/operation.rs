@@ -11,6 +11,7 @@ use std::{
 };
 
 use larder_core::{Clock, Error, ErrorKind, clock::WallMillis};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     check::{self, Depth, Report},
     file,
     handle::SqliteStore,
+    headway::{self, Told},
     health::{self, Condition, Refill},
     kept::{self, Schedule},
     options::{Eviction, StoreOptions},
@@ -76,17 +78,21 @@ impl SqliteStore {
         restored.await
     }
 
-    /// Looks whether the file is what it should be.
+    /// Looks whether the file is what it should be, and says how far that is.
     ///
     /// # Errors
     /// Those of reading, but for `Corrupt`, which is a finding.
     ///
     /// # Cost
     /// Reads the whole file on a thread of its own. Nobody waits for it.
-    pub async fn check(&self, depth: Depth) -> Result<Report, Error> {
+    pub async fn check(&self, depth: Depth, told: Option<Told>) -> Result<Report, Error> {
         let (path, options) = (self.path().to_owned(), self.options().clone());
+        let prepare = move |connection: &mut Connection| match &told {
+            Some(told) => headway::tell(connection, depth, told),
+            None => Ok(()),
+        };
         let report = on_a_thread("check the store", move |_| {
-            check::check_live(&path, &options, depth, |_| Ok(()))
+            check::check_live(&path, &options, depth, prepare)
         })
         .await?;
         self.health().checked(&report);

@@ -105,6 +105,16 @@ pub(crate) fn has_gone(connection: &Connection, now: WallMillis) -> Result<bool,
         .map_err(Writing::failed("remove what is gone"))
 }
 
+/// How many rows are dead or have expired by `now`; what is both counts twice.
+pub(crate) fn count_gone(connection: &Connection, now: WallMillis) -> Result<u64, Error> {
+    let sql = "SELECT (SELECT count(*) FROM dead) + \
+         (SELECT count(*) FROM entry WHERE expires <= ?1)";
+    connection
+        .query_row(sql, [millis(now)], |row| row.get::<_, i64>(0))
+        .map(i64::unsigned_abs)
+        .map_err(Writing::failed("remove what is gone"))
+}
+
 /// Removes at most `count` rows that are dead or have expired; how many it removed.
 pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Error> {
     let failed = Writing::failed("remove what is gone");

@@ -13,11 +13,17 @@ use std::{
 };
 
 use larder_core::{Epoch, Error};
+use parking_lot::Mutex;
 
-use self::{layout::path_of, schedule::Scheduled, together::try_all};
+use self::{
+    layout::path_of,
+    schedule::Scheduled,
+    together::{summed, try_all},
+};
 use super::{
     counters::StoreStats,
     handle::SqliteStore as Shard,
+    headway::Told,
     journal::Operation,
     life,
     operation::on_a_thread,
@@ -155,7 +161,28 @@ impl SqliteStore {
     /// # Errors
     /// Those of the store.
     pub async fn keep(&self) -> Result<(), Error> {
-        try_all(self.shards().iter().map(Shard::keep)).await.map(drop)
+        self.kept(None).await
+    }
+
+    /// As [`SqliteStore::keep`], and tells `progress` now and then how far it is: how much is done,
+    /// and of how much. A round that has little to do is over before there is anything to tell.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::keep`].
+    pub async fn keep_with(
+        &self,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.kept(Some(Arc::new(Mutex::new(progress)))).await
+    }
+
+    async fn kept(&self, told: Option<Told>) -> Result<(), Error> {
+        let parts = told.as_ref().map(|told| summed(self.shards().len(), told));
+        let rounds = self.shards().iter().enumerate().map(|(at, shard)| {
+            let told = parts.as_ref().and_then(|parts| parts.get(at).cloned());
+            shard.keep(told)
+        });
+        try_all(rounds).await.map(drop)
     }
 
     /// Which unbroken life of its timeline the store is in. Another one begins when a file of it

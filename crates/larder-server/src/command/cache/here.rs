@@ -130,6 +130,23 @@ pub(super) fn spinner(doing: &'static str) -> ProgressBar {
     spinner
 }
 
+/// How much of some work is done, on a terminal; nothing elsewhere.
+pub(super) fn percent(doing: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent} % {msg}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(doing);
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
+}
+
+/// Shows that so much of it is done.
+pub(super) fn at(bar: &ProgressBar, done: u64, all: u64) {
+    bar.set_length(all);
+    bar.set_position(done);
+}
+
 /// Bytes of all files of a store.
 pub(super) fn bytes_of(store: &SqliteStore) -> u64 {
     let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());

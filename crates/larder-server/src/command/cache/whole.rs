@@ -181,9 +181,11 @@ pub(super) async fn check(at: &AtStore, arguments: &Check) -> Result<Exit> {
     }
     let found = match at.open().await {
         Ok(store) => {
-            let waiting = here::spinner("checking");
-            let report = store.check(depth).await?;
-            waiting.finish_and_clear();
+            let bar = here::percent("checking");
+            let told = bar.clone();
+            let progress = move |done, all| here::at(&told, done, all);
+            let report = store.check_with(depth, progress).await?;
+            bar.finish_and_clear();
             let (entries, bytes, strays) = (report.entries, report.bytes, report.strays);
             Found { entries, bytes, strays, findings: report.findings }
         }
@@ -274,9 +276,10 @@ pub(super) async fn vacuum(at: &AtStore) -> Result<Exit> {
         at.place().await?.file("it vacuums by itself; `larder cache vacuum` does it now")?;
     let length = || here::bytes_of(&store);
     let before = length();
-    let waiting = here::spinner("removing what is gone");
-    store.keep().await?;
-    waiting.finish_and_clear();
+    let bar = here::percent("removing what is gone");
+    let told = bar.clone();
+    store.keep_with(move |done, all| here::at(&told, done, all)).await?;
+    bar.finish_and_clear();
     let after = length();
     match at.json {
         true => say!("{}", json!({ "bytes_before": before, "bytes_after": after })),

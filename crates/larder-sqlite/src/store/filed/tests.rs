@@ -77,7 +77,7 @@ async fn a_value_that_is_replaced_while_it_is_read_is_the_old_one_the_new_one_or
         meanwhile(&store, async move |store| {
             write(store, number).await;
             // The snapshot of the reader keeps the log from being copied, and no file from going.
-            store.keep().await.ok();
+            store.keep(None).await.ok();
         });
     };
     let once = |count| {
@@ -91,7 +91,7 @@ async fn a_value_that_is_replaced_while_it_is_read_is_the_old_one_the_new_one_or
     let removed = |_| {
         meanwhile(&store, async |store| {
             store.entries("r").remove("k").await.unwrap();
-            store.keep().await.ok();
+            store.keep(None).await.ok();
         });
     };
     assert_eq!(read(&store, &connection, removed).unwrap(), None);
@@ -151,10 +151,10 @@ async fn what_is_held_is_not_removed() {
     let name = holders(&connection).unwrap()[0].name;
     let hold = store.values().directory().hold().unwrap();
     write(&store, 1).await;
-    store.keep().await.unwrap();
+    store.keep(None).await.unwrap();
     assert!(store.values().directory().path_of(name).exists());
     drop(hold);
-    store.keep().await.unwrap();
+    store.keep(None).await.unwrap();
     assert!(!store.values().directory().path_of(name).exists());
 }
 

@@ -116,7 +116,7 @@ fn a_store_whose_last_commits_are_lost_begins_anew() {
         change(&store, 1).await;
         let first = store.epoch().await.unwrap();
         // All that was written is in the file; what follows is only in the log.
-        store.keep().await.unwrap();
+        store.keep(None).await.unwrap();
         change(&store, 2).await;
         place.copy("cache.db", "killed.db");
         drop(store);

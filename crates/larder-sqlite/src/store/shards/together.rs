@@ -3,9 +3,12 @@
 //! **Invariant**: every question that was begun is asked to its end, also when another one failed;
 //! so what an error leaves behind is whole in each file.
 
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 use larder_core::{Error, ErrorKind};
+use parking_lot::Mutex;
+
+use crate::store::headway::Told;
 
 /// The answers of all, in their order.
 pub(crate) async fn all<T>(asked: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
@@ -41,6 +44,25 @@ pub(crate) async fn try_all<T>(
     asked: impl IntoIterator<Item = impl Future<Output = Result<T, Error>>>,
 ) -> Result<Vec<T>, Error> {
     all(asked).await.into_iter().collect()
+}
+
+/// For each of several files one who is told how far it is, and tells `told` of all together.
+pub(crate) fn summed(count: usize, told: &Told) -> Vec<Told> {
+    let parts = Arc::new(Mutex::new(vec![(0, 0); count]));
+    let part = |at: usize| -> Told {
+        let (parts, told) = (parts.clone(), told.clone());
+        Arc::new(Mutex::new(move |done, all| {
+            let mut parts = parts.lock();
+            if let Some(part) = parts.get_mut(at) {
+                *part = (done, all);
+            }
+            let sum = |(a, b): (u64, u64), (done, all): &(u64, u64)| (a + done, b + all);
+            let (done, all) = parts.iter().fold((0, 0), sum);
+            // Under the lock, so that nobody is told of what was before.
+            told.lock()(done, all);
+        }))
+    };
+    (0..count).map(part).collect()
 }
 
 /// Items on their way to the files that they belong in.

@@ -13,13 +13,14 @@ use std::{
 };
 
 use larder_core::{Error, ErrorKind, clock::WallMillis};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::{
     Kept, SqliteStore,
     layout::{self, Label, Seen, path_of},
     schedule::trim,
-    together::try_all,
+    together::{summed, try_all},
 };
 use crate::{
     error::{from_driver, from_io},
@@ -27,6 +28,7 @@ use crate::{
         backup::{self, Backup, Progress, Watch},
         check::{Depth, Report},
         handle::SqliteStore as Shard,
+        headway::Told,
         health::Condition,
         kept, life,
         operation::{self, on_a_thread},
@@ -205,11 +207,34 @@ impl SqliteStore {
     /// # Cost
     /// Reads all of it on threads of its own. Nobody waits for it.
     pub async fn check(&self, depth: Depth) -> Result<Report, Error> {
+        self.checked(depth, None).await
+    }
+
+    /// As [`SqliteStore::check`], and tells `progress` how far it is, again and again: how much is
+    /// done, and of how much. It is worked out from the number of rows, so it may be over a little
+    /// earlier; a store of which nothing can be counted, or that is small, is not told of.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::check`].
+    pub async fn check_with(
+        &self,
+        depth: Depth,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<Report, Error> {
+        self.checked(depth, Some(Arc::new(Mutex::new(progress)))).await
+    }
+
+    async fn checked(&self, depth: Depth, told: Option<Told>) -> Result<Report, Error> {
         let family = match &self.0 {
-            Kept::One(shard) => return shard.check(depth).await,
+            Kept::One(shard) => return shard.check(depth, told).await,
             Kept::Many(family) => family,
         };
-        let reports = try_all(family.shards.iter().map(|shard| shard.check(depth))).await?;
+        let parts = told.as_ref().map(|told| summed(family.count(), told));
+        let checks = family.shards.iter().enumerate().map(|(at, shard)| {
+            let told = parts.as_ref().and_then(|parts| parts.get(at).cloned());
+            shard.check(depth, told)
+        });
+        let reports = try_all(checks).await?;
         let mut whole = Report::new(depth);
         for (number, Report { entries, bytes, files, strays, findings, .. }) in (1..).zip(reports) {
             whole.entries += entries;
