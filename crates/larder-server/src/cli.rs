@@ -12,8 +12,9 @@ use crate::{items::Items, spoken};
 mod cache;
 
 pub use cache::{
-    AtStore, Backup, Backups, Cache, CacheCommand, Check, Export, Get, Import, InRegion, Incr,
-    Kept, Kind, Living, Ls, Reshard, Restore, Rm, Selection, Set, Tags, Top, TopBy, Touch,
+    AtStore, Backup, Backups, Begin, Cache, CacheCommand, Check, Export, Get, Import, InRegion,
+    Incr, Kept, Kind, Living, Ls, Operations, Reshard, Restore, Rm, Selection, Set, Tags, Top,
+    TopBy, Touch,
 };
 
 /// Keeps answers from your database fast, and fresh by itself.

@@ -66,7 +66,8 @@ impl Fences {
         })
     }
 
-    fn read(&self, text: &str, region: &str, key: &str) -> Option<Fence> {
+    /// The fence in a text that [`Fences::seal`] gave for this entry.
+    pub fn read(&self, text: &str, region: &str, key: &str) -> Option<Fence> {
         let digits = text.as_bytes();
         let mut bytes = [0; SEALED_BYTES];
         if digits.len() != 2 * SEALED_BYTES {

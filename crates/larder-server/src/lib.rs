@@ -83,6 +83,8 @@ pub mod tables;
 
 pub mod entry;
 
+pub mod batch;
+
 pub mod stats;
 
 pub mod moment;

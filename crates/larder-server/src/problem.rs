@@ -245,6 +245,16 @@ impl Problem {
         &self.detail
     }
 
+    /// What is wrong with each of the items that it names, as `key: detail`.
+    pub fn items(&self) -> Vec<String> {
+        let items = self.members.get("items").and_then(Value::as_array).into_iter().flatten();
+        let text = |item: &Value, at: &str| {
+            item.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let said = |item| format!("{}: {}", text(item, "/key"), text(item, "/error/detail"));
+        items.map(said).collect()
+    }
+
     /// The stable name.
     pub fn code(&self) -> Code {
         self.code

@@ -48,6 +48,9 @@ pub enum CacheCommand {
     Get(Get),
     /// Write an entry in place of what is there.
     Set(Set),
+    /// Begin to compute a value elsewhere, and print what `set --begun` takes: what was removed
+    /// meanwhile is then not stored.
+    Begin(Begin),
     /// Add to the whole number in an entry, and print the sum.
     Incr(Incr),
     /// Let an entry live so long from now; the exit code is 6 if there is none.
@@ -60,6 +63,8 @@ pub enum CacheCommand {
     Stats,
     /// List the entries that were read most, or that are largest, oldest or longest unread.
     Top(Top),
+    /// Do what lines of JSON on standard input say, many at a time, and write what became of each.
+    Batch(Operations),
     /// Write entries as lines of JSON.
     Export(Export),
     /// Read entries from lines of JSON, as `export` writes them.
@@ -184,9 +189,47 @@ pub struct Set {
     /// Only if there is no entry under the key; else the exit code is 1.
     #[arg(long)]
     pub add: bool,
+    /// What `begin` printed before the value was computed: if the entry was removed since, nothing
+    /// is stored and the exit code is 1.
+    #[arg(long, value_name = "BEGUN")]
+    pub begun: Option<String>,
     /// Where.
     #[command(flatten)]
     pub place: InRegion,
+}
+
+/// `larder cache begin`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  begun=$(larder cache begin quote_2330)
+  compute-the-quote 2330 | larder cache set quote_2330 --ttl 30m --begun \"$begun\"")]
+pub struct Begin {
+    /// The key of the entry.
+    pub key: String,
+    /// Where.
+    #[command(flatten)]
+    pub place: InRegion,
+}
+
+/// `larder cache batch`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each line is an object with `op` (get, put, add, remove, touch or incr) and `key`. `put` and
+`add` take what `import` takes: value, text or base64, tags, pinned, ttl_ms. `touch` takes
+ttl_ms, `incr` also `by`. Lines of one `op` and region that follow each other are one commit.
+A result with an `error` makes the exit code 1.
+
+Examples:
+  printf '%s\\n' '{\"op\":\"incr\",\"key\":\"visits\"}' '{\"op\":\"get\",\"key\":\"quote_2330\"}' |
+    larder cache batch --ttl 7d")]
+pub struct Operations {
+    /// The region of lines that name none.
+    #[command(flatten)]
+    pub place: InRegion,
+    /// How long entries live whose lines do not say it.
+    #[command(flatten)]
+    pub living: Living,
 }
 
 /// `larder cache incr`

@@ -51,7 +51,15 @@ impl fmt::Display for Refusal {
         let problem: Value = serde_json::from_str(body).unwrap_or_default();
         let of = |name: &str| problem.get(name).and_then(Value::as_str);
         match (of("title"), of("detail")) {
-            (Some(title), Some(detail)) => write!(f, "{title}: {detail} ({status})"),
+            (Some(title), Some(detail)) => {
+                write!(f, "{title}: {detail} ({status})")?;
+                let items = problem.get("items").and_then(Value::as_array).into_iter().flatten();
+                for item in items {
+                    let of = |at| item.pointer(at).and_then(Value::as_str).unwrap_or_default();
+                    write!(f, "; {}: {}", of("/key"), of("/error/detail"))?;
+                }
+                Ok(())
+            }
             _ => write!(f, "the server answered {status}: {body}"),
         }
     }

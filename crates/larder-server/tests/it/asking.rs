@@ -7,10 +7,11 @@ use std::{
 
 use larder_server::serve::Running;
 use larder_sqlite::store::{Lifetime, NewEntry, Stored};
+use serde_json::json;
 
 use crate::{
     client::Client,
-    printed::json,
+    printed::json as printed,
     program::{err, larder, out},
     shop::{ALBUMS, Shop},
 };
@@ -60,6 +61,22 @@ async fn the_same_words_say_the_same_of_a_file_and_of_a_server() {
 {"key":"gone","text":"","expires_ms":1}
 {"key":"by option","text":"x"}
 "#;
+    let operations = r#"{"op":"put","key":"p1","value":{"n":1},"tags":["t"],"ttl_ms":600000}
+{"op":"put","key":"p2","base64":"/w=="}
+{"op":"add","key":"p1","text":"left alone"}
+
+{"op":"put","key":"p3","text":"","region":"other"}
+{"op":"get","key":"p1"}
+{"op":"get","key":"p2"}
+{"op":"get","key":"missing"}
+{"op":"get","key":"p3","region":"other"}
+{"op":"incr","key":"count","by":5}
+{"op":"incr","key":"count"}
+{"op":"touch","key":"p1","ttl_ms":500000}
+{"op":"touch","key":"missing"}
+{"op":"remove","key":"p1"}
+{"op":"remove","key":"p1"}
+"#;
     for (arguments, input) in [
         (
             &["set", "a:incr", "{\"n\": 1}", "--ttl", "90m", "--tag", "x", "--tag", "\u{4e0a}"][..],
@@ -77,6 +94,12 @@ async fn the_same_words_say_the_same_of_a_file_and_of_a_server() {
         (&["touch", "missing", "--ttl", "30d"], ""),
         (&["touch", "n", "--forever", "--json"], ""),
         (&["import", "--ttl", "10m"], line),
+        (&["batch", "--ttl", "10m"], operations),
+        (&["batch", "--forever", "--region", "r r"], "{\"op\":\"get\",\"key\":\"c\"}"),
+        (&["batch"], ""),
+        (&["batch"], "{\"op\":\"remove\",\"key\":\"p2\"}\n{\"op\":\"sing\",\"key\":\"a\"}"),
+        (&["batch"], "{\"op\":\"get\",\"key\":\"a\",\"ttl_ms\":1}"),
+        (&["batch"], "{\"op\":\"incr\",\"ttl_ms\":1}"),
         (&["ls"], ""),
         (&["ls", "--limit", "1", "--tag", "x"], ""),
         (&["ls", "--limit", "2", "--after", "a:incr"], ""),
@@ -114,6 +137,72 @@ async fn what_a_server_exports_a_file_imports() {
     let listed =
         [cache(&shop, &url, &["ls"], "").await, cache(&shop, "file.db", &["ls"], "").await];
     assert_eq!(out(&listed[0]), out(&listed[1]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_done_in_commits_and_stops_where_it_cannot_be() {
+    // SD16.
+    let shop = Shop::new("wal");
+    let (running, url) = serve(&shop, "value_size = \"1MiB\"\n").await;
+    let large = "\n".repeat(300_000);
+    let put =
+        |key: &str, text: &str| format!("{}\n", json!({ "op": "put", "key": key, "text": text }));
+    let get = |key: &str| format!("{}\n", json!({ "op": "get", "key": key }));
+    let many: String = (0..1001).map(|number| put(&format!("k{number:04}"), "x")).collect();
+    let wrong = format!("{}{}", put("text", "x"), r#"{"op":"incr","key":"text","ttl_ms":1}"#);
+    for name in [&*url, "file.db"] {
+        let keys = ["a", "b", "c", "d"];
+        let written: String = keys.iter().map(|key| put(key, &large)).collect();
+        let told = cache(&shop, name, &["batch", "--forever"], &written).await;
+        assert_eq!(out(&told).lines().count(), 4, "{name}: {}", err(&told));
+        // More than one answer holds: what is left out is asked for again.
+        let asked: String = keys.iter().map(|key| get(key)).collect();
+        let told = cache(&shop, name, &["batch"], &asked).await;
+        assert_eq!(told.status.code(), Some(0), "{name}: {}", err(&told));
+        for (line, key) in out(&told).lines().zip(keys) {
+            let result: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&result["key"], result["text"] == *large), (&key.into(), true), "{name}");
+        }
+        let told = cache(&shop, name, &["batch", "--forever"], &many).await;
+        assert_eq!(out(&told).lines().count(), 1001, "{name}: {}", err(&told));
+        let told = cache(&shop, name, &["batch", "--forever"], &wrong).await;
+        assert_eq!((told.status.code(), out(&told).lines().count()), (Some(1), 1), "{name}");
+        let said = err(&told);
+        assert!(said.contains("lines 2 to 2 were not done") && said.contains("text: "), "{said}");
+    }
+    running.stop().await;
+}
+
+/// MD2: on a file and behind a server.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_since_it_was_begun_is_not_set() {
+    let shop = Shop::new("wal");
+    let (running, url) = serve(&shop, "").await;
+    for name in [&*url, "file.db"] {
+        let begin =
+            async |key: &str| out(&cache(&shop, name, &["begin", key], "").await).trim().to_owned();
+        let set = async |key: &str, begun: &str| {
+            let words = ["set", key, "1", "--forever", "--tag", "t", "--begun", begun];
+            cache(&shop, name, &words, "").await
+        };
+        let begun = begin("a").await;
+        let told = set("a", &begun).await;
+        assert_eq!((told.status.code(), &*out(&told)), (Some(0), "inserted\n"), "{}", err(&told));
+        for removal in [&["rm", "a"][..], &["rm", "--tag", "t", "--yes"]] {
+            let begun = begin("a").await;
+            cache(&shop, name, removal, "").await;
+            let told = set("a", &begun).await;
+            assert_eq!(told.status.code(), Some(1), "{name} {removal:?}");
+            assert!(err(&told).contains("begin and compute again"), "{}", err(&told));
+            let got = cache(&shop, name, &["get", "a"], "").await;
+            assert_eq!(got.status.code(), Some(6), "{name} {removal:?}: it is not there");
+        }
+        let other = set("b", &begin("a").await).await;
+        assert_eq!(other.status.code(), Some(1), "{name}: it was begun for another key");
+        let both = cache(&shop, name, &["begin", "a", "--json"], "").await;
+        assert!(printed(&both)["begun"].is_string());
+    }
     running.stop().await;
 }
 
@@ -171,10 +260,10 @@ async fn a_server_shows_what_it_counted_and_keeps_backups() {
     let stats = out(&cache(&shop, &url, &["stats"], "").await);
     assert!(stats.contains("hit rate         50 % of 2\n"), "{stats}");
     assert!(stats.contains("last 5 minutes   50 % of 2\n"), "{stats}");
-    let stats = json(&cache(&shop, &url, &["stats", "--json"], "").await);
+    let stats = printed(&cache(&shop, &url, &["stats", "--json"], "").await);
     assert_eq!(stats["regions"][0]["hits"], 1);
 
-    let taken = json(&cache(&shop, &url, &["backup", "--json"], "").await);
+    let taken = printed(&cache(&shop, &url, &["backup", "--json"], "").await);
     let name = taken["name"].as_str().unwrap();
     cache(&shop, &url, &["set", "a", "after", "--forever"], "").await;
     let listed = out(&cache(&shop, &url, &["backups"], "").await);
@@ -232,10 +321,10 @@ async fn a_backup_is_chosen_by_time_or_by_name() {
     cache(&shop, file, &["set", "a", "one", "--forever"], "").await;
     let none = out(&cache(&shop, file, &in_kept(&["backups"]), "").await);
     assert!(none.contains("no backups yet"), "{none}");
-    let first = json(&cache(&shop, file, &in_kept(&["backup", "--json"]), "").await);
+    let first = printed(&cache(&shop, file, &in_kept(&["backup", "--json"]), "").await);
     cache(&shop, file, &["set", "a", "two", "--forever"], "").await;
     cache(&shop, file, &in_kept(&["backup"]), "").await;
-    let listed = json(&cache(&shop, file, &in_kept(&["backups", "--json"]), "").await);
+    let listed = printed(&cache(&shop, file, &in_kept(&["backups", "--json"]), "").await);
     assert_eq!(listed["backups"].as_array().unwrap().len(), 2, "{listed}");
     let name = listed["backups"][0]["name"].as_str().unwrap();
     assert!(first["path"].as_str().unwrap().ends_with(name), "{first}");

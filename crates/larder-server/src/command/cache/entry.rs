@@ -1,4 +1,4 @@
-//! `larder cache get`, `set`, `incr` and `touch`: one entry.
+//! `larder cache get`, `set`, `begin`, `incr` and `touch`: one entry.
 //!
 //! **Invariant**: what `get` writes to a file is the value, byte for byte; a miss is neither an
 //! empty value nor a failure (SD18).
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use larder_sqlite::store::{Lifetime, ValueKind};
 
 use crate::{
-    cli::{AtStore, Get, Incr, Kind, Living, Set, Touch},
+    cli::{AtStore, Begin, Get, Incr, Kind, Living, Set, Touch},
     entry,
     exit::Exit,
     say,
@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     super::shown,
-    place::{self, New},
+    place::{self, New, OVERTAKEN},
 };
 
 /// What is read of a value before it is refused, so that an endless input does not fill the memory;
@@ -68,17 +68,32 @@ pub(super) async fn set(at: &AtStore, arguments: &Set) -> Result<Exit> {
         tags: &arguments.tag,
         is_pinned: arguments.pin,
         is_add: arguments.add,
+        begun: arguments.begun.as_deref(),
     };
     let word = at.place_or_make().await?.put(new).await?;
-    let is_present = word == "present";
+    let why_not = match &*word {
+        "present" => "was there already; it was left alone",
+        OVERTAKEN => "was, or may have been, removed since it was begun; begin and compute again",
+        _ => "",
+    };
     match at.json {
         true => say!("{}", serde_json::json!({ "placed": word })),
-        false if is_present => {}
+        false if !why_not.is_empty() => {}
         false => say!("{word}"),
     }
-    if is_present {
-        eprintln!("there is an entry `{}` already; it was left alone", shown::text(key));
+    if !why_not.is_empty() {
+        eprintln!("the entry `{}` {why_not}", shown::text(key));
         return Ok(Exit::Failed);
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn begin(at: &AtStore, arguments: &Begin) -> Result<Exit> {
+    let Begin { key, place } = arguments;
+    let begun = at.place_or_make().await?.begin(&place.region, key).await?;
+    match at.json {
+        true => say!("{}", serde_json::json!({ "begun": begun })),
+        false => say!("{begun}"),
     }
     Ok(Exit::Done)
 }

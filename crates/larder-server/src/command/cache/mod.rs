@@ -1,10 +1,10 @@
 //! `larder cache`: looking into a store and changing what is in it, as a file or behind a server.
 //!
 //! Reading order: `here`, how a file is opened; `place`, a file or a server, and `remote`, how the
-//! server is asked; `entry`, `listing` and `removal`, what is done
-//! with entries; `transfer`, lines of JSON, and `outlet`, where they go; `whole`, what is done with
-//! the file. **Invariant**: the file may be in use by servers, and nothing here evicts or replaces
-//! what is theirs unasked.
+//! server is asked; `entry`, `listing` and `removal`, what is done with entries; `batch`, many of
+//! them; `transfer`, lines of JSON, and `outlet`, where they go; `whole`, what is done with the
+//! file. **Invariant**: the file may be in use by servers, and nothing here evicts or replaces what
+//! is theirs unasked.
 
 use anyhow::{Context as _, Result};
 
@@ -24,6 +24,8 @@ mod entry;
 mod listing;
 
 mod removal;
+
+mod batch;
 
 mod transfer;
 
@@ -51,6 +53,8 @@ async fn does(arguments: &Cache) -> Result<Exit> {
         CacheCommand::Tags(tags) => listing::tags(at, tags).await,
         CacheCommand::Stats => listing::stats(at).await,
         CacheCommand::Top(top) => listing::top(at, top).await,
+        CacheCommand::Begin(begin) => entry::begin(at, begin).await,
+        CacheCommand::Batch(operations) => batch::batch(at, operations).await,
         CacheCommand::Export(export) => transfer::export(at, export).await,
         CacheCommand::Import(import) => transfer::import(at, import).await,
         CacheCommand::Backup(backup) => whole::backup(at, backup).await,

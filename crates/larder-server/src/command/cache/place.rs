@@ -3,21 +3,32 @@
 //! Both give the same JSON, so that a command prints the same for both. **Invariant**: what can be
 //! asked of one only is not here: it says so, and how it can be done.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use larder::Clock;
 use larder_core::{Error, ErrorKind};
-use larder_sqlite::store::{Lifetime, Meta, NewEntry, Placed, SqliteStore, Stored};
+use larder_sqlite::store::{Finished, Lifetime, Meta, NewEntry, Placed, SqliteStore, Stored};
 use serde_json::Value;
 
 use crate::{
+    batch::Batch,
     cli::{AtStore, Selection},
     config::Span,
-    entry, stats,
+    entry,
+    fence::Fences,
+    problem::Problem,
+    stats,
 };
 
 use super::remote::{Put, Remote};
 
 /// Entries of a file that are read with their values at a time: few, because each may be large.
 const WHOLE: usize = 100;
+
+/// Bytes of values in one answer about a file.
+const ANSWER_BYTES: u64 = 8 << 20;
+
+/// The word for what was not written because it was removed since it was begun.
+pub(super) const OVERTAKEN: &str = "overtaken";
 
 /// Where the entries are.
 #[derive(Debug)]
@@ -38,6 +49,8 @@ pub(super) struct New<'a> {
     pub(super) tags: &'a [String],
     pub(super) is_pinned: bool,
     pub(super) is_add: bool,
+    /// What `begin` gave.
+    pub(super) begun: Option<&'a str>,
 }
 
 impl AtStore {
@@ -161,12 +174,13 @@ impl Place {
 
     /// Writes an entry; whether it was inserted, replaced or left alone.
     pub(super) async fn put(&self, new: New<'_>) -> Result<String> {
-        let New { region, key, value, lifetime, tags, is_pinned, is_add } = new;
+        let New { region, key, value, lifetime, tags, is_pinned, is_add, begun } = new;
         let store = match self {
             Self::There(remote) => {
                 let (ttl, kind, bytes) = (written(lifetime), value.kind, &*value.bytes);
                 let ttl = &ttl;
-                return remote.put(&Put { region, key, kind, bytes, ttl, tags, is_pinned, is_add });
+                let put = Put { region, key, kind, bytes, ttl, tags, is_pinned, is_add, begun };
+                return remote.put(&put);
             }
             Self::Here(store) => store,
         };
@@ -175,9 +189,23 @@ impl Place {
             entry = entry.pinned();
         }
         let entries = store.entries(region).durable();
-        let placed = match is_add {
-            true => entries.add(key, entry).await?,
-            false => entries.insert(key, entry).await?,
+        let placed = match (begun, is_add) {
+            (None, true) => entries.add(key, entry).await?,
+            (None, false) => entries.insert(key, entry).await?,
+            (Some(text), _) => {
+                let fence = of_files().read(text, region, key).context(
+                    "this is not what `larder cache begin` gave for this key and region of a file",
+                )?;
+                let begun = entries.begun(key, fence);
+                let finished = match is_add {
+                    true => begun.finish_if_absent(entry).await?,
+                    false => begun.finish(entry).await?,
+                };
+                match finished {
+                    Finished::Placed(placed) => placed,
+                    _ => return Ok(OVERTAKEN.to_owned()),
+                }
+            }
         };
         Ok(match placed {
             Placed::Inserted => "inserted",
@@ -185,6 +213,36 @@ impl Place {
             Placed::Present => "present",
         }
         .to_owned())
+    }
+
+    /// What the value that is computed from now on is to be written with.
+    pub(super) async fn begin(&self, region: &str, key: &str) -> Result<String> {
+        match self {
+            Self::There(remote) => remote.begin(region, key),
+            Self::Here(store) => {
+                let begun = store.entries(region).begin(key).await?;
+                Ok(of_files().seal(begun.fence(), region, key))
+            }
+        }
+    }
+
+    /// What became of each item of a batch, which is what a server takes.
+    pub(super) async fn batch(&self, body: &Value) -> Result<Vec<Value>> {
+        let mut answer = match self {
+            Self::There(remote) => remote.batch(body)?,
+            Self::Here(store) => {
+                let text = body.to_string();
+                let batch = Batch::read(serde_json::from_str(&text)?)
+                    .map_err(|problem| in_words(&problem))?;
+                let entries = store.entries(batch.region()).durable();
+                let now = Clock::system().wall();
+                batch.run(entries, now, ANSWER_BYTES).await.map_err(|problem| in_words(&problem))?
+            }
+        };
+        match answer.get_mut("results") {
+            Some(Value::Array(results)) => Ok(std::mem::take(results)),
+            _ => bail!("the answer is not larder's"),
+        }
     }
 
     pub(super) async fn remove(&self, region: &str, keys: &[String]) -> Result<u64> {
@@ -279,6 +337,22 @@ impl Place {
                 remote.url()
             ),
         }
+    }
+}
+
+/// What signs the beginnings of a file. Nobody has to be kept out who can write the file: it only
+/// tells the beginning of one entry from that of another.
+fn of_files() -> Fences {
+    Fences::new(&[0; 32])
+}
+
+/// What a server would have answered, as an error.
+fn in_words(problem: &Problem) -> anyhow::Error {
+    let items = problem.items();
+    let detail = problem.detail();
+    match items.is_empty() {
+        true => anyhow!("{detail}"),
+        false => anyhow!("{detail}: {}", items.join("; ")),
     }
 }
 

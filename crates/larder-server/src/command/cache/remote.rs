@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use crate::cli::Selection;
 
-use super::super::client::{Refusal, Request, encoded, exchange};
+use super::{
+    super::client::{Refusal, Request, encoded, exchange},
+    place::OVERTAKEN,
+};
 
 /// How long an answer may take: entries are quick.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,7 +118,7 @@ impl Remote {
         self.ask(&Request::new(method, path), PATIENCE).map(Option::unwrap_or_default)
     }
 
-    fn batch(&self, body: &Value) -> Result<Value> {
+    pub(super) fn batch(&self, body: &Value) -> Result<Value> {
         let body = body.to_string();
         let request =
             Request::new("POST", "/v1/entries:batch").body("application/json", body.as_bytes());
@@ -201,7 +204,7 @@ impl Remote {
     }
 
     pub(super) fn put(&self, new: &Put<'_>) -> Result<String> {
-        let Put { region, key, kind, bytes, ttl, tags, is_pinned, is_add } = new;
+        let Put { region, key, kind, bytes, ttl, tags, is_pinned, is_add, begun } = new;
         let mut query = Query::of(region).with("ttl", ttl);
         query = tags.iter().fold(query, |query, tag| query.with("tag", tag));
         if *is_pinned {
@@ -217,15 +220,25 @@ impl Remote {
         if *is_add {
             request = request.header("If-None-Match", "*");
         }
+        if let Some(begun) = begun {
+            request = request.header("Larder-Begun", begun);
+        }
         match self.ask(&request, PATIENCE) {
             Ok(placed) => Ok(word(&placed.unwrap_or_default(), "placed")),
             Err(error) => match error.downcast_ref::<Refusal>() {
                 Some(refusal) if refusal.code() == "precondition-failed" => {
                     Ok("present".to_owned())
                 }
+                Some(refusal) if refusal.code() == "overtaken" => Ok(OVERTAKEN.to_owned()),
                 _ => Err(error),
             },
         }
+    }
+
+    /// What the value that is computed from now on is to be written with.
+    pub(super) fn begin(&self, region: &str, key: &str) -> Result<String> {
+        let query = format!(":begin{}", Query::of(region).0);
+        Ok(word(&self.send("POST", &path(key, &query))?, "begun"))
     }
 
     /// Writes lines of an export; how many.
@@ -307,6 +320,7 @@ pub(super) struct Put<'a> {
     pub(super) tags: &'a [String],
     pub(super) is_pinned: bool,
     pub(super) is_add: bool,
+    pub(super) begun: Option<&'a str>,
 }
 
 /// A key is encoded as a whole, so that no part of it is taken for an action.

@@ -101,7 +101,7 @@ pub(super) async fn tags(server: &Server, head: &Parts) -> Result<Response<Reply
 }
 
 /// What the store said, as an answer. Paths and the words of the database are for the log.
-pub(super) fn failed(error: &Error) -> Problem {
+pub(crate) fn failed(error: &Error) -> Problem {
     match error.kind() {
         ErrorKind::Limit => Problem::new(Code::EntryTooLarge, error.to_string()),
         ErrorKind::Config => Problem::new(Code::MalformedRequest, error.to_string()),
