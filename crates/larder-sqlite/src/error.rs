@@ -27,6 +27,14 @@ pub(crate) fn from_driver(
     Error::new(kind, operation).subject(subject).detail(detail)
 }
 
+/// What is said of a flush that failed, and by what it is known again.
+const OF_FLUSH: &str = "the disk did not take what was written";
+
+/// Whether an error of the driver was that of a flush.
+pub(crate) fn is_of_flush(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable && error.to_string().contains(OF_FLUSH)
+}
+
 /// The kind of an error, and what to do about it where that is not plain.
 fn classify(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
@@ -46,6 +54,7 @@ fn classify(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
             "the write-ahead log needs a recovery that this user may not do; let the application \
              open the database first, or allow writing to its directory",
         ),
+        ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => (ErrorKind::Unavailable, OF_FLUSH),
         ffi::SQLITE_READONLY_DBMOVED => (ErrorKind::Unavailable, "the file was moved or replaced"),
         _ => (of_code(failure.code), hint_of(failure.code)),
     }
@@ -111,6 +120,7 @@ mod tests {
             (ffi::SQLITE_BUSY, ErrorKind::Unavailable, true),
             (ffi::SQLITE_LOCKED, ErrorKind::Unavailable, true),
             (ffi::SQLITE_IOERR, ErrorKind::Unavailable, true),
+            (ffi::SQLITE_IOERR_FSYNC, ErrorKind::Unavailable, true),
             (ffi::SQLITE_CANTOPEN, ErrorKind::Unavailable, true),
             (ffi::SQLITE_READONLY_ROLLBACK, ErrorKind::Unavailable, true),
             (ffi::SQLITE_INTERRUPT, ErrorKind::Timeout, true),
@@ -126,6 +136,7 @@ mod tests {
             let driver = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             let error = from_driver("test", "shop", &driver);
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "code {code}");
+            assert_eq!(is_of_flush(&error), code == ffi::SQLITE_IOERR_FSYNC, "code {code}");
         }
     }
 }

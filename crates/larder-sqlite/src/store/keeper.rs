@@ -249,6 +249,7 @@ impl Shared {
             if let Err(error) = &result
                 && error.kind() != ErrorKind::Closed
             {
+                self.queue.doubt.note(error);
                 connection = None;
                 tracing::warn!(%error, "the store could not be kept; it is tried again");
             }
@@ -496,6 +497,10 @@ impl Shared {
     /// Copies the write-ahead log into the file.
     fn copy(&self, connection: &Connection, haste: Haste) -> Result<(), Error> {
         let writes = self.queue.writes.load(Ordering::Relaxed);
+        if self.queue.doubt.is_there() {
+            // Whoever takes the lock settles it first: no page is copied that the log may lose.
+            self.queue.write_durably_blocking(|_| Ok(()))?;
+        }
         let done = if haste == Haste::Now { &self.emptied } else { &self.copied };
         if done.load(Ordering::Relaxed) == writes {
             return Ok(());

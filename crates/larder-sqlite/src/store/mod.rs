@@ -14,7 +14,7 @@
 //!    waits; [`journal`]: what was done last. `keeper`: what is done behind.
 //! 6. `value_file`, `values`, `filed`, `collect`: values that are too large for a row, in files.
 //! 7. `life` and `witness`: which life of the store a file is, compared with what lies beside it;
-//!    `turn`: who replaces one that is corrupt.
+//!    `turn`: who replaces one that is corrupt; `doubt`: what follows on a flush that failed.
 //! 8. `check`, `headway`, `readable`, `backup`, `kept`, `restore`, `health`: what is done with a
 //!    file as a whole, and `operation` the face of it.
 //! 9. `entries`: the face of one file, with `bulk`, many at once; `begun` and [`fence`], what is
@@ -95,6 +95,8 @@ mod readable;
 mod check;
 
 mod headway;
+
+mod doubt;
 
 mod backup;
 

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::{
     access::Access,
     counters::Counters,
+    doubt::Doubt,
     fence::Removals,
     life::{self, Life},
     options::{Durability, StoreOptions},
@@ -97,6 +98,7 @@ pub(crate) struct Queue {
     pub(crate) commits: AtomicU64,
     pub(crate) writes: AtomicU64,
     unserved: Unserved,
+    pub(crate) doubt: Arc<Doubt>,
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +193,7 @@ impl Writer {
     ) -> Result<Self, Error> {
         let queue = Arc::new(Queue {
             path: file.display().to_string(),
+            doubt: Arc::new(Doubt::of(&file)),
             file,
             options,
             access,
@@ -364,7 +367,11 @@ impl Queue {
         if self.closing.load(Ordering::SeqCst) {
             return Err(self.closed());
         }
-        let act = move |connection: &mut Connection| drop(reply.send(act(connection)));
+        let doubt = self.doubt.clone();
+        let act = move |connection: &mut Connection| {
+            let result = doubt.settle_alone(connection).and_then(|()| act(connection));
+            drop(reply.send(result.inspect_err(|error| doubt.note(error))));
+        };
         waiting.alone.push_back(Alone(leaves, Box::new(act)));
         drop(waiting);
         self.arrived.notify_one();
@@ -448,8 +455,12 @@ impl Queue {
     fn commit(&self, connection: &Connection, removals: &mut Removals, group: Vec<Job>) {
         let begin = Writing::failed("write to the store");
         let begun = self
-            .take_lock(connection)
-            .map_err(begin)
+            .doubt
+            .look(connection)
+            .and_then(|pages| {
+                self.take_lock(connection).map_err(begin)?;
+                self.doubt.settle(pages)
+            })
             .and_then(|()| Totals::read(connection).map_err(begin));
         let mut totals = match begun {
             Ok(totals) => totals,
@@ -547,7 +558,9 @@ impl Queue {
             .and_then(|()| life::count_commit(connection))
             .and_then(|()| connection.prepare_cached("COMMIT")?.execute([]))
             .map(drop);
-        ended.map_err(|error| from_driver("write to the store", &self.path, &error))
+        ended
+            .map_err(|error| from_driver("write to the store", &self.path, &error))
+            .inspect_err(|error| self.doubt.note(error))
     }
 
     /// Writes down how far this transaction goes, before it is committed: if it is not, the store

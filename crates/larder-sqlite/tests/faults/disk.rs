@@ -17,6 +17,8 @@ use larder_testkit::temp::TempDir;
 
 pub const WORK: &str = "LARDER_FAULT_WORK";
 pub const PATH: &str = "LARDER_FAULT_PATH";
+/// Where the shim keeps what of a log is on the disk, if it does.
+pub const ON_DISK: &str = "LARDER_FAULT_ON_DISK";
 const CONTROL: &str = "LARDER_FAULT_CONTROL";
 
 const NUMBERS: usize = 6;
@@ -181,7 +183,11 @@ fn shim() -> &'static Path {
 pub fn start(work: &str, directory: &Path) -> Child {
     let control = directory.join("control");
     std::fs::write(&control, [0; NUMBERS * 8 + NAME]).unwrap();
-    Command::new(env::current_exe().unwrap())
+    let mut command = Command::new(env::current_exe().unwrap());
+    if work == "flush" {
+        command.env(ON_DISK, directory.join("log-on-disk"));
+    }
+    command
         .args(["--exact", "a_process_works_on_a_failing_disk", "--nocapture"])
         .env(WORK, work)
         .env(PATH, directory)

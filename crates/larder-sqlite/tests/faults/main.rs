@@ -4,6 +4,7 @@
 //! - `disk`: how it is built, loaded and told to fail.
 //! - `kept`: what was acknowledged, compared with what is there.
 //! - `changing`, `reading`, `opening`, `whole`: each kind of work, with each call failing in turn.
+//! - `flushing`: a flush that fails, and the power that goes later.
 //! - `held`: a lock that another process holds.
 //!
 //! Each work counts the calls that it makes and is done again with the first of them failing, the
@@ -19,6 +20,7 @@
 
 mod changing;
 mod disk;
+mod flushing;
 mod held;
 mod kept;
 mod opening;
@@ -51,6 +53,7 @@ fn a_process_works_on_a_failing_disk() {
         match &*work {
             "change" => changing::change(&disk, directory).await,
             "change and die" => changing::die(&disk).await,
+            "flush" => flushing::flush(&disk, directory).await,
             "read" => reading::read(&disk, directory).await,
             "open" => opening::open(&disk, directory).await,
             "create" => opening::create(&disk, directory).await,

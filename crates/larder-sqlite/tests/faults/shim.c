@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -39,6 +40,13 @@ struct control {
 
 static struct control *control;
 
+/* What of one log is on the disk, and not only in memory: a second file, into which each flush
+ * copies what was written since the last one. One that fails copies nothing, and what it should
+ * have copied is never copied later unless it is written again: so Linux does it. */
+static int on_disk = -1;
+static struct { off_t from, to; } dirty[1 << 16];
+static size_t dirty_count;
+
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("LARDER_FAULT_CONTROL");
     int (*own)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
@@ -47,6 +55,8 @@ __attribute__((constructor)) static void begin(void) {
     void *memory = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory != MAP_FAILED) control = memory;
     close(file);
+    const char *disk = getenv("LARDER_FAULT_ON_DISK");
+    if (disk) on_disk = own(disk, O_RDWR | O_CREAT, 0600);
 }
 
 static int is_named(const char *path) {
@@ -90,6 +100,36 @@ static int64_t fault_on(int call, int file) {
         return -1; \
     }
 
+static int is_log(int file) {
+    char link[64], path[4096];
+    if (on_disk < 0) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    return 4 < length && memcmp(path + length - 4, "-wal", 4) == 0;
+}
+
+static void wrote(int file, off_t from, ssize_t count) {
+    if (count <= 0 || !is_log(file)) return;
+    if (dirty_count == sizeof dirty / sizeof *dirty) abort();
+    dirty[dirty_count].from = from;
+    dirty[dirty_count++].to = from + count;
+}
+
+static void flushed(int file, int64_t fault) {
+    if (!is_log(file)) return;
+    for (size_t at = 0; !fault && at < dirty_count; at++) {
+        for (off_t place = dirty[at].from; place < dirty[at].to;) {
+            char bytes[4096];
+            size_t count = sizeof bytes;
+            if (dirty[at].to - place < (off_t)count) count = (size_t)(dirty[at].to - place);
+            if (syscall(SYS_pread64, file, bytes, count, place) != (ssize_t)count) abort();
+            if (syscall(SYS_pwrite64, on_disk, bytes, count, place) != (ssize_t)count) abort();
+            place += (off_t)count;
+        }
+    }
+    dirty_count = 0;
+}
+
 /* Moving bytes: all of them, half of them, or none. */
 #define MOVES(name, call, buffer, ...) \
     ssize_t name(int file, buffer bytes, size_t count __VA_OPT__(, off_t at)) { \
@@ -105,7 +145,13 @@ static int64_t fault_on(int call, int file) {
             atomic_store(&control->fault, ENOSPC); \
             atomic_fetch_add(&control->count, 1); \
         } \
-        return next(file, bytes, fault ? count / 2 : count __VA_OPT__(, at)); \
+        if (call != WRITE || on_disk < 0) \
+            return next(file, bytes, fault ? count / 2 : count __VA_OPT__(, at)); \
+        off_t from = lseek(file, 0, SEEK_CUR); \
+        __VA_OPT__(from = at;) \
+        ssize_t moved = next(file, bytes, fault ? count / 2 : count __VA_OPT__(, at)); \
+        wrote(file, from, moved); \
+        return moved; \
     }
 
 MOVES(read, READ, void *)
@@ -127,6 +173,7 @@ MOVES(pwrite64, WRITE, const void *, at)
 #define FLUSHES(name) \
     int name(int file) { \
         int64_t fault = fault_on(SYNC, file); \
+        flushed(file, fault); \
         FAILS(fault) \
         return 0; \
     }

@@ -1,0 +1,95 @@
+//! A flush that fails once, and what of it is on the disk when the power goes later.
+//!
+//! Linux may call pages clean that a failed flush did not write; the shim does so always, and keeps
+//! beside the log what of it the disk has. **Invariant**: what was acknowledged durably, before and
+//! after the flush that failed, is there after a failure of power.
+
+use std::{env, fs, path::Path};
+
+use larder_core::ErrorKind;
+use larder_sqlite::store::{Depth, SqliteStore};
+use larder_testkit::temp::TempDir;
+
+use crate::{
+    disk::{
+        self,
+        Call::{Sync, Write},
+        Disk, Failure, Fault,
+        Times::{On, Once},
+    },
+    kept::{Kept, entry, open, options},
+};
+
+#[test]
+fn a_flush_that_failed_loses_nothing_that_is_acknowledged_later() {
+    // SD15, S16b: SQLite reads a log up to the first hole.
+    disk::works("flush");
+}
+
+/// What is there after the power went: the file, and of its log what the disk has.
+async fn after_power_loss(place: &Path) -> (TempDir, SqliteStore) {
+    let copy = TempDir::new("flushed").unwrap();
+    // By another process: whoever closes a file of the store drops the locks of its own.
+    let copied = std::process::Command::new("cp")
+        .args(["cache.db", "cache.db-witness"].map(|name| place.join(name)))
+        .arg(copy.path())
+        .env_remove("LD_PRELOAD")
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    let log = env::var_os(disk::ON_DISK).unwrap();
+    fs::copy(log, copy.join("cache.db-wal")).unwrap();
+    let store = open(&copy.join("cache.db")).await;
+    (copy, store)
+}
+
+pub async fn flush(disk: &Disk, directory: &Path) {
+    let path = directory.join("cache.db");
+    let fault = Fault(Sync, Failure::Broken, "cache.db-wal", Once);
+    let store = open(&path).await;
+    let (durable, relaxed) = (store.entries("r").durable(), store.entries("r"));
+    let mut kept = Kept::default();
+    for key in ["a", "c", "d"] {
+        kept.values.insert(key.into(), key.into());
+    }
+    durable.insert("a", entry("a")).await.unwrap();
+    relaxed.insert("b", entry("b")).await.unwrap();
+    disk.fails(fault, 0);
+    let refused = durable.insert("x", entry("x")).await.unwrap_err();
+    assert_eq!((refused.kind(), disk.is_mended()), (ErrorKind::Unavailable, 1), "{refused}");
+    // `b` is in the log and the disk has no part of it; what comes behind it is of no use alone.
+    durable.insert("c", entry("c")).await.unwrap();
+    relaxed.insert("e", entry("e")).await.unwrap();
+    durable.insert("d", entry("d")).await.unwrap();
+    let (_copy, found) = after_power_loss(directory).await;
+    for (key, value) in &kept.values {
+        let read = found.entries("r").get(key).await.unwrap();
+        assert!(read.is_some_and(|read| read.bytes == value.as_bytes()), "{key} is lost");
+    }
+    assert!(found.check(Depth::Full).await.unwrap().is_sound());
+    drop(found);
+
+    // As long as the log cannot be written again, nothing is written and nothing is copied.
+    disk.fails(fault, 0);
+    durable.insert("x", entry("x")).await.unwrap_err();
+    disk.is_mended();
+    let before = fs::read(env::var_os(disk::ON_DISK).unwrap()).unwrap();
+    disk.fails(Fault(Write, Failure::Broken, "cache.db-wal", On), 0);
+    for refused in [
+        relaxed.insert("y", entry("y")).await.map(drop),
+        durable.insert("y", entry("y")).await.map(drop),
+        store.keep().await,
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert!(0 < disk.is_mended());
+    let read = relaxed.get("d").await.unwrap();
+    assert!(read.is_some(), "reading goes on");
+    assert_eq!(fs::read(env::var_os(disk::ON_DISK).unwrap()).unwrap(), before);
+    store.keep().await.unwrap();
+    drop((store, durable, relaxed));
+    let store = SqliteStore::open_with(&path, options()).await.unwrap();
+    for key in ["b", "e"] {
+        kept.values.insert(key.into(), key.into());
+    }
+    kept.is_in(&store).await;
+}
