@@ -15,7 +15,7 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead as _, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Sleep, sleep},
 };
@@ -29,8 +29,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket whose writes may not stand still for longer than a limit.
 #[derive(Debug)]
-pub struct Outflow {
-    socket: TokioIo<TcpStream>,
+pub struct Outflow<S = TcpStream> {
+    socket: TokioIo<S>,
     limit: Duration,
     /// Runs while the socket takes nothing.
     standstill: Option<Pin<Box<Sleep>>>,
@@ -47,9 +47,9 @@ struct Refusal {
     instead_of: usize,
 }
 
-impl Outflow {
+impl<S: AsyncRead + AsyncWrite + Unpin> Outflow<S> {
     /// Over `socket`, whose client must take something of an answer within `limit`.
-    pub fn new(socket: TcpStream, limit: Duration) -> Self {
+    pub fn new(socket: S, limit: Duration) -> Self {
         let socket = TokioIo::new(socket);
         Self { socket, limit, standstill: None, refusal: None, lingering: None }
     }
@@ -148,7 +148,7 @@ fn refused(bytes: &[u8]) -> Option<Problem> {
     }
 }
 
-impl Read for Outflow {
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for Outflow<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -158,7 +158,7 @@ impl Read for Outflow {
     }
 }
 
-impl Write for Outflow {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Outflow<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -199,5 +199,73 @@ impl Write for Outflow {
             Some(_) => self.linger(context),
             None => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt as _, DuplexStream, duplex},
+        time::advance,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// What the wire between the two holds.
+    const ROOM: usize = 1000;
+
+    fn connected() -> (Outflow<DuplexStream>, DuplexStream) {
+        let (server, client) = duplex(ROOM);
+        (Outflow::new(server, LIMIT), client)
+    }
+
+    /// What becomes of writing `bytes` now.
+    async fn write(outflow: &mut Outflow<DuplexStream>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        poll_fn(|context| Poll::Ready(Pin::new(&mut *outflow).poll_write(context, bytes))).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_slowly_arrives_whole() {
+        let (mut outflow, mut client) = connected();
+        let answer: Vec<u8> = (0..20_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let (mut sent, mut taken) = (0, Vec::new());
+        while taken.len() < answer.len() {
+            // As much as there is room for, and then nothing for almost as long as may be.
+            while let Poll::Ready(wrote) = write(&mut outflow, &answer[sent..]).await {
+                sent += wrote.unwrap();
+                if sent == answer.len() {
+                    break;
+                }
+            }
+            advance(LIMIT - Duration::from_millis(2)).await;
+            let mut some = [0; 700];
+            let count = client.read(&mut some).await.unwrap();
+            taken.extend_from_slice(&some[..count]);
+        }
+        assert_eq!(taken, answer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_too_long_is_let_go() {
+        let (mut outflow, mut client) = connected();
+        let full = write(&mut outflow, &[1; 2 * ROOM]).await;
+        assert!(matches!(full, Poll::Ready(Ok(ROOM))), "{full:?}");
+        assert!(write(&mut outflow, &[2]).await.is_pending());
+        advance(LIMIT - Duration::from_millis(2)).await;
+        assert!(write(&mut outflow, &[2]).await.is_pending(), "its time is not over");
+        client.read_exact(&mut [0; 1]).await.unwrap();
+        let wrote = write(&mut outflow, &[2, 2]).await;
+        assert!(matches!(wrote, Poll::Ready(Ok(1))), "{wrote:?}");
+        assert!(write(&mut outflow, &[2]).await.is_pending());
+        advance(LIMIT - Duration::from_millis(2)).await;
+        assert!(write(&mut outflow, &[2]).await.is_pending(), "it began anew");
+        advance(Duration::from_millis(4)).await;
+        let ended = write(&mut outflow, &[2]).await;
+        let Poll::Ready(Err(error)) = ended else { panic!("{ended:?}") };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
