@@ -17,6 +17,7 @@
 //! - `asking`: the same words against a running server.
 //! - `storing`: entries of the store over HTTP.
 //! - `batching`: many entries at once, and values that are computed while others remove.
+//! - `sharded`: a store in several files, as one in a single file.
 //! - `whole`: the store as a whole: how it is, its backups.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
@@ -49,5 +50,6 @@ mod printed;
 mod program;
 mod rewarming;
 mod security;
+mod sharded;
 mod storing;
 mod whole;
