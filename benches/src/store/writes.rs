@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use larder_sqlite::store::{Entries, SqliteStore};
+use larder_sqlite::store::{Entries, SqliteStore, StoreOptions};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
@@ -22,6 +22,8 @@ const WRITES: u64 = 4_000;
 /// Writes of one round that each wait for the disk.
 const SYNCED: u64 = 800;
 pub(super) const TASKS: u64 = 8;
+/// Files of the store that is in several.
+const FILES: u32 = 4;
 const BULK: u64 = 100_000;
 const BULK_ROUNDS: usize = 5;
 
@@ -41,6 +43,7 @@ pub(super) fn run(dir: &Path) -> Result<Vec<Row>> {
         rows.push(grouped(&runtime, &entries, &bare, synchronous)?);
     }
     drop((store, entries));
+    rows.extend(sharded(&runtime, dir)?);
     rows.push(bulk(&runtime, dir)?);
     Ok(rows)
 }
@@ -107,6 +110,39 @@ fn grouped(
     let name = format!("store/set, {TASKS} tasks, {}", synchronous.word());
     let row = Row::alone(name, median(own), "writes/s", ROUNDS);
     Ok(row.against("bare statement", median(other)))
+}
+
+/// The same writes, on a store in several files against one in one. More files than the machine
+/// has processors can gain only what writers wait for the disk.
+fn sharded(runtime: &Runtime, dir: &Path) -> Result<[Row; 2]> {
+    let open = async |count: u32| {
+        let path = dir.join(format!("in{count}.db"));
+        let store = SqliteStore::open_with(path, StoreOptions::new().shards(count)).await?;
+        fill(&store, KEYS).await.map(|()| store)
+    };
+    let (one, many) =
+        runtime.block_on(async { anyhow::Ok((open(1).await?, open(FILES).await?)) })?;
+    let row = |synchronous: Synchronous| {
+        let count = if synchronous == Synchronous::Full { SYNCED } else { WRITES * 4 };
+        let entries = [&many, &one].map(|store| match synchronous {
+            Synchronous::Normal => store.entries(REGION),
+            Synchronous::Full => store.entries(REGION).durable(),
+        });
+        let mut rates = [Vec::new(), Vec::new()];
+        for round in 0..=ROUNDS {
+            for (entries, rates) in entries.iter().zip(&mut rates) {
+                let start = now();
+                runtime.block_on(from_tasks(entries, count))?;
+                if round != 0 {
+                    rates.push(count as f64 * 1e9 / (now() - start) as f64);
+                }
+            }
+        }
+        let [own, other] = rates.map(median);
+        let name = format!("store/set, {TASKS} tasks, {}, {FILES} files", synchronous.word());
+        anyhow::Ok(Row::alone(name, own, "writes/s", ROUNDS).against("one file", other))
+    };
+    Ok([row(Synchronous::Normal)?, row(Synchronous::Full)?])
 }
 
 /// `count` writes, from several tasks.
