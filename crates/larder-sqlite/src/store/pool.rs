@@ -229,3 +229,84 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use larder_core::Clock;
+    use larder_testkit::{temp::TempDir, wait::block_on};
+
+    use super::*;
+    use crate::store::{
+        entry::{Lifetime, NewEntry, Stored},
+        handle::SqliteStore,
+    };
+
+    /// Ends the test if `work` does not end: it waits for itself.
+    fn ends(work: impl FnOnce() + Send + 'static) {
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            work();
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(20)).expect("it waits for itself");
+    }
+
+    fn open(place: &TempDir) -> SqliteStore {
+        // A clock that stands still: nothing that waits is saved by its deadline.
+        let options = StoreOptions::new().readers(1).clock(Clock::manual());
+        let store = block_on(SqliteStore::open_with(place.join("x.db"), options)).unwrap();
+        let new = NewEntry::new(Stored::text("x"), Lifetime::Forever);
+        block_on(store.entries("r").insert("a", new)).unwrap();
+        store
+    }
+
+    #[test]
+    fn who_reads_by_the_only_connection_can_ask_and_write_meanwhile() {
+        // SD3, SD5: nobody waits for a second connection while holding the first.
+        let place = TempDir::new("pool").unwrap();
+        let store = open(&place);
+        let own = store.clone();
+        ends(move || {
+            let nested = own.pool().borrow(|_| {
+                let entries = own.entries("r");
+                assert!(own.pool().borrow(|_| Ok(())).unwrap().is_none(), "there is one only");
+                // What was borrowed is not what the thread reads with, and not what is written by.
+                assert!(block_on(entries.get("a")).unwrap().is_some());
+                assert_eq!(block_on(own.stats()).unwrap().entries, 1);
+                let new = NewEntry::new(Stored::text("y"), Lifetime::Forever);
+                block_on(entries.insert("b", new)).map(drop)
+            });
+            assert!(nested.unwrap().is_some());
+        });
+        let own = store.clone();
+        ends(move || {
+            let (pool, writing) = (own.pool(), own.clone());
+            let nested = pool.read(move |_| {
+                let entries = writing.entries("r");
+                assert!(block_on(entries.get("b")).unwrap().is_some(), "by what can be borrowed");
+                let new = NewEntry::new(Stored::text("z"), Lifetime::Forever);
+                block_on(entries.insert("c", new)).map(drop)
+            });
+            block_on(nested).unwrap();
+        });
+        assert!(block_on(store.entries("r").get("c")).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_pool_grows_at_once_and_to_its_end() {
+        // SD5: the third who comes does not wait for anybody's patience to end.
+        let place = TempDir::new("pool").unwrap();
+        let options = StoreOptions::new().readers(3).clock(Clock::manual());
+        let store = block_on(SqliteStore::open_with(place.join("x.db"), options)).unwrap();
+        ends(move || {
+            let pool = store.pool();
+            let nested = pool.borrow(|_| pool.borrow(|_| pool.borrow(|_| pool.borrow(|_| Ok(())))));
+            let (mut queues, third) = (Queues::default(), nested.unwrap().flatten().flatten());
+            assert!(third.is_some_and(|fourth| fourth.is_none()), "three, and no fourth");
+            pool.tell(&mut queues);
+            assert_eq!((queues.connections_open, queues.connections_used), (3, 0));
+        });
+    }
+}

@@ -11,6 +11,7 @@
 //! - `fences`: MD2: what is computed outside while others remove.
 //! - `figures`: S2, S12, SD3, SD4, SD5: who waits, and what is looked up how.
 //! - `limits`: S13, SD2, X5: room.
+//! - `migrating`: S21: a file of the format before this one.
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
 //! - `progress`: SD17, S(c): long work says how far it is.
@@ -31,6 +32,7 @@ mod filed;
 mod files;
 mod golden;
 mod limits;
+mod migrating;
 mod opening;
 mod place;
 mod progress;
