@@ -14,7 +14,10 @@ use super::{
     fence::{Fence, Passed},
     put::{self, IfPresent},
 };
-use crate::{connection::in_snapshot, store::writer::Writing};
+use crate::{
+    connection::in_snapshot,
+    store::writer::{Effort, Writing},
+};
 
 /// A computation that has begun. Dropping it stores nothing.
 #[must_use = "it does nothing until it is finished"]
@@ -79,8 +82,10 @@ impl Entries {
         let begun = self.inner.journal.begin_with("finish", key.as_bytes());
         let entry = self.pack(entry).await?;
         let region_name = self.region().to_owned();
+        // It may have to look at thousands of removals.
+        let effort = Effort::Much { bytes: entry.value.bytes.len() as u64 };
         let finished = self
-            .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
+            .write(effort, move |writing, region| {
                 let own = (&*region_name, &*key, &*entry.tags);
                 match writing.removals.passed(writing, &fence, own)? {
                     _ if Safeguard::FenceCompared.is_off() => {}

@@ -13,6 +13,7 @@ use super::{
     number,
     put::{self, IfPresent},
     remove,
+    writer::Effort,
 };
 
 impl Entries {
@@ -114,7 +115,7 @@ impl Entries {
         let entries = self.pack_many(entries).await?;
         let bytes = entries.iter().map(|(_, entry)| entry.value.bytes.len() as u64).sum();
         let placed = self
-            .write_bytes(bytes, move |writing, region| {
+            .write(Effort::Much { bytes }, move |writing, region| {
                 each(&entries, |(key, entry)| {
                     put::put(writing, region, key.as_str().into(), entry, if_present)
                 })
@@ -140,7 +141,7 @@ impl Entries {
         let now = self.inner.options.clock.wall();
         each(&keys, |(_, lifetime)| lifetime.deadline(now))?;
         let nothing = vec![false; keys.len()];
-        self.change(nothing, move |writing, region| {
+        self.change(Effort::MUCH, nothing, move |writing, region| {
             each(&keys, |(key, lifetime)| {
                 let expires = lifetime.deadline(writing.now)?;
                 remove::touch(writing, region, key.as_str().into(), expires)
@@ -161,7 +162,7 @@ impl Entries {
         let numbers: Vec<(String, i64, Lifetime)> =
             numbers.into_iter().map(|(key, by, lifetime)| (key.into(), by, lifetime)).collect();
         each(&numbers, |(key, ..)| check_key(key))?;
-        self.write(move |writing, region| {
+        self.write(Effort::MUCH, move |writing, region| {
             each(&numbers, |(key, by, lifetime)| {
                 number::incr(writing, region, key.as_str().into(), *by, *lifetime)
             })

@@ -17,7 +17,7 @@ use super::{
     life,
     put::millis,
     row_key::{OwnKey, RowKey},
-    writer::Writing,
+    writer::{Effort, Writing},
 };
 
 /// How long the row of a claim that lapsed is kept, for whoever takes it over to count attempts.
@@ -201,7 +201,7 @@ impl Claims for Claiming {
             let act = move |writing: &mut Writing<'_>, region| {
                 take(writing, region, RowKey::Bytes(&key), terms)
             };
-            self.store.entries(region).write(act).await
+            self.store.entries(region).write(Effort::ROW, act).await
         })
     }
 
@@ -219,7 +219,7 @@ impl Claims for Claiming {
                     write(connection, region, key, &Claimed { beaten, ..claimed })
                 })
             };
-            self.store.entries(region).change(false, act).await
+            self.store.entries(region).change(Effort::ROW, false, act).await
         })
     }
 
@@ -237,7 +237,7 @@ impl Claims for Claiming {
                     remove(connection, region, key)
                 })
             };
-            self.store.entries(region).change(false, act).await.map(drop)
+            self.store.entries(region).change(Effort::ROW, false, act).await.map(drop)
         })
     }
 

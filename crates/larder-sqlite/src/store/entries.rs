@@ -25,7 +25,7 @@ use super::{
     select::Select,
     total::Totals,
     values::Values,
-    writer::{Queue, Writing},
+    writer::{Effort, Queue, Writing},
 };
 use crate::connection::in_snapshot;
 
@@ -214,8 +214,9 @@ impl Entries {
         let name = if if_present == IfPresent::Leave { "add" } else { "insert" };
         let begun = self.inner.journal.begin_with(name, key.as_bytes());
         let entry = self.pack(entry).await?;
+        let effort = Effort::Row { bytes: entry.value.bytes.len() as u64 };
         let placed = self
-            .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
+            .write(effort, move |writing, region| {
                 put::put(writing, region, key.as_str().into(), &entry, if_present)
             })
             .await;
@@ -233,7 +234,7 @@ impl Entries {
     pub async fn remove(&self, key: &str) -> Result<bool, Error> {
         let begun = self.inner.journal.begin_with("remove", key.as_bytes());
         let (key, what) = (key.to_owned(), What::Keys(vec![key.to_owned()]));
-        let was_there = self.removing(false, what, move |writing, region| {
+        let was_there = self.removing(Effort::ROW, false, what, move |writing, region| {
             remove::remove(writing, region, key.as_str().into())
         });
         let was_there = self.noted(begun, was_there.await)?;
@@ -252,7 +253,7 @@ impl Entries {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         let (nothing, what) = (vec![false; keys.len()], What::Keys(keys.clone()));
         let removed: Vec<bool> = self
-            .removing(nothing, what, move |writing, region| {
+            .removing(Effort::MUCH, nothing, what, move |writing, region| {
                 keys.iter()
                     .map(|key| remove::remove(writing, region, key.as_str().into()))
                     .collect()
@@ -273,7 +274,7 @@ impl Entries {
         let (key, what) = (key.to_owned(), What::Keys(vec![key.to_owned()]));
         let directory = self.inner.values.directory().clone();
         let popped = self
-            .removing(None, what, move |writing, region| {
+            .removing(Effort::MUCH, None, what, move |writing, region| {
                 remove::pop(writing, region, key.as_str().into(), &directory)
             })
             .await;
@@ -296,7 +297,7 @@ impl Entries {
     pub async fn touch(&self, key: &str, lifetime: Lifetime) -> Result<bool, Error> {
         let key = key.to_owned();
         lifetime.deadline(self.inner.options.clock.wall())?;
-        self.change(false, move |writing, region| {
+        self.change(Effort::ROW, false, move |writing, region| {
             let expires = lifetime.deadline(writing.now)?;
             remove::touch(writing, region, key.as_str().into(), expires)
         })
@@ -317,7 +318,7 @@ impl Entries {
     ) -> Result<i64, Error> {
         let key = key.into();
         check_key(&key)?;
-        self.write(move |writing, region| {
+        self.write(Effort::ROW, move |writing, region| {
             number::incr(writing, region, key.as_str().into(), by, lifetime)
         })
         .await
@@ -364,7 +365,7 @@ impl Entries {
         let begun = self.inner.journal.begin("remove_matching");
         let (select, what) = (select.clone(), What::Selected(select.clone()));
         let bury = move |writing: &mut Writing<'_>, region| remove::bury(writing, region, &select);
-        let count = self.removing(0, what, bury).await;
+        let count = self.removing(Effort::MUCH, 0, what, bury).await;
         let count = self.noted(begun, count)?;
         self.count_up(Counted::Removed, count);
         Ok(count)
@@ -437,12 +438,13 @@ impl Entries {
     /// any case: what is computed now must not appear after it.
     async fn removing<T: Send + 'static>(
         &self,
+        effort: Effort,
         absent: T,
         what: What,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let named = self.region.clone();
-        let removed = self.queue().write(self.durability, move |writing| {
+        let removed = self.queue().write(self.durability, effort, move |writing| {
             let failed = Writing::failed("write to the store");
             writing.removals.note(writing.connection, named.name().clone(), what)?;
             match named.look_up(writing.connection).map_err(failed)? {
@@ -478,11 +480,12 @@ impl Entries {
     /// Changes what is there; `absent` where the region was never written.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
+        effort: Effort,
         absent: T,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let named = self.region.clone();
-        let changed = self.queue().write(self.durability, move |writing| {
+        let changed = self.queue().write(self.durability, effort, move |writing| {
             let failed = Writing::failed("write to the store");
             match named.look_up(writing.connection).map_err(failed)? {
                 Some(region) => act(writing, region),
@@ -495,19 +498,11 @@ impl Entries {
     /// Writes into the region, which is made if there is none.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.write_bytes(0, act).await
-    }
-
-    /// The same with an act that holds `bytes` bytes of values.
-    pub(crate) async fn write_bytes<T: Send + 'static>(
-        &self,
-        bytes: u64,
+        effort: Effort,
         act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let named = self.region.clone();
-        let written = self.queue().write_bytes(self.durability, bytes, move |writing| {
+        let written = self.queue().write(self.durability, effort, move |writing| {
             let failed = Writing::failed("write to the store");
             let region = named.make(writing.connection).map_err(failed)?;
             act(writing, region).map(|result| (result, region))

@@ -77,6 +77,7 @@ struct Old {
     form: i64,
     tags: Option<String>,
     is_gone: bool,
+    is_linked: bool,
 }
 
 /// Writes `entry` under `key`.
@@ -118,7 +119,9 @@ pub(crate) fn put(
     let signed = i64::try_from(size).unwrap_or(i64::MAX);
     let (id, placed) = match &old {
         Some(old) => {
-            link::unlink(connection, old.id).map_err(failed)?;
+            if old.is_linked {
+                link::unlink(connection, old.id).map_err(failed)?;
+            }
             if old.form & FILED != 0 {
                 filed::loosen(connection, old.id).map_err(failed)?;
             }
@@ -134,11 +137,11 @@ pub(crate) fn put(
     if let Some(file) = &entry.file {
         filed::note(connection, id, file)?;
     }
-    let mut tag = connection
-        .prepare_cached("INSERT OR IGNORE INTO tagged(tag, entry) VALUES (?1, ?2)")
-        .map_err(failed)?;
     for number in &tags {
-        tag.execute((number, id)).map_err(failed)?;
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO tagged(tag, entry) VALUES (?1, ?2)")
+            .and_then(|mut tag| tag.execute((number, id)))
+            .map_err(failed)?;
     }
     evict::make_room(writing, id)?;
     Ok(placed)
@@ -165,7 +168,8 @@ fn find_old(
     connection
         .prepare_cached(
             "SELECT id, size, form, tags, \
-             expires <= ?3 OR EXISTS(SELECT 1 FROM dead WHERE entry = id) \
+             expires <= ?3 OR EXISTS(SELECT 1 FROM dead WHERE entry = id), \
+             EXISTS(SELECT 1 FROM linked WHERE entry = id) \
              FROM entry WHERE region = ?1 AND key = ?2",
         )?
         .query_row((region, key, millis(now)), |row| {
@@ -176,6 +180,7 @@ fn find_old(
                 form: row.get(2)?,
                 tags: row.get(3)?,
                 is_gone: is_gone.unwrap_or(false),
+                is_linked: row.get(5)?,
             })
         })
         .optional()

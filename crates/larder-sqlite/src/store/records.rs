@@ -20,6 +20,7 @@ use super::{
     remove,
     row_key::RowKey,
     tracked,
+    writer::Effort,
 };
 
 impl Store for SqliteStore {
@@ -61,8 +62,9 @@ impl Store for SqliteStore {
             let (key, entry) = (key.to_vec(), NewEntry::new(Stored::bytes(record), lifetime));
             let entries = self.entries(region);
             let entry = entries.pack(entry).await?;
+            let effort = Effort::Row { bytes: entry.value.bytes.len() as u64 };
             entries
-                .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
+                .write(effort, move |writing, region| {
                     let key = RowKey::Bytes(&key);
                     if !claims::pass(writing, region, key, fence)? {
                         return Ok(Written::Outrun);
@@ -78,7 +80,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let key = key.to_vec();
             self.entries(region)
-                .change(false, move |writing, region| {
+                .change(Effort::ROW, false, move |writing, region| {
                     remove::remove(writing, region, RowKey::Bytes(&key))
                 })
                 .await

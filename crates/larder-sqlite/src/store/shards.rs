@@ -29,7 +29,7 @@ use super::{
     operation::on_a_thread,
     options::{Durability, Files, StoreOptions},
     queues::Queues,
-    writer::Writing,
+    writer::{Effort, Writing},
 };
 
 mod entries;
@@ -264,7 +264,7 @@ impl Family {
 async fn settle(shard: &Shard, label: Label) -> Result<(), Error> {
     let path = shard.path().to_owned();
     let settle = move |writing: &mut Writing<'_>| label.settle(writing.connection, &path);
-    shard.writer_queue().write(Durability::Durable, settle).await
+    shard.writer_queue().write(Durability::Durable, Effort::MUCH, settle).await
 }
 
 impl fmt::Debug for SqliteStore {

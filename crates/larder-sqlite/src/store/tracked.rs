@@ -31,7 +31,7 @@ use super::{
     region::Named,
     row_key::{OwnKey, RowKey},
     standing,
-    writer::Writing,
+    writer::{Effort, Writing},
 };
 use crate::connection::in_snapshot;
 
@@ -175,8 +175,9 @@ impl TrackedStore for Session {
             let entry = NewEntry::new(Stored::bytes(bytes), lifetime);
             let entries = self.store.entries(region);
             let entry = entries.pack(entry).await?;
+            let effort = Effort::Much { bytes: entry.value.bytes.len() as u64 };
             entries
-                .write_bytes(entry.value.bytes.len() as u64, move |writing, region| {
+                .write(effort, move |writing, region| {
                     let _keeping = keeping;
                     let failed = Writing::failed("write an entry");
                     let connection = writing.connection;
@@ -223,7 +224,7 @@ impl TrackedStore for Session {
                 }
                 Ok(announced)
             };
-            queue.write(durability, apply).await
+            queue.write(durability, Effort::MUCH, apply).await
         })
     }
 
@@ -249,7 +250,7 @@ impl TrackedStore for Session {
                 }
                 let (queue, path) = (store.writer_queue().clone(), path.clone());
                 let begin = move |writing: &mut Writing<'_>| announce::adopt(writing, &path);
-                queue.write(Durability::Durable, begin).await?;
+                queue.write(Durability::Durable, Effort::MUCH, begin).await?;
             }
             Err(Error::new(ErrorKind::Unavailable, "look at announcements")
                 .subject(path)

@@ -1,9 +1,18 @@
-//! The writer: one thread that writes, as many writes to a commit as are waiting.
+//! The writer: one connection that writes, as many writes to a commit as are waiting.
 //!
 //! SQLite lets one connection write at a time, so that more of them would only wait for each other
-//! (SD3), and a commit costs more than what is in it. **Invariant**: a call is answered after the
-//! commit that holds it, and what it changed is in that commit whole or not at all; a call that
-//! fails or panics takes nothing of the others in its group with it (SD15).
+//! (SD3), and a commit costs more than what is in it. A thread writes what is large and what has to
+//! be on the disk; what takes microseconds is written by whoever finds the connection free: see
+//! `spot`. **Invariant**: a call is answered after the commit that holds it, and what it changed is
+//! in that commit whole or not at all; a call that fails or panics takes nothing of the others in
+//! its group with it (SD15). Whoever writes takes what waits from the front, so that what was
+//! handed in first is written first.
+
+mod gathering;
+
+mod job;
+
+mod spot;
 
 use std::{
     collections::VecDeque,
@@ -17,8 +26,8 @@ use std::{
     time::Duration,
 };
 
-use larder_core::{Error, ErrorKind, Moment, clock::WallMillis};
-use parking_lot::{Condvar, Mutex};
+use larder_core::{Error, ErrorKind, clock::WallMillis};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -34,6 +43,12 @@ use super::{
     witness,
 };
 use crate::error::{from_driver, is_busy};
+
+pub(crate) use spot::Effort;
+
+use gathering::Gathering;
+use job::{Act, Job, Written};
+use spot::{Begun, Crowd};
 
 /// Writes that may wait. At ten microseconds each this is a second of work; whoever comes later is
 /// told so at once.
@@ -52,6 +67,10 @@ const LOCK_STEP: Duration = Duration::from_millis(2);
 
 /// How long a group may grow before it is committed.
 const GROUP_TIME: Duration = Duration::from_millis(5);
+
+/// What the thread takes on.
+const TERMS: Terms =
+    Terms { by: By::Thread, writes_max: GROUP_MAX, bytes_max: u64::MAX, time_max: GROUP_TIME };
 
 /// What a write is done with: the connection inside the transaction, and what it shares with the
 /// others of its group.
@@ -92,13 +111,55 @@ pub(crate) struct Queue {
     options: StoreOptions,
     access: Arc<Access>,
     counters: Arc<Counters>,
+    desk: Mutex<Desk>,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    crowd: Crowd,
     closing: AtomicBool,
     pub(crate) commits: AtomicU64,
     pub(crate) writes: AtomicU64,
     unserved: Unserved,
     pub(crate) doubt: Arc<Doubt>,
+}
+
+/// What is written with. Whoever has it locked writes.
+///
+/// LOCKS: before `waiting`, and only the thread waits for it. What waits is taken, and what could
+/// not be written is put back, under both: so it is written in the order in which it was handed in.
+#[derive(Debug)]
+struct Desk {
+    /// `None` once the thread has ended.
+    connection: Option<Connection>,
+    /// Looks at the write-ahead log, once somebody wrote on the spot.
+    log: Option<Connection>,
+    synchronous: Durability,
+    removals: Removals,
+}
+
+/// Who may write something, and who does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Thread,
+    Anyone,
+}
+
+/// What has to be undone where a write fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undo {
+    /// All of the transaction, where nothing else is in it yet: so most need no savepoint.
+    Everything,
+    ThisOne,
+}
+
+/// What one who writes takes on in one commit.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    by: By,
+    writes_max: usize,
+    /// Of the values, but for the last of them.
+    bytes_max: u64,
+    /// After which he begins no other write.
+    time_max: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +168,53 @@ struct Waiting {
     /// Of the values in them.
     bytes: u64,
     alone: VecDeque<Alone>,
+    /// Whether the thread is to write, until nothing waits.
+    is_called: bool,
+    /// Whether some of the jobs are left to whoever has the connection.
+    is_left: bool,
+    /// How many jobs the thread waits for, while it waits for more than the first.
+    gathered: usize,
+}
+
+/// What one commit is about to hold.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those that were not begun.
+    jobs: VecDeque<Job>,
+    /// How many were taken, and the bytes of their values.
+    writes: usize,
+    bytes: u64,
+}
+
+impl Waiting {
+    /// Takes from the front what `group` may hold. Where it does not wait for the disk, nothing
+    /// that has to joins it.
+    fn fill(&mut self, group: &mut Group, terms: &Terms, durability: Durability) {
+        let is_allowed = |job: &Job| {
+            (terms.by == By::Thread || job.by == By::Anyone)
+                && (durability == Durability::Durable || job.durability == Durability::Relaxed)
+        };
+        while group.writes < terms.writes_max
+            && group.bytes < terms.bytes_max
+            && self.jobs.front().is_some_and(is_allowed)
+            && let Some(job) = self.jobs.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(job.bytes);
+            group.writes += 1;
+            group.bytes = group.bytes.saturating_add(job.bytes);
+            group.jobs.push_back(job);
+        }
+        self.is_left = !self.jobs.is_empty();
+    }
+
+    /// Puts back what was not begun.
+    fn put_back(&mut self, group: Group) {
+        for job in group.jobs.into_iter().rev() {
+            self.bytes = self.bytes.saturating_add(job.bytes);
+            self.jobs.push_front(job);
+            self.is_left = true;
+        }
+    }
 }
 
 /// What somebody leaves in the write-ahead log who has the connection for itself.
@@ -126,62 +234,6 @@ impl std::fmt::Debug for Alone {
     }
 }
 
-/// What the writer does next.
-enum Turn {
-    Alone(Alone),
-    Group(Vec<Job>),
-}
-
-#[derive(Debug)]
-struct Job {
-    durability: Durability,
-    deadline: Moment,
-    /// Of the values that it holds in memory.
-    bytes: u64,
-    task: Box<dyn Task>,
-}
-
-/// A write with the place for its result and whom to tell.
-trait Task: Send + std::fmt::Debug {
-    fn is_abandoned(&self) -> bool;
-    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error>;
-    fn answer(self: Box<Self>, committed: Result<(), Error>);
-}
-
-struct Act<T, F> {
-    act: Option<F>,
-    result: Option<T>,
-    reply: oneshot::Sender<Result<T, Error>>,
-}
-
-impl<T, F> std::fmt::Debug for Act<T, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Act").finish_non_exhaustive()
-    }
-}
-
-impl<T: Send, F: Send> Task for Act<T, F>
-where
-    F: FnOnce(&mut Writing<'_>) -> Result<T, Error>,
-{
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), Error> {
-        if let Some(act) = self.act.take() {
-            self.result = Some(act(writing)?);
-        }
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), Error>) {
-        let Self { result, reply, .. } = *self;
-        let unanswered = || Error::new(ErrorKind::Panicked, "write to the store");
-        reply.send(committed.and_then(|()| result.ok_or_else(unanswered))).ok();
-    }
-}
-
 impl Writer {
     /// Starts the thread over `connection`.
     pub(crate) fn start(
@@ -198,8 +250,15 @@ impl Writer {
             options,
             access,
             counters,
+            desk: Mutex::new(Desk {
+                connection: Some(connection),
+                log: None,
+                synchronous: Durability::Relaxed,
+                removals: Removals::default(),
+            }),
             waiting: Mutex::default(),
             arrived: Condvar::new(),
+            crowd: Crowd::default(),
             closing: AtomicBool::new(false),
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -208,7 +267,7 @@ impl Writer {
         let own = queue.clone();
         let thread = std::thread::Builder::new()
             .name("larder-write".into())
-            .spawn(move || own.run(connection))
+            .spawn(move || own.run())
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "start the writer").source(error)
             })?;
@@ -245,22 +304,24 @@ impl Queue {
     ///
     /// # Cancel safety
     /// Dropped before its turn, nothing is written; dropped later, everything.
+    ///
+    /// # Cost
+    /// A relaxed write of one small row is done by the caller where nobody else writes; what
+    /// others hand in meanwhile too, for half a millisecond at most.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
+        effort: Effort,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.write_bytes(durability, 0, act).await
-    }
-
-    /// The same for an act that holds `bytes` bytes of values.
-    pub(crate) async fn write_bytes<T: Send + 'static>(
-        &self,
-        durability: Durability,
-        bytes: u64,
-        act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let answer = self.submit(durability, bytes, act)?;
+        let (by, mut answer) = self.submit(durability, effort, act)?;
+        if by == By::Anyone {
+            self.let_others_join().await;
+            if let Ok(answer) = answer.try_recv() {
+                return answer;
+            }
+            self.write_here();
+        }
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -269,7 +330,7 @@ impl Queue {
         &self,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit(Durability::Relaxed, 0, act)?;
+        let (_, answer) = self.submit(Durability::Relaxed, Effort::MUCH, act)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
@@ -278,16 +339,16 @@ impl Queue {
         &self,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let answer = self.submit(Durability::Durable, 0, act)?;
+        let (_, answer) = self.submit(Durability::Durable, Effort::MUCH, act)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.closed()))
     }
 
     fn submit<T: Send + 'static>(
         &self,
         durability: Durability,
-        bytes: u64,
+        effort: Effort,
         act: impl FnOnce(&mut Writing<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<oneshot::Receiver<Result<T, Error>>, Error> {
+    ) -> Result<(By, oneshot::Receiver<Result<T, Error>>), Error> {
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Act { act: Some(act), result: None, reply });
         let deadline = self.options.clock.now().plus(self.options.busy);
@@ -295,7 +356,23 @@ impl Queue {
             Durability::Durable => Durability::Durable,
             Durability::Relaxed => durability,
         };
+        let (by, bytes) = (effort.by(durability), effort.bytes());
         let mut waiting = self.waiting.lock();
+        self.check_room(&waiting, bytes)?;
+        waiting.bytes = waiting.bytes.saturating_add(bytes);
+        waiting.jobs.push_back(Job { by, durability, deadline, bytes, task });
+        waiting.is_called |= by == By::Thread;
+        let is_to_wake = waiting.is_called && waiting.gathered <= waiting.jobs.len();
+        drop(waiting);
+        if is_to_wake {
+            self.arrived.notify_one();
+        }
+        Ok((by, answer))
+    }
+
+    /// # Errors
+    /// Why a write with values of `bytes` bytes may not wait.
+    fn check_room(&self, waiting: &Waiting, bytes: u64) -> Result<(), Error> {
         if self.closing.load(Ordering::SeqCst) {
             return Err(self.closed());
         }
@@ -315,11 +392,7 @@ impl Queue {
                     waiting.bytes
                 )));
         }
-        waiting.bytes = waiting.bytes.saturating_add(bytes);
-        waiting.jobs.push_back(Job { durability, deadline, bytes, task });
-        drop(waiting);
-        self.arrived.notify_one();
-        Ok(answer)
+        Ok(())
     }
 
     /// Adds to `queues` what there is to say of writes.
@@ -382,67 +455,136 @@ impl Queue {
         Error::new(ErrorKind::Panicked, "write to the store").subject(&*self.path)
     }
 
-    fn run(&self, mut connection: Connection) {
-        let mut synchronous = Durability::Relaxed;
-        let mut removals = Removals::default();
-        while let Some(turn) = self.next_turn() {
-            let group = match turn {
-                Turn::Group(group) => self.still_in_time(group),
-                Turn::Alone(Alone(leaves, act)) => {
-                    if catch_unwind(AssertUnwindSafe(|| act(&mut connection))).is_err() {
-                        tracing::error!(store = %self.path, "the writer panicked and goes on");
-                    }
-                    let pages = u64::from(leaves == Leaves::Pages);
-                    self.writes.fetch_add(pages, Ordering::Relaxed);
-                    continue;
+    fn run(&self) {
+        let mut gathering = Gathering::default();
+        while self.has_work(gathering) {
+            let mut desk = self.desk.lock();
+            let alone = self.waiting.lock().alone.pop_front();
+            if let (Some(Alone(leaves, act)), Some(connection)) = (alone, &mut desk.connection) {
+                if catch_unwind(AssertUnwindSafe(|| act(connection))).is_err() {
+                    tracing::error!(store = %self.path, "the writer panicked and goes on");
                 }
-            };
-            if group.is_empty() {
+                self.writes.fetch_add(u64::from(leaves == Leaves::Pages), Ordering::Relaxed);
                 continue;
             }
-            let wanted = match group.iter().any(|job| job.durability == Durability::Durable) {
-                true => Durability::Durable,
-                false => Durability::Relaxed,
-            };
-            if wanted != synchronous {
-                let word = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
-                connection.pragma_update(None, "synchronous", word).ok();
-                synchronous = wanted;
-            }
-            self.commit(&connection, &mut removals, group);
+            let began = self.options.clock.now();
+            let written = self.work(&mut desk, &TERMS);
+            drop(desk);
+            let took = self.options.clock.now().since(began);
+            let (writes, came) = (written.count(), self.waiting.lock().jobs.len());
+            gathering = Gathering::after(took, writes, came);
+            self.crowd.saw(writes);
+            written.answer();
         }
     }
 
-    /// What is next: what wants to be alone, or what waits, as far as it fits into one commit;
-    /// `None` at the end.
-    fn next_turn(&self) -> Option<Turn> {
+    /// Waits until the thread has something to do; `false` at the end, and the connection is closed
+    /// then.
+    fn has_work(&self, gathering: Gathering) -> bool {
         let mut waiting = self.waiting.lock();
         loop {
-            if let Some(alone) = waiting.alone.pop_front() {
-                return Some(Turn::Alone(alone));
+            // What was left to whoever had the connection, if that was this thread.
+            waiting.is_called |= waiting.is_left;
+            waiting.is_called &= !waiting.jobs.is_empty();
+            let is_closing = self.closing.load(Ordering::SeqCst);
+            if !waiting.alone.is_empty() || waiting.is_called {
+                break;
             }
-            if !waiting.jobs.is_empty() {
-                let count = waiting.jobs.len().min(GROUP_MAX);
-                let group: Vec<Job> = waiting.jobs.drain(..count).collect();
-                let bytes = group.iter().map(|job| job.bytes).sum();
-                waiting.bytes = waiting.bytes.saturating_sub(bytes);
-                return Some(Turn::Group(group));
-            }
-            if self.closing.load(Ordering::SeqCst) {
-                return None;
+            if is_closing {
+                drop(waiting);
+                // Whoever writes on the spot is waited for, and may leave something.
+                let mut desk = self.desk.lock();
+                waiting = self.waiting.lock();
+                if waiting.jobs.is_empty() {
+                    let connections = (desk.log.take(), desk.connection.take());
+                    drop((waiting, desk));
+                    // The last one copies the log.
+                    drop(connections);
+                    return false;
+                }
+                waiting.is_called = true;
+                continue;
             }
             self.arrived.wait(&mut waiting);
         }
+        self.gather(&mut waiting, gathering);
+        true
+    }
+
+    /// Waits for those who were there with the last commit, where this one waits for the disk.
+    fn gather(&self, waiting: &mut MutexGuard<'_, Waiting>, gathering: Gathering) {
+        let is_durable =
+            waiting.jobs.front().is_some_and(|job| job.durability == Durability::Durable);
+        if !is_durable {
+            return;
+        }
+        waiting.gathered = gathering.expected;
+        let is_to_wait = |waiting: &mut Waiting| {
+            waiting.jobs.len() < gathering.expected
+                && waiting.alone.is_empty()
+                && !self.closing.load(Ordering::SeqCst)
+        };
+        self.arrived.wait_while_for(waiting, is_to_wait, gathering.patience);
+        waiting.gathered = 0;
+    }
+
+    /// Commits what waits, as far as `terms` go.
+    fn work(&self, desk: &mut Desk, terms: &Terms) -> Written {
+        let Desk { connection: Some(connection), log, synchronous, removals } = desk else {
+            return Written::NOTHING;
+        };
+        let mut group = Group::default();
+        {
+            let mut waiting = self.waiting.lock();
+            if terms.by == By::Anyone && !waiting.alone.is_empty() {
+                // Whoever wants to be alone comes before what waits.
+                waiting.is_called = true;
+                return Written::NOTHING;
+            }
+            waiting.fill(&mut group, terms, Durability::Durable);
+        }
+        self.dismiss_late(&mut group);
+        if group.jobs.is_empty() {
+            return Written::NOTHING;
+        }
+        let wanted = match group.jobs.iter().any(|job| job.durability == Durability::Durable) {
+            true => Durability::Durable,
+            false => Durability::Relaxed,
+        };
+        if wanted != *synchronous {
+            let word = if wanted == Durability::Durable { "FULL" } else { "NORMAL" };
+            connection.pragma_update(None, "synchronous", word).ok();
+            *synchronous = wanted;
+        }
+        // Open only if whoever wrote before panicked.
+        roll_back(connection);
+        let begun = match terms.by {
+            By::Thread => self.begin(connection),
+            By::Anyone => match self.begin_at_once(connection, log) {
+                Ok(Begun::Now) => Ok(()),
+                Ok(Begun::NotNow) => {
+                    self.waiting.lock().put_back(group);
+                    self.call();
+                    return Written::NOTHING;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        self.commit(connection, removals, group, (terms, wanted, begun))
     }
 
     /// Answers those of a group whose time is over. Before it is begun: beside a foreign lock each
     /// group may wait as long as one write may, and whoever came first would be the last to know.
-    fn still_in_time(&self, group: Vec<Job>) -> Vec<Job> {
+    fn dismiss_late(&self, group: &mut Group) {
         let now = self.options.clock.now();
-        let (group, late): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|job| now <= job.deadline);
+        if group.jobs.iter().all(|job| now <= job.deadline) {
+            return;
+        }
+        let jobs = std::mem::take(&mut group.jobs);
+        let (jobs, late): (VecDeque<_>, VecDeque<_>) =
+            jobs.into_iter().partition(|job| now <= job.deadline);
+        group.jobs = jobs;
         late.into_iter().for_each(|job| job.task.answer(Err(self.too_late())));
-        group
     }
 
     fn too_late(&self) -> Error {
@@ -452,30 +594,33 @@ impl Queue {
             .detail(format!("its turn did not come within {:?}", self.options.busy))
     }
 
-    fn commit(&self, connection: &Connection, removals: &mut Removals, group: Vec<Job>) {
-        let begin = Writing::failed("write to the store");
-        let begun = self
-            .doubt
-            .look(connection)
-            .and_then(|pages| {
-                self.take_lock(connection).map_err(begin)?;
-                self.doubt.settle(pages)
-            })
-            .and_then(|()| Totals::read(connection).map_err(begin));
+    fn commit(
+        &self,
+        connection: &Connection,
+        removals: &mut Removals,
+        mut group: Group,
+        (terms, durability, begun): (&Terms, Durability, Result<(), Error>),
+    ) -> Written {
+        let failed = Writing::failed("write to the store");
+        let begun = begun.and_then(|()| Totals::read(connection).map_err(failed));
         let mut totals = match begun {
             Ok(totals) => totals,
             Err(error) => {
                 roll_back(connection);
-                group.into_iter().for_each(|job| job.task.answer(Err(error.clone())));
-                return;
+                let done = group.jobs.into_iter().map(|job| (job, Ok(()))).collect();
+                return Written { done, committed: Err(error) };
             }
         };
         let now = self.options.clock.wall();
         let began = self.options.clock.now();
         let mut has_advanced = false;
-        let mut done = Vec::with_capacity(group.len());
-        let mut rest = VecDeque::from(group);
-        while let Some(mut job) = rest.pop_front() {
+        let mut done = Vec::with_capacity(group.jobs.len());
+        loop {
+            if group.jobs.is_empty() {
+                // What was handed in meanwhile.
+                self.waiting.lock().fill(&mut group, terms, durability);
+            }
+            let Some(mut job) = group.jobs.pop_front() else { break };
             let writing = Writing {
                 connection,
                 options: &self.options,
@@ -486,14 +631,13 @@ impl Queue {
                 now,
                 has_advanced: &mut has_advanced,
             };
-            let result = self.one(&mut job, writing);
+            let undo = if done.is_empty() { Undo::Everything } else { Undo::ThisOne };
+            let result = self.one(&mut job, writing, undo);
             done.push((job, result));
-            // A full disk or an error of the disk ends the whole transaction by itself, and what
-            // came after would be committed one by one.
-            if connection.is_autocommit() {
-                break;
-            }
-            if GROUP_TIME < self.options.clock.now().since(began) {
+            // A full disk or an error of the disk ends the whole transaction by itself, as does the
+            // first write if it fails, and what came after would be committed one by one.
+            if connection.is_autocommit() || terms.time_max < self.options.clock.now().since(began)
+            {
                 break;
             }
         }
@@ -509,18 +653,18 @@ impl Queue {
             Ok(()) => removals.commit(),
             Err(_) => removals.roll_back(),
         }
-        if !rest.is_empty() {
-            let mut waiting = self.waiting.lock();
-            for job in rest.into_iter().rev() {
-                waiting.bytes = waiting.bytes.saturating_add(job.bytes);
-                waiting.jobs.push_front(job);
-            }
-        }
+        self.waiting.lock().put_back(group);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(done.len() as u64, Ordering::Relaxed);
-        for (job, result) in done {
-            job.task.answer(result.and_then(|()| committed.clone()));
-        }
+        Written { done, committed }
+    }
+
+    /// Begins a transaction, as late as another process lets it; whatever has to be on the disk
+    /// before is there then.
+    fn begin(&self, connection: &Connection) -> Result<(), Error> {
+        let pages = self.doubt.look(connection)?;
+        self.take_lock(connection).map_err(Writing::failed("write to the store"))?;
+        self.doubt.settle(pages)
     }
 
     /// Begins a transaction that may write, when nobody else's is open.
@@ -570,8 +714,8 @@ impl Queue {
         witness::write(&self.file, &life)
     }
 
-    /// Runs one write inside a savepoint of its own.
-    fn one(&self, job: &mut Job, mut writing: Writing<'_>) -> Result<(), Error> {
+    /// Runs one write, so that it can be undone.
+    fn one(&self, job: &mut Job, mut writing: Writing<'_>, undo: Undo) -> Result<(), Error> {
         if job.task.is_abandoned() {
             return Err(self.closed());
         }
@@ -583,7 +727,9 @@ impl Queue {
         let step = |sql| {
             connection.prepare_cached(sql).and_then(|mut sql| sql.execute([])).map_err(failed)
         };
-        step("SAVEPOINT one")?;
+        if undo == Undo::ThisOne {
+            step("SAVEPOINT one")?;
+        }
         let before = (writing.totals.mark(), writing.removals.mark());
         let ran = catch_unwind(AssertUnwindSafe(|| job.task.run(&mut writing)));
         let result = ran.unwrap_or_else(|_| {
@@ -593,11 +739,20 @@ impl Queue {
         if result.is_err() {
             writing.totals.back_to(before.0);
             writing.removals.back_to(before.1);
-            // Neither works once the whole transaction is over: see `commit`.
-            step("ROLLBACK TO one").and_then(|_| step("RELEASE one")).ok();
+            match undo {
+                // The transaction is over, and `commit` sees that.
+                Undo::Everything => roll_back(connection),
+                // Neither works once the disk has ended the transaction: see there.
+                Undo::ThisOne => {
+                    step("ROLLBACK TO one").and_then(|_| step("RELEASE one")).ok();
+                }
+            }
             return result;
         }
-        step("RELEASE one").map(drop)
+        match undo {
+            Undo::Everything => Ok(()),
+            Undo::ThisOne => step("RELEASE one").map(drop),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
         handle::SqliteStore,
         options::StoreOptions,
         put::{self, IfPresent},
+        writer::Effort,
     },
     *,
 };
@@ -138,7 +139,7 @@ async fn put_with(store: &SqliteStore, file: Arc<Published>) -> Result<Placed, E
     entry.file = Some(file);
     let entries = store.entries("r");
     entries
-        .write(move |writing, region| {
+        .write(Effort::MUCH, move |writing, region| {
             put::put(writing, region, "k".into(), &entry, IfPresent::Replace)
         })
         .await

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use larder_testkit::temp::TempDir;
 
 use super::{super::handle::SqliteStore, *};
-use crate::store::{Durability, Lifetime, NewEntry, StoreOptions, Stored, witness};
+use crate::store::{Durability, Lifetime, NewEntry, StoreOptions, Stored, witness, writer::Effort};
 
 struct Place(TempDir);
 
@@ -43,7 +43,7 @@ fn run(test: impl Future<Output = ()>) {
 
 async fn change(store: &SqliteStore, position: u64) {
     let act = move |writing: &mut Writing<'_>| advance(writing, Position(position));
-    store.writer_queue().write(Durability::Durable, act).await.unwrap();
+    store.writer_queue().write(Durability::Durable, Effort::MUCH, act).await.unwrap();
 }
 
 async fn epoch_after(place: &Place) -> Epoch {
@@ -173,7 +173,7 @@ fn a_change_that_was_rolled_back_is_not_witnessed() {
             advance(writing, Position(7))?;
             Err(Error::new(ErrorKind::Conflict, "test"))
         };
-        store.writer_queue().write(Durability::Durable, act).await.unwrap_err();
+        store.writer_queue().write(Durability::Durable, Effort::MUCH, act).await.unwrap_err();
         drop(store);
         assert_eq!(epoch_after(&place).await, first);
     });

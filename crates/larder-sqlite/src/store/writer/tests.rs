@@ -12,7 +12,7 @@ use super::super::{
     entry::{Lifetime, NewEntry, Stored},
     handle::SqliteStore,
     options::{Durability, StoreOptions},
-    writer::{WAITING_BYTES_MAX, Writer},
+    writer::{Effort, WAITING_BYTES_MAX, Writer},
 };
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn the_last_handle_may_be_dropped_while_a_write_is_under_way() {
     let writing = entries.clone();
     let task = tokio::spawn(async move {
         writing
-            .write(move |_, _| {
+            .write(Effort::MUCH, move |_, _| {
                 begun.send(()).ok();
                 wait.recv().ok();
                 Ok(())
@@ -163,8 +163,9 @@ async fn what_waits_is_bounded_in_bytes() {
         Ok(())
     });
     // One alone may be larger than all that may wait.
-    let large = queue.write_bytes(Durability::Relaxed, 2 * WAITING_BYTES_MAX, |_| Ok(()));
-    let more = queue.write_bytes(Durability::Relaxed, 1, |_| Ok(()));
+    let large =
+        queue.write(Durability::Relaxed, Effort::Much { bytes: 2 * WAITING_BYTES_MAX }, |_| Ok(()));
+    let more = queue.write(Durability::Relaxed, Effort::Much { bytes: 1 }, |_| Ok(()));
     let more = async {
         let refused = more.await;
         go.send(()).unwrap();
@@ -175,7 +176,7 @@ async fn what_waits_is_bounded_in_bytes() {
     large.unwrap();
     assert_eq!(more.unwrap_err().kind(), ErrorKind::Overloaded);
     for _ in 0..3 {
-        let bytes = WAITING_BYTES_MAX;
-        queue.write_bytes(Durability::Relaxed, bytes, |_| Ok(())).await.unwrap();
+        let effort = Effort::Much { bytes: WAITING_BYTES_MAX };
+        queue.write(Durability::Relaxed, effort, |_| Ok(())).await.unwrap();
     }
 }
