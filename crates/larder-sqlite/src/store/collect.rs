@@ -41,12 +41,23 @@ pub(crate) fn collect(
     flushed
 }
 
-/// Makes those files reach the disk that nobody flushed.
+/// Makes those files reach the disk that nobody flushed. After a flush that failed they are written
+/// again first, all of them: see `doubt`.
 fn flush(connection: &Connection, queue: &Queue, values: &Values) -> Result<(), Error> {
+    let flushed = flush_files(connection, queue, values);
+    values.note_flush(&flushed);
+    flushed
+}
+
+fn flush_files(connection: &Connection, queue: &Queue, values: &Values) -> Result<(), Error> {
+    let is_doubted = values.flush_failed();
     let names = names(connection, "SELECT name FROM unflushed")?;
     for piece in names.chunks(PIECE) {
         for name in piece {
             // If it is gone it was replaced, and is not in the table any more.
+            if is_doubted {
+                values.directory().write_again(*name)?;
+            }
             values.directory().flush(*name)?;
         }
         values.directory().flush_names()?;
@@ -113,7 +124,7 @@ fn remove_loose(connection: &Connection, queue: &Queue, values: &Values) -> Resu
 fn flush_commits(connection: &Connection, queue: &Queue) -> Result<(), Error> {
     // Whatever is in this commit, what came before is flushed with it.
     let full = match queue.write_durably_blocking(|_| Ok(())) {
-        Err(error) if error.kind() == ErrorKind::Full => error,
+        Err(error) if error.kind() == ErrorKind::Full && !queue.doubt.is_there() => error,
         committed => return committed,
     };
     // The files that are to go may be all that could give room. Copying the log begins with

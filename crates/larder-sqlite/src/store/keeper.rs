@@ -249,7 +249,6 @@ impl Shared {
             if let Err(error) = &result
                 && error.kind() != ErrorKind::Closed
             {
-                self.queue.doubt.note(error);
                 connection = None;
                 tracing::warn!(%error, "the store could not be kept; it is tried again");
             }
@@ -294,6 +293,9 @@ impl Shared {
         let collected = collect::collect(connection, &self.queue, &self.values, scan);
         if is_for_room(&copied) && collected.is_ok() {
             copied = self.copy(connection, haste);
+        }
+        for error in [&done, &copied, &collected].into_iter().filter_map(|one| one.as_ref().err()) {
+            self.queue.doubt.note(error);
         }
         done.and(copied).and(collected)
     }

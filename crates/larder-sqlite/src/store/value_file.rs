@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     fmt,
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -285,6 +285,17 @@ impl Directory {
             flushed => {
                 flushed.map(|()| true).map_err(|error| from_io("flush a value file", &path, &error))
             }
+        }
+    }
+
+    /// Writes the same bytes once more, so that the next flush has something to write.
+    pub(crate) fn write_again(&self, name: Name) -> Result<(), Error> {
+        let path = self.path_of(name);
+        let written = fs::read(&path)
+            .and_then(|bytes| fs::OpenOptions::new().write(true).open(&path)?.write_all(&bytes));
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map_err(|error| from_io("write a value file again", &path, &error)),
         }
     }
 

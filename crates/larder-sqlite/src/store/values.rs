@@ -44,6 +44,8 @@ struct State {
     next: u64,
     flying: HashSet<Name>,
     settled: Vec<Name>,
+    /// Whether the last flush of those that had not been flushed failed.
+    flush_failed: bool,
 }
 
 /// A file that has its name, and waits for its row.
@@ -75,6 +77,16 @@ impl Drop for Published {
 }
 
 impl Values {
+    /// Whether a flush failed, and no pass over all files has succeeded since.
+    pub(crate) fn flush_failed(&self) -> bool {
+        self.state.lock().flush_failed
+    }
+
+    /// Notes how a pass over all files ended that had not been flushed.
+    pub(crate) fn note_flush(&self, flushed: &Result<(), Error>) {
+        self.state.lock().flush_failed = flushed.is_err();
+    }
+
     /// Those of the store at `path`. Makes nothing.
     pub(crate) fn of(path: &Path) -> Arc<Self> {
         Arc::new(Self { directory: Directory::of(path), state: Mutex::default() })

@@ -26,6 +26,12 @@ fn a_flush_that_failed_loses_nothing_that_is_acknowledged_later() {
     disk::works("flush");
 }
 
+#[test]
+fn a_value_file_whose_flush_failed_is_written_again() {
+    // SD15, S(c): values in files.
+    disk::works("flush values");
+}
+
 /// What is there after the power went: the file, and of its log what the disk has.
 async fn after_power_loss(place: &Path) -> (TempDir, SqliteStore) {
     let copy = TempDir::new("flushed").unwrap();
@@ -92,4 +98,30 @@ pub async fn flush(disk: &Disk, directory: &Path) {
         kept.values.insert(key.into(), key.into());
     }
     kept.is_in(&store).await;
+}
+
+pub async fn flush_values(disk: &Disk, directory: &Path) {
+    let path = directory.join("cache.db");
+    let store = SqliteStore::open_with(&path, options().file_above(1000)).await.unwrap();
+    let entries = store.entries("r");
+    for key in ["a", "b"] {
+        entries.insert(key, entry(&key.repeat(3000))).await.unwrap();
+    }
+    let of = |call, times| Fault(call, Failure::Broken, "cache.db-values/*", times);
+    disk.fails(of(Sync, Once), 0);
+    store.keep().await.unwrap_err();
+    assert_eq!(disk.is_mended(), 1);
+    // A flush alone would say that all is well.
+    disk.fails(of(Write, On), 0);
+    store.keep().await.unwrap_err();
+    assert_eq!(disk.is_mended(), 1, "it was written again, and could not be");
+    store.keep().await.unwrap();
+    disk.fails(of(Write, On), 0);
+    store.keep().await.unwrap();
+    assert_eq!(disk.is_mended(), 0, "once is enough");
+    for key in ["a", "b"] {
+        let read = entries.get(key).await.unwrap().unwrap();
+        assert_eq!(read.bytes, key.repeat(3000).as_bytes());
+    }
+    assert!(store.check(Depth::Full).await.unwrap().is_sound());
 }
