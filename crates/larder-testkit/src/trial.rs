@@ -9,6 +9,7 @@
 mod database;
 mod ground;
 mod node;
+mod notebook;
 mod question;
 mod readers;
 mod run;

@@ -213,7 +213,7 @@ fn act(
             Fate::Restarted => Some(Way::Restarted),
         };
         if let Some(way) = way {
-            shared.befell(way, AFTERMATH);
+            shared.notebook.befell(way, AFTERMATH);
         }
         if *fate == Fate::Restarted {
             runtime.block_on(shared.restart(number))?;
