@@ -55,11 +55,17 @@ pub enum Safeguard {
     FenceCompared,
     /// The line of the log at a cursor must have the cursor's nonce.
     NonceCompared,
+    /// What the log has since the mark is told when a feed goes on there.
+    ReadOnFromMark,
+    /// A record counts only in the life that its store stands in, and not below its floor.
+    StandingCompared,
+    /// A record counts as of where its store stood when it was read, not as of what is known.
+    CountedAsOfStanding,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -84,6 +90,9 @@ impl Safeguard {
         Self::ProofRequired,
         Self::FenceCompared,
         Self::NonceCompared,
+        Self::ReadOnFromMark,
+        Self::StandingCompared,
+        Self::CountedAsOfStanding,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -260,7 +260,8 @@ impl Watcher {
             let (coverage, end) = self.coverage(connection, doubt, look.schema_version)?;
             let followed = self.followed_before(opened.identity, &look);
             let left = self.resumable(connection, opened.identity, &look, &coverage)?;
-            let cursor = left.map_or(end, |left| left.mark.rows);
+            let is_read_on = !Safeguard::ReadOnFromMark.is_off();
+            let cursor = left.filter(|_| is_read_on).map_or(end, |left| left.mark.rows);
             let origin = self.knowledge.timeline();
             let next = Followed::next(connection, origin, opened.identity, &coverage, cursor)?;
             let passed = followed.passed(connection, next)?;

@@ -78,9 +78,9 @@ pub struct Read {
 
 /// How an answer came about, or what had just happened to the origin.
 ///
-/// Every writer that may come late has its way here. A new one (the promotion of an entry from a
-/// store, for one) needs its line, one in [`Way::ALL`], and an arm where the readers translate what
-/// an answer says of its source; without the arm the test fails instead of passing it over.
+/// Every writer that may come late has its way here. A new one needs its line, one in [`Way::ALL`],
+/// and an arm where the readers translate what an answer says of its source; without the arm the
+/// test fails instead of passing it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Way {
     /// From memory.
@@ -103,6 +103,10 @@ pub enum Way {
     Rewarmed,
     /// From memory, where a value was put that had been computed by hand.
     ByHand,
+    /// From the store, for a node that has no room for it in memory or dropped it there.
+    Promoted,
+    /// From the store, for a node that was built anew over it a moment ago, beside the writers.
+    RestartedOverStore,
     /// After waiting for a position.
     AtLeast,
     /// The first answers after the origin could be reached again.
@@ -119,7 +123,7 @@ pub enum Way {
 
 impl Way {
     /// Every way.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Hit,
         Self::Led,
         Self::Joined,
@@ -130,6 +134,8 @@ impl Way {
         Self::Refreshed,
         Self::Rewarmed,
         Self::ByHand,
+        Self::Promoted,
+        Self::RestartedOverStore,
         Self::AtLeast,
         Self::Reconnect,
         Self::SchemaChange,

@@ -8,6 +8,7 @@
 
 mod database;
 mod ground;
+mod kept;
 mod node;
 mod notebook;
 mod question;

@@ -135,3 +135,18 @@ fn a_soft_invalidation_that_leaves_values_fresh_is_noticed() {
 fn a_closed_node_that_calls_its_values_fresh_is_noticed() {
     is_seen_by("Restarted", "ProofRequired");
 }
+
+#[test]
+fn a_promotion_that_counts_as_of_now_is_noticed() {
+    is_seen_by("RestartedOverStore", "CountedAsOfStanding");
+}
+
+#[test]
+fn a_promotion_from_another_life_is_noticed() {
+    is_seen_by("RestartedOverStore", "StandingCompared");
+}
+
+#[test]
+fn a_log_that_is_not_read_on_from_the_mark_is_noticed() {
+    is_seen_by("RestartedOverStore", "ReadOnFromMark");
+}

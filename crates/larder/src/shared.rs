@@ -14,6 +14,7 @@ use larder_core::{
     change::touched_by_name,
     feed::Doubt,
     history::Reach,
+    safeguard::Safeguard,
     store::{Judgement, Origins, Standing},
     timeline::APP,
 };
@@ -246,6 +247,9 @@ impl Node {
         let raise = |stamp: &Stamp| {
             let timeline = self.timeline(&stamp.timeline)?;
             let raised = raised_to(stamp, standings)?;
+            if Safeguard::CountedAsOfStanding.is_off() {
+                return Some(timeline.knowledge.lock().history.stamp());
+            }
             if *stamp.timeline != *APP {
                 return Some(raised);
             }
@@ -272,7 +276,11 @@ fn raised_to(stamp: &Stamp, standings: &[Standing]) -> Option<Stamp> {
     // Beyond the standing it may speak of what an origin has taken back since.
     let is_right =
         own.epoch == stamp.epoch && own.floor <= stamp.as_of && stamp.as_of <= own.position;
-    is_right.then(|| Stamp { as_of: own.position, ..stamp.clone() })
+    (is_right || Safeguard::StandingCompared.is_off()).then(|| Stamp {
+        epoch: own.epoch,
+        as_of: own.position,
+        ..stamp.clone()
+    })
 }
 
 impl Knowledge {

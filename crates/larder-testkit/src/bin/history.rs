@@ -125,6 +125,8 @@ fn stages(safeguard: Safeguard) -> Vec<Stage> {
     match safeguard {
         Safeguard::InodeCompared => vec![rows(delete, &[Fate::Replaced])],
         Safeguard::ProofRequired => vec![rows(wal, &[Fate::Restarted])],
+        // What the store has of the old file must not come back in the life of the new one.
+        Safeguard::StandingCompared => vec![rows(wal, &[Fate::Replaced; 3])],
         Safeguard::TriggersVerified => vec![rows(wal, &[Fate::Rebuilt])],
         _ => vec![rows(wal, &[Fate::Peace]), rows(delete, &[Fate::Peace])],
     }

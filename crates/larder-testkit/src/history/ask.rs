@@ -13,6 +13,7 @@ pub const TOLD: i64 = 1_000;
 
 /// A question about rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "history", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ask {
     /// The row with this id.
     Row(i64),
@@ -38,6 +39,7 @@ pub enum Ask {
 
 /// In which order a page is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "history", derive(serde::Serialize, serde::Deserialize))]
 pub enum Order {
     /// The smallest id first.
     ById,
@@ -47,6 +49,7 @@ pub enum Order {
 
 /// An answer, or the part of one that came from one entry: rows with their versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "history", derive(serde::Serialize, serde::Deserialize))]
 pub struct Part {
     /// What it answers.
     pub ask: Ask,

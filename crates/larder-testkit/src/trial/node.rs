@@ -5,7 +5,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use larder::{Cache, Error, Load, Region, RegionBuilder};
+use larder::{
+    Cache, CacheBuilder, Error, Load, MemoryLimit, Region, RegionBuilder,
+    sqlite::store::SqliteStore,
+};
 
 use super::{
     Tracking, Trouble,
@@ -19,6 +22,18 @@ pub(super) const LAX: Duration = Duration::from_millis(100);
 
 /// How long a stale value may be served.
 const STALE: Duration = Duration::from_secs(5);
+
+/// The memory of a node that keeps a store: for a part of what it is asked, so that the rest comes
+/// from the store.
+const SMALL_BYTES: u64 = 8 << 10;
+
+/// What a node keeps its values in, besides memory.
+#[derive(Clone, Copy)]
+pub(super) enum Keeps<'a> {
+    Nothing,
+    /// In the store at this path, the strict ones and the lax ones.
+    Store(&'a Path),
+}
 
 /// One node.
 pub(super) struct Node {
@@ -45,16 +60,25 @@ pub(super) struct Regions {
 type Builder = RegionBuilder<Question, Vec<Part>>;
 
 impl Node {
-    pub(super) fn open(path: &Path, tracking: Tracking, common: Common) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        path: &Path,
+        tracking: Tracking,
+        common: Common,
+        keeps: Keeps<'_>,
+    ) -> Result<Self, Trouble> {
         let ground = Arc::new(Ground::open(path, tracking, common)?);
         let feed = ground.origin.feed().ok_or("the origin is tracked and has no feed")?;
-        let cache = Cache::builder().feed(feed).build()?;
+        let (builder, kept) = keeps.begin().await?;
+        let cache = builder.feed(feed).build()?;
         let regions =
             |name, limits: fn(Builder) -> Builder| Regions::build(&cache, &ground, name, limits);
+        let keeping = |name, limits: fn(Builder) -> Builder| {
+            Regions::build(&cache, &ground, name, move |one| kept(limits(one)))
+        };
         let hand = named(&cache, "hand").never_expires().max_staleness(LAX).build()?;
         Ok(Self {
-            strict: regions("strict", |one| one.never_expires().max_staleness(Duration::ZERO))?,
-            lax: regions("lax", |one| one.never_expires().max_staleness(LAX))?,
+            strict: keeping("strict", |one| one.never_expires().max_staleness(Duration::ZERO))?,
+            lax: keeping("lax", |one| one.never_expires().max_staleness(LAX))?,
             brief: regions("brief", |one| {
                 let one = one.ttl(Duration::from_millis(2)).max_staleness(LAX);
                 one.stale_while_revalidate(STALE)
@@ -77,6 +101,20 @@ impl Node {
     }
 }
 
+impl Keeps<'_> {
+    /// A cache to be built, and what is to be said of a region that it keeps.
+    async fn begin(self) -> Result<(CacheBuilder, fn(Builder) -> Builder), Error> {
+        match self {
+            Self::Nothing => Ok((Cache::builder(), |one| one)),
+            Self::Store(path) => {
+                let store = SqliteStore::open(path).await?;
+                let builder = Cache::builder().memory(MemoryLimit::bytes(SMALL_BYTES));
+                Ok((builder.store(store), |one| one.stored()))
+            }
+        }
+    }
+}
+
 fn named(cache: &Cache, name: &str) -> Builder {
     let weigh = |parts: &Vec<Part>| {
         let bytes = |part: &Part| size_of::<Part>() + size_of_val(&part.seen[..]);
@@ -90,7 +128,7 @@ impl Regions {
         cache: &Cache,
         ground: &Arc<Ground>,
         name: &str,
-        limits: fn(Builder) -> Builder,
+        limits: impl Fn(Builder) -> Builder,
     ) -> Result<Self, Error> {
         let part = |part: &str| limits(named(cache, &format!("{name} {part}")));
         let ground = ground.clone();

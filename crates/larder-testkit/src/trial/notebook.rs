@@ -41,6 +41,11 @@ impl Begun {
         Self { includes_origin: self.began.saturating_sub(lax), ..self }
     }
 
+    /// Whether it is asked of a region that may know the origin late.
+    pub(super) fn is_lax(&self) -> bool {
+        self.includes_origin < self.began
+    }
+
     pub(super) fn by(self, way: Way) -> Self {
         Self { way: Some(way), ..self }
     }
@@ -103,7 +108,9 @@ impl Notebook {
             (Some(way), Label::Fresh) => way,
             (Some(_), _) => of_source,
         };
-        let way = self.fate(began).unwrap_or(own);
+        // What comes from a store does so whatever has just befallen the origin.
+        let is_kept = matches!(own, Way::Promoted | Way::RestartedOverStore);
+        let way = self.fate(began).filter(|_| !is_kept).unwrap_or(own);
         let (ended, includes_told) = (self.now(), began);
         Read { kind, parts, began, ended, includes_origin, includes_told, way, label }
     }
@@ -117,6 +124,7 @@ fn meaning(source: Source) -> (Way, Label) {
         Source::Loaded => (Way::Led, Label::Fresh),
         Source::Joined => (Way::Joined, Label::Fresh),
         Source::SecondFlight => (Way::SecondFlight, Label::Fresh),
+        Source::Store => (Way::Promoted, Label::Fresh),
         Source::StaleWhileRevalidate => (Way::StaleWhileRevalidate, Label::Stale),
         Source::StaleOnError => (Way::StaleWhileRevalidate, Label::Stale),
         // What it was built from may be unproven itself.

@@ -19,6 +19,12 @@ use crate::{
 /// Entries that depend on the crowded row.
 const CROWD: u64 = 400;
 
+/// The same in the node that keeps a store.
+const CROWD_KEPT: u64 = 12;
+
+/// Rows that are read where one life of that node follows another.
+const LASTING: i64 = 32;
+
 /// Parents of each shape.
 const PARENTS: u64 = 6;
 
@@ -115,6 +121,37 @@ impl Question {
     /// Any question about rows that node `node` tells of and that one entry answers.
     pub(super) fn random_told(random: &mut Random, node: usize) -> Self {
         Self::Leaf(told_leaf(random, node))
+    }
+
+    /// A question to the node that keeps a store, `node`: mostly one of few, whose answers last
+    /// long enough to be found there.
+    pub(super) fn random_kept(random: &mut Random, node: usize) -> Self {
+        match random.below(8) {
+            0 => Self::random(random, node),
+            1 => {
+                let (which, one) = (random.below(8), random.below(PARENTS));
+                Self::parent(24 + which, &mut Random::new(one), node)
+            }
+            2 => Self::Leaf(told_leaf(random, node)),
+            3 | 4 => {
+                let ask = Ask::Row(HOT + number(random, LASTING));
+                Self::Leaf(Leaf { ask, how: How::Asked, salt: 0 })
+            }
+            _ => {
+                let salt = random.below(CROWD_KEPT);
+                Self::Leaf(Leaf { ask: Ask::Row(CROWDED), how: How::Asked, salt })
+            }
+        }
+    }
+
+    /// What the node that keeps a store, `node`, is asked where one life follows another: rows that
+    /// change some times in a second, so that the answer lasts until then and not much longer.
+    pub(super) fn lasting(node: usize) -> impl Iterator<Item = Self> {
+        let row = |ask| Leaf { ask, how: How::Asked, salt: 0 };
+        let rows = (HOT..HOT + LASTING).map(move |id| row(Ask::Row(id)));
+        let told = told::base(node)..told::base(node) + ROWS_TOLD;
+        let told = told.map(move |id| Leaf { how: How::Named, ..row(Ask::Row(id)) });
+        rows.chain(told).map(Self::Leaf)
     }
 
     /// Any question to the origin that one entry answers.

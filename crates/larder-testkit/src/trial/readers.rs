@@ -14,13 +14,14 @@ use std::{
 };
 
 use larder::{Fetched, Source};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::task::yield_now;
 
 use super::{
     Tracking, Trouble,
     ground::{Common, Ground},
-    node::{Node, Regions},
+    kept::{KEPT, Kept, Noted},
+    node::{Keeps, Node, Regions},
     notebook::{Begun, Notebook},
     question::Question,
     told::Told,
@@ -41,33 +42,45 @@ pub(super) struct Shared {
     /// The node that was closed last, for those who still have it.
     closed: RwLock<Option<Arc<Node>>>,
     common: [Common; 2],
-    pub(super) notebook: Notebook,
+    kept: Kept,
+    pub(super) notebook: Arc<Notebook>,
     is_over: AtomicBool,
 }
 
 impl Shared {
-    /// Two nodes, and the notes of what was written into the rows that are told of.
-    pub(super) fn open(
+    /// Two nodes, one that keeps the store at `store`, and the notes of what was written into the
+    /// rows that are told of.
+    pub(super) async fn open(
         path: &Path,
+        store: &Path,
         tracking: Tracking,
         random: &mut Random,
     ) -> Result<(Arc<Self>, Vec<Written>), Trouble> {
-        let (first, mut written) = Told::new(0, random);
-        let (second, more) = Told::new(1, random);
-        written.extend(more);
-        let first = Common { told: Arc::new(first), loads: Arc::default() };
-        let second = Common { told: Arc::new(second), ..first.clone() };
-        let open = |common: &Common| {
-            let node = Node::open(path, tracking, common.clone())?;
+        let loads: Arc<Mutex<Vec<Loaded>>> = Arc::default();
+        let mut written = Vec::new();
+        let mut common = |number| {
+            let (told, notes) = Told::new(number, random);
+            written.extend(notes);
+            Common { told: Arc::new(told), loads: loads.clone() }
+        };
+        let (common, third) = ([common(0), common(1)], common(KEPT));
+        let open = async |common: &Common| {
+            let node = Node::open(path, tracking, common.clone(), Keeps::Nothing).await?;
             Ok::<_, Trouble>(RwLock::new(Arc::new(node)))
         };
+        let [first, second] = &common;
+        let nodes = [open(first).await?, open(second).await?];
+        let (notebook, origin) = (Arc::new(Notebook::new()), path.to_owned());
+        let kept =
+            Kept::open(origin.clone(), store.to_owned(), tracking, third, notebook.clone()).await?;
         let shared = Self {
-            path: path.to_owned(),
+            path: origin,
             tracking,
-            nodes: [open(&first)?, open(&second)?],
+            nodes,
             closed: RwLock::default(),
-            common: [first, second],
-            notebook: Notebook::new(),
+            common,
+            kept,
+            notebook,
             is_over: AtomicBool::new(false),
         };
         Ok((Arc::new(shared), written))
@@ -87,7 +100,7 @@ impl Shared {
         };
         // Nobody tells a node that is not there any more of a change that this one must know.
         let turn = common.told.turn.write().await;
-        let node = Node::open(&self.path, self.tracking, common.clone())?;
+        let node = Node::open(&self.path, self.tracking, common.clone(), Keeps::Nothing).await?;
         let old = std::mem::replace(&mut *place.write(), Arc::new(node));
         drop(turn);
         *self.closed.write() = Some(old.clone());
@@ -208,6 +221,22 @@ impl Shared {
         }
     }
 
+    /// Reads of the node that keeps a store until it is over. Apart from the other reads: these
+    /// wait for the disk.
+    pub(super) async fn read_kept(self: Arc<Self>, random: Random) -> Vec<Read> {
+        self.kept.read(random, || self.is_over()).await
+    }
+
+    /// Ends and begins lives of the node that keeps a store, until it is over.
+    pub(super) async fn live(self: Arc<Self>, random: Random) -> Noted {
+        self.kept.live(random, || self.is_over()).await
+    }
+
+    /// Tells the node that keeps a store of changes, until it is over.
+    pub(super) async fn tell_kept(self: Arc<Self>, random: Random) -> Noted {
+        self.kept.tell(random, || self.is_over()).await
+    }
+
     /// A read of a node that was closed, if there is one: it must not call fresh what it cannot
     /// know. Of rows that are told of it hears nothing, so it is not asked for them.
     async fn beyond_closing(&self, random: &mut Random, reads: &mut Vec<Read>) {
@@ -220,11 +249,7 @@ impl Shared {
 
     /// Changes rows of node `number` and tells of it until it is over; what was written, and what
     /// was read right after something was loaded again.
-    pub(super) async fn tell(
-        self: Arc<Self>,
-        number: usize,
-        mut random: Random,
-    ) -> Result<(Vec<Written>, Vec<Read>), Trouble> {
+    pub(super) async fn tell(self: Arc<Self>, number: usize, mut random: Random) -> Noted {
         let (mut written, mut reads) = (Vec::new(), Vec::new());
         let told = &self.common.get(number).ok_or("there is no such node")?.told;
         while !self.is_over() {

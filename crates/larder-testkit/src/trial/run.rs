@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use larder_core::{Clock, safeguard::Safeguard};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::{Fate, Journal, Tracking, Trouble, ground::track_rows, readers::Shared, scene::Scene};
+use super::{
+    Fate, Journal, Tracking, Trouble, ground::track_rows, kept::Noted, readers::Shared,
+    scene::Scene,
+};
 use crate::{
-    history::{Kind, Minimum, Notes, Read, Report, Way, Written, check},
+    history::{Kind, Minimum, Notes, Read, Report, Way, check},
     random::Random,
 };
 
@@ -16,6 +19,9 @@ const WRITERS: u64 = 2;
 
 /// Tasks that read.
 const READERS: u64 = 8;
+
+/// Tasks that read the node that keeps a store.
+const READERS_KEPT: u64 = 2;
 
 /// Tasks that change rows and tell of it, for each node.
 const TELLERS: u64 = 2;
@@ -158,10 +164,10 @@ fn play(stage: &Stage, round: Duration, seed: u64) -> Result<Report, Trouble> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
     let random = Random::new(seed);
-    let (shared, told) = {
-        let _inside = runtime.enter();
-        Shared::open(&scene.path(), stage.tracking, &mut random.split(1))?
-    };
+    let (path, store) = (scene.path(), scene.store());
+    let mut told = random.split(1);
+    let opened = Shared::open(&path, &store, stage.tracking, &mut told);
+    let (shared, told) = runtime.block_on(opened)?;
     scene.written.extend(told);
     let (readers, tellers) = start(&runtime, &shared, &random);
     let acted = act(stage, round, &mut scene, &shared, &runtime);
@@ -182,7 +188,7 @@ fn play(stage: &Stage, round: Duration, seed: u64) -> Result<Report, Trouble> {
 
 type Reader = JoinHandle<Vec<Read>>;
 
-type Teller = JoinHandle<Result<(Vec<Written>, Vec<Read>), Trouble>>;
+type Teller = JoinHandle<Noted>;
 
 fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reader>, Vec<Teller>) {
     let reader = |n| runtime.spawn(shared.clone().read(random.split(100 + n)));
@@ -190,7 +196,13 @@ fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reade
         let node = usize::from(!n.is_multiple_of(TELLERS));
         runtime.spawn(shared.clone().tell(node, random.split(200 + n)))
     };
-    ((0..READERS).map(reader).collect(), (0..2 * TELLERS).map(teller).collect())
+    let reads_kept = |n| runtime.spawn(shared.clone().read_kept(random.split(300 + n)));
+    let kept = [
+        runtime.spawn(shared.clone().live(random.split(400))),
+        runtime.spawn(shared.clone().tell_kept(random.split(401))),
+    ];
+    let readers = (0..READERS).map(reader).chain((0..READERS_KEPT).map(reads_kept));
+    (readers.collect(), (0..2 * TELLERS).map(teller).chain(kept).collect())
 }
 
 fn act(

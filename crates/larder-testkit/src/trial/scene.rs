@@ -68,6 +68,11 @@ impl Scene {
         self.directory.join("origin.sqlite")
     }
 
+    /// Where a node keeps its store.
+    pub(super) fn store(&self) -> PathBuf {
+        self.directory.join("store.sqlite")
+    }
+
     pub(super) fn now(&self) -> Micros {
         self.clock.now().as_micros()
     }
