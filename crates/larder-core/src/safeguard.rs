@@ -61,11 +61,13 @@ pub enum Safeguard {
     StandingCompared,
     /// A record counts as of where its store stood when it was read, not as of what is known.
     CountedAsOfStanding,
+    /// What another cache on the same store announces reaches the entries of this one.
+    AnnouncementsTakenUp,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -93,6 +95,7 @@ impl Safeguard {
         Self::ReadOnFromMark,
         Self::StandingCompared,
         Self::CountedAsOfStanding,
+        Self::AnnouncementsTakenUp,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -107,6 +107,8 @@ pub enum Way {
     Promoted,
     /// From the store, for a node that was built anew over it a moment ago, beside the writers.
     RestartedOverStore,
+    /// From memory or from the store, of rows that another cache on the same file is told of.
+    Neighbour,
     /// After waiting for a position.
     AtLeast,
     /// The first answers after the origin could be reached again.
@@ -123,7 +125,7 @@ pub enum Way {
 
 impl Way {
     /// Every way.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Hit,
         Self::Led,
         Self::Joined,
@@ -136,6 +138,7 @@ impl Way {
         Self::ByHand,
         Self::Promoted,
         Self::RestartedOverStore,
+        Self::Neighbour,
         Self::AtLeast,
         Self::Reconnect,
         Self::SchemaChange,

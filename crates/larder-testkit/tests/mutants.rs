@@ -150,3 +150,8 @@ fn a_promotion_from_another_life_is_noticed() {
 fn a_log_that_is_not_read_on_from_the_mark_is_noticed() {
     is_seen_by("RestartedOverStore", "ReadOnFromMark");
 }
+
+#[test]
+fn announcements_that_are_not_taken_up_are_noticed() {
+    is_seen_by("Neighbour", "AnnouncementsTakenUp");
+}

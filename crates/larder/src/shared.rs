@@ -131,6 +131,9 @@ impl Node {
             line.note_place(one.upto, one.cursor.position);
             return;
         }
+        if Safeguard::AnnouncementsTakenUp.is_off() {
+            return;
+        }
         let position = knowledge.history.applied().next();
         line.note_foreign(position, one.cursor.position);
         let mut digests = [&*one.digests, &*one.tables].concat();

@@ -254,7 +254,7 @@ fn a_full_run_needs_what_the_promise_was_given_for() {
     let full = Minimum::full();
     assert_eq!((full.reads, full.close_reads), (1_000_000, 100_000));
     assert_eq!((full.overlapping_loads, full.each_way), (20_000, 1_000));
-    assert_eq!((full.ways.len(), full.kinds.len(), full.each_kind), (18, 7, 10_000));
+    assert_eq!((full.ways.len(), full.kinds.len(), full.each_kind), (19, 7, 10_000));
     assert_eq!(Minimum::full().smaller(5000).each_way, 1);
 }
 

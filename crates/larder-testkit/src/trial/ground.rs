@@ -110,6 +110,8 @@ pub(super) struct Ground {
 #[derive(Clone)]
 pub(super) struct Common {
     pub(super) told: Arc<Told>,
+    /// The rows of which another node on the same store is told.
+    pub(super) told_elsewhere: Option<Arc<Told>>,
     pub(super) loads: Arc<Mutex<Vec<Loaded>>>,
 }
 
@@ -147,7 +149,8 @@ impl Ground {
 
     async fn load_told(&self, ask: Ask, load: &Load) -> Vec<(i64, u64)> {
         yield_now().await;
-        let seen = self.common.told.read(ask);
+        let Common { told, told_elsewhere, .. } = &self.common;
+        let seen = told_elsewhere.as_ref().filter(|told| told.has(ask)).unwrap_or(told).read(ask);
         yield_now().await;
         name(ask, &seen, (APP, told::KIND), load);
         yield_now().await;

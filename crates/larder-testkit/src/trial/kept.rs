@@ -1,23 +1,25 @@
-//! The node that keeps a store: read in every moment, and built anew all the time.
+//! The nodes that keep a store, both the same one: read in every moment, and built anew all the
+//! time.
 //!
-//! Apart from the other two, which live long: its memory is so small that values come back from the
-//! store, and its lives are so short that the store is what remains of them, while the writers
-//! write. **Invariant**: nobody tells it of anything while there is no life of it, and none ends
-//! while it is told or read.
+//! Apart from the other two, which live long: their memory is so small that values come back from
+//! the store, and their lives are so short that the store is what remains of them, while the
+//! writers write. What one of them is told of, the other hears through the store. **Invariant**:
+//! nobody tells a node of anything while there is no life of it, and none ends while it is told or
+//! read.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use larder::{Fetched, Region, Source};
+use larder::{Error, Fetched, LoadError, Region, Source};
 use tokio::{
     runtime::Handle,
     sync::{RwLock, RwLockReadGuard},
-    task::{block_in_place, spawn, yield_now},
+    task::{JoinHandle, block_in_place, spawn, yield_now},
 };
 
 use super::{
     Tracking, Trouble,
     ground::Common,
-    node::{Keeps, Node},
+    node::{Hears, Keeps, Node},
     notebook::{Begun, Notebook},
     question::Question,
 };
@@ -26,11 +28,15 @@ use crate::{
     random::Random,
 };
 
-/// The number of this node, by which its rows are told apart from those of others.
-pub(super) const KEPT: usize = 2;
+/// The numbers of these nodes, by which their rows are told apart from those of others.
+pub(super) const KEPT: [usize; 2] = [2, 3];
 
-/// For so long an answer from the store counts as one of a life that has just begun.
-const YOUNG: Micros = 50_000;
+/// What each of them hears of besides what it is told. The origin too for both, once caches share
+/// in one file what depends on an origin.
+const HEARS: [Hears; 2] = [Hears::Origin, Hears::Nothing];
+
+/// For so long a read that is answered from the store counts as one of a life that has just begun.
+const YOUNG: Micros = 10_000;
 
 /// The longest life: some rounds of changes, and less than a round of the test.
 const LIFE_MILLIS: u64 = 500;
@@ -38,14 +44,28 @@ const LIFE_MILLIS: u64 = 500;
 /// The longest pause after a life that could not begin, because the file was away.
 const RETRY_MILLIS: u64 = 20;
 
+/// Questions around each change that is told, at most.
+const TOLD_ROUND: u64 = 8;
+
+/// A read that is under way.
+type Asked = (Begun, JoinHandle<Result<Fetched<Vec<Part>>, LoadError<Error>>>);
+
 /// What was written and what was read.
 pub(super) type Noted = Result<(Vec<Written>, Vec<Read>), Trouble>;
 
-/// See the module.
+/// Where these nodes are.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) origin: PathBuf,
+    pub(super) store: PathBuf,
+    pub(super) tracking: Tracking,
+}
+
+/// One such node. See the module.
 pub(super) struct Kept {
-    origin: PathBuf,
-    store: PathBuf,
-    tracking: Tracking,
+    number: usize,
+    hears: Hears,
+    place: Place,
     common: Common,
     notebook: Arc<Notebook>,
     life: RwLock<Option<Life>>,
@@ -65,21 +85,31 @@ impl Life {
 }
 
 impl Kept {
-    pub(super) async fn open(
-        origin: PathBuf,
-        store: PathBuf,
-        tracking: Tracking,
-        common: Common,
-        notebook: Arc<Notebook>,
-    ) -> Result<Self, Trouble> {
-        let kept = Self { origin, store, tracking, common, notebook, life: RwLock::default() };
-        *kept.life.write().await = Some(kept.begin().await?);
-        Ok(kept)
+    /// Both nodes. Each knows the rows that the other is told of.
+    pub(super) async fn open_both(
+        place: &Place,
+        [first, second]: [Common; 2],
+        notebook: &Arc<Notebook>,
+    ) -> Result<[Self; 2], Trouble> {
+        let open = async |number, hears, own: &Common, other: &Common| {
+            let common = Common { told_elsewhere: Some(other.told.clone()), ..own.clone() };
+            let (place, notebook, life) = (place.clone(), notebook.clone(), RwLock::default());
+            let kept = Self { number, hears, place, common, notebook, life };
+            *kept.life.write().await = Some(kept.begin().await?);
+            Ok::<_, Trouble>(kept)
+        };
+        let ([one, other], [hears, other_hears]) = (KEPT, HEARS);
+        Ok([
+            open(one, hears, &first, &second).await?,
+            open(other, other_hears, &second, &first).await?,
+        ])
     }
 
     async fn begin(&self) -> Result<Life, Trouble> {
-        let keeps = Keeps::Store(&self.store);
-        let node = Node::open(&self.origin, self.tracking, self.common.clone(), keeps).await?;
+        let Place { origin, store, tracking } = &self.place;
+        let keeps = Keeps::Store(store, self.hears);
+        let node = Node::open(origin, *tracking, self.common.clone(), keeps);
+        let node = node.await?;
         Ok(Life { node, born: self.notebook.now() })
     }
 
@@ -94,26 +124,46 @@ impl Kept {
     pub(super) async fn read(&self, mut random: Random, is_over: impl Fn() -> bool) -> Vec<Read> {
         let mut reads = Vec::new();
         while !is_over() {
-            let begun = self.notebook.begin(Question::random_kept(&mut random, KEPT));
-            if let Some(life) = self.life() {
-                let begun = if random.once_in(2) { begun } else { begun.lax() };
-                self.fetch(&life, begun, &mut reads).await;
-            }
+            let [one, other] = KEPT;
+            let told_at = if random.once_in(2) { one } else { other };
+            let question = match self.hears {
+                Hears::Origin => Question::random_kept(&mut random, told_at),
+                Hears::Nothing => Question::random_told(&mut random, told_at),
+            };
+            self.read_one(question, &mut random, &mut reads).await;
             yield_now().await;
         }
         reads
     }
 
-    /// Asks `life` for what must be of this moment or may be lax, as `begun` says.
-    async fn fetch(&self, life: &Life, begun: Begun, reads: &mut Vec<Read>) {
-        let fetched = life.region(&begun).fetch(&begun.question).await;
-        reads.extend(fetched.ok().map(|fetched| self.note(life, begun, fetched)));
+    /// One read, if there is a life: nobody waits for the next, which takes longer than a read.
+    async fn read_one(&self, question: Question, random: &mut Random, reads: &mut Vec<Read>) {
+        let begun = self.notebook.begin(question);
+        let Some(life) = self.life() else { return };
+        let begun = match random.once_in(2) {
+            true => begun,
+            false if self.is_foreign(&question) => begun.lax().lax_told(),
+            false => begun.lax(),
+        };
+        let fetched = life.region(&begun).fetch(&question).await;
+        reads.extend(fetched.ok().map(|fetched| self.note(&life, begun, fetched)));
+    }
+
+    /// Whether it is about rows of which the other node is told.
+    fn is_foreign(&self, question: &Question) -> bool {
+        question.asks().any(|ask| ask.is_told() && !self.common.told.has(ask))
     }
 
     fn note(&self, life: &Life, begun: Begun, fetched: Fetched<Vec<Part>>) -> Read {
         let Fetched { value, source, .. } = fetched;
-        let is_first = source == Source::Store && begun.began < life.born + YOUNG;
-        let begun = if is_first { begun.by(Way::RestartedOverStore) } else { begun };
+        let is_first = begun.began < life.born + YOUNG;
+        let begun = match source {
+            Source::Store if is_first => begun.by(Way::RestartedOverStore),
+            Source::Store | Source::Hit if self.is_foreign(&begun.question) => {
+                begun.by(Way::Neighbour)
+            }
+            _ => begun,
+        };
         self.notebook.note(begun, value, source)
     }
 
@@ -147,15 +197,27 @@ impl Kept {
         failed.map_or(Ok((Vec::new(), reads)), Err)
     }
 
-    /// Reads what lasts over the end of a life, all of it at once: the writes to the store that one
-    /// read waits for are those of all.
+    /// Reads what lasts over the end of a life.
     async fn read_lasting(&self, life: &Life, reads: &mut Vec<Read>) {
+        let told = KEPT.into_iter().flat_map(Question::lasting_told);
+        let asked = match self.hears {
+            Hears::Origin => self.ask(life, told.chain(Question::lasting())),
+            Hears::Nothing => self.ask(life, told),
+        };
+        self.answered(life, asked, reads).await;
+    }
+
+    /// Asks all of it at once: the writes to the store that one read waits for are those of all.
+    fn ask(&self, life: &Life, questions: impl Iterator<Item = Question>) -> Vec<Asked> {
         let ask = |question| {
             let begun = self.notebook.begin(question);
             let region = life.region(&begun).clone();
             (begun, spawn(async move { region.fetch(&question).await }))
         };
-        let asked: Vec<_> = Question::lasting(KEPT).map(ask).collect();
+        questions.map(ask).collect()
+    }
+
+    async fn answered(&self, life: &Life, asked: Vec<Asked>, reads: &mut Vec<Read>) {
         for (begun, fetched) in asked {
             let fetched = fetched.await.ok().and_then(Result::ok);
             reads.extend(fetched.map(|fetched| self.note(life, begun, fetched)));
@@ -177,17 +239,32 @@ impl Kept {
     }
 
     /// Changes rows of this node and tells of it until `is_over`; what was written, and what was
-    /// read right after that.
-    pub(super) async fn tell(&self, mut random: Random, is_over: impl Fn() -> bool) -> Noted {
+    /// read right after that, here and at the `other` node.
+    pub(super) async fn tell(
+        &self,
+        other: &Self,
+        mut random: Random,
+        is_over: impl Fn() -> bool,
+    ) -> Noted {
         let (mut written, mut reads) = (Vec::new(), Vec::new());
         while !is_over() {
             if let Some(life) = self.life() {
-                let (note, rewarming) =
-                    self.common.told.change(&life.node.cache, &mut random).await?;
+                let questions: Vec<_> = (0..random.below(TOLD_ROUND))
+                    .map(|_| Question::random_told(&mut random, self.number))
+                    .collect();
+                let heard = other.life();
+                // What the other loads now may be written to the store right after this change.
+                let asked = heard.as_deref().map(|life| other.ask(life, questions.iter().copied()));
+                let told = &self.common.told;
+                let (note, rewarming) = told.change(&life.node.cache, &mut random).await?;
                 written.push(note);
-                for _ in 0..random.below(8) {
-                    let question = Question::random_told(&mut random, KEPT);
-                    self.fetch(&life, self.notebook.begin(question).lax(), &mut reads).await;
+                if let (Some(life), Some(asked)) = (&heard, asked) {
+                    other.answered(life, asked, &mut reads).await;
+                }
+                drop(heard);
+                for question in questions {
+                    let node = if random.once_in(4) { self } else { other };
+                    node.read_one(question, &mut random, &mut reads).await;
                 }
                 if let Some(rewarming) = rewarming {
                     rewarming.ended().await;

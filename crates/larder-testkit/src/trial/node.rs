@@ -32,7 +32,15 @@ const SMALL_BYTES: u64 = 8 << 10;
 pub(super) enum Keeps<'a> {
     Nothing,
     /// In the store at this path, the strict ones and the lax ones.
-    Store(&'a Path),
+    Store(&'a Path, Hears),
+}
+
+/// What a cache hears of besides what it is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// The commits to the origin.
+    Origin,
+    Nothing,
 }
 
 /// One node.
@@ -69,7 +77,11 @@ impl Node {
         let ground = Arc::new(Ground::open(path, tracking, common)?);
         let feed = ground.origin.feed().ok_or("the origin is tracked and has no feed")?;
         let (builder, kept) = keeps.begin().await?;
-        let cache = builder.feed(feed).build()?;
+        let builder = match keeps {
+            Keeps::Store(_, Hears::Nothing) => builder,
+            Keeps::Nothing | Keeps::Store(_, Hears::Origin) => builder.feed(feed),
+        };
+        let cache = builder.build()?;
         let regions =
             |name, limits: fn(Builder) -> Builder| Regions::build(&cache, &ground, name, limits);
         let keeping = |name, limits: fn(Builder) -> Builder| {
@@ -106,7 +118,7 @@ impl Keeps<'_> {
     async fn begin(self) -> Result<(CacheBuilder, fn(Builder) -> Builder), Error> {
         match self {
             Self::Nothing => Ok((Cache::builder(), |one| one)),
-            Self::Store(path) => {
+            Self::Store(path, _) => {
                 let store = SqliteStore::open(path).await?;
                 let builder = Cache::builder().memory(MemoryLimit::bytes(SMALL_BYTES));
                 Ok((builder.store(store), |one| one.stored()))

@@ -30,6 +30,8 @@ pub(super) struct Begun {
     pub(super) began: Micros,
     /// Commits to the origin until here must be included.
     includes_origin: Micros,
+    /// Changes of which a cache was told until here must be included.
+    includes_told: Micros,
     /// How the answer came about, where it does not say so itself.
     pub(super) way: Option<Way>,
 }
@@ -37,8 +39,12 @@ pub(super) struct Begun {
 impl Begun {
     /// The origin may be known as late as a lax region allows.
     pub(super) fn lax(self) -> Self {
-        let lax = u64::try_from(LAX.as_micros()).unwrap_or(0);
-        Self { includes_origin: self.began.saturating_sub(lax), ..self }
+        Self { includes_origin: self.began.saturating_sub(lax()), ..self }
+    }
+
+    /// The same for changes of which another cache on the same file was told.
+    pub(super) fn lax_told(self) -> Self {
+        Self { includes_told: self.began.saturating_sub(lax()), ..self }
     }
 
     /// Whether it is asked of a region that may know the origin late.
@@ -49,6 +55,10 @@ impl Begun {
     pub(super) fn by(self, way: Way) -> Self {
         Self { way: Some(way), ..self }
     }
+}
+
+fn lax() -> Micros {
+    u64::try_from(LAX.as_micros()).unwrap_or(0)
 }
 
 impl Notebook {
@@ -78,7 +88,7 @@ impl Notebook {
 
     pub(super) fn begin(&self, question: Question) -> Begun {
         let began = self.now();
-        Begun { question, began, includes_origin: began, way: None }
+        Begun { question, began, includes_origin: began, includes_told: began, way: None }
     }
 
     /// Asks `region`, and notes the answer. What ends in an error has none to be judged.
@@ -94,7 +104,7 @@ impl Notebook {
     }
 
     pub(super) fn note(&self, begun: Begun, parts: Answer, source: Source) -> Read {
-        let Begun { question, began, includes_origin, way } = begun;
+        let Begun { question, began, includes_origin, includes_told, way } = begun;
         assert!(
             question.asks().eq(parts.iter().map(|part| part.ask)),
             "{question:?} was answered with {parts:?}"
@@ -109,9 +119,9 @@ impl Notebook {
             (Some(_), _) => of_source,
         };
         // What comes from a store does so whatever has just befallen the origin.
-        let is_kept = matches!(own, Way::Promoted | Way::RestartedOverStore);
+        let is_kept = matches!(own, Way::Promoted | Way::RestartedOverStore | Way::Neighbour);
         let way = self.fate(began).filter(|_| !is_kept).unwrap_or(own);
-        let (ended, includes_told) = (self.now(), began);
+        let ended = self.now();
         Read { kind, parts, began, ended, includes_origin, includes_told, way, label }
     }
 }

@@ -19,10 +19,10 @@ use crate::{
 /// Entries that depend on the crowded row.
 const CROWD: u64 = 400;
 
-/// The same in the node that keeps a store.
+/// The same in a node that keeps a store.
 const CROWD_KEPT: u64 = 12;
 
-/// Rows that are read where one life of that node follows another.
+/// Rows that are read where one life of such a node follows another.
 const LASTING: i64 = 32;
 
 /// Parents of each shape.
@@ -123,8 +123,8 @@ impl Question {
         Self::Leaf(told_leaf(random, node))
     }
 
-    /// A question to the node that keeps a store, `node`: mostly one of few, whose answers last
-    /// long enough to be found there.
+    /// A question to a node that keeps a store, with what `node` is told of: mostly one of few,
+    /// whose answers last long enough to be found there.
     pub(super) fn random_kept(random: &mut Random, node: usize) -> Self {
         match random.below(8) {
             0 => Self::random(random, node),
@@ -144,14 +144,23 @@ impl Question {
         }
     }
 
-    /// What the node that keeps a store, `node`, is asked where one life follows another: rows that
-    /// change some times in a second, so that the answer lasts until then and not much longer.
-    pub(super) fn lasting(node: usize) -> impl Iterator<Item = Self> {
-        let row = |ask| Leaf { ask, how: How::Asked, salt: 0 };
-        let rows = (HOT..HOT + LASTING).map(move |id| row(Ask::Row(id)));
-        let told = told::base(node)..told::base(node) + ROWS_TOLD;
-        let told = told.map(move |id| Leaf { how: How::Named, ..row(Ask::Row(id)) });
-        rows.chain(told).map(Self::Leaf)
+    /// What a node that keeps a store is asked where one life follows another: rows that change
+    /// some times in a second, so that the answer lasts until then and not much longer.
+    pub(super) fn lasting() -> impl Iterator<Item = Self> {
+        let row = |id| Leaf { ask: Ask::Row(id), how: How::Asked, salt: 0 };
+        let parents = (HOT..HOT + LASTING).step_by(8).flat_map(move |id| {
+            let children = [row(id), row(id + 1), row(id + 2)];
+            let [one, two, _] = children;
+            [Self::Pair([one, two]), Self::Deep(children), Self::Diamond(children)]
+        });
+        (HOT..HOT + LASTING).map(row).map(Self::Leaf).chain(parents)
+    }
+
+    /// The same of rows of which node `node` is told.
+    pub(super) fn lasting_told(node: usize) -> impl Iterator<Item = Self> {
+        let row = |id| Leaf { ask: Ask::Row(id), how: How::Named, salt: 0 };
+        let base = told::base(node);
+        (base..base + ROWS_TOLD).map(row).map(Self::Leaf)
     }
 
     /// Any question to the origin that one entry answers.

@@ -20,7 +20,7 @@ use tokio::task::yield_now;
 use super::{
     Tracking, Trouble,
     ground::{Common, Ground},
-    kept::{KEPT, Kept, Noted},
+    kept::{KEPT, Kept, Noted, Place},
     node::{Keeps, Node, Regions},
     notebook::{Begun, Notebook},
     question::Question,
@@ -42,14 +42,14 @@ pub(super) struct Shared {
     /// The node that was closed last, for those who still have it.
     closed: RwLock<Option<Arc<Node>>>,
     common: [Common; 2],
-    kept: Kept,
+    kept: [Kept; 2],
     pub(super) notebook: Arc<Notebook>,
     is_over: AtomicBool,
 }
 
 impl Shared {
-    /// Two nodes, one that keeps the store at `store`, and the notes of what was written into the
-    /// rows that are told of.
+    /// Two nodes, two more that keep the store at `store`, and the notes of what was written into
+    /// the rows that are told of.
     pub(super) async fn open(
         path: &Path,
         store: &Path,
@@ -61,9 +61,9 @@ impl Shared {
         let mut common = |number| {
             let (told, notes) = Told::new(number, random);
             written.extend(notes);
-            Common { told: Arc::new(told), loads: loads.clone() }
+            Common { told: Arc::new(told), told_elsewhere: None, loads: loads.clone() }
         };
-        let (common, third) = ([common(0), common(1)], common(KEPT));
+        let (common, kept) = ([common(0), common(1)], KEPT.map(common));
         let open = async |common: &Common| {
             let node = Node::open(path, tracking, common.clone(), Keeps::Nothing).await?;
             Ok::<_, Trouble>(RwLock::new(Arc::new(node)))
@@ -71,8 +71,8 @@ impl Shared {
         let [first, second] = &common;
         let nodes = [open(first).await?, open(second).await?];
         let (notebook, origin) = (Arc::new(Notebook::new()), path.to_owned());
-        let kept =
-            Kept::open(origin.clone(), store.to_owned(), tracking, third, notebook.clone()).await?;
+        let place = Place { origin: origin.clone(), store: store.to_owned(), tracking };
+        let kept = Kept::open_both(&place, kept, &notebook).await?;
         let shared = Self {
             path: origin,
             tracking,
@@ -221,20 +221,27 @@ impl Shared {
         }
     }
 
-    /// Reads of the node that keeps a store until it is over. Apart from the other reads: these
-    /// wait for the disk.
-    pub(super) async fn read_kept(self: Arc<Self>, random: Random) -> Vec<Read> {
-        self.kept.read(random, || self.is_over()).await
+    /// The nodes that keep a store, one of them first.
+    fn kept(&self, number: u64) -> (&Kept, &Kept) {
+        let [one, other] = &self.kept;
+        if number.is_multiple_of(2) { (one, other) } else { (other, one) }
     }
 
-    /// Ends and begins lives of the node that keeps a store, until it is over.
-    pub(super) async fn live(self: Arc<Self>, random: Random) -> Noted {
-        self.kept.live(random, || self.is_over()).await
+    /// Reads of a node that keeps a store until it is over. Apart from the other reads: these wait
+    /// for the disk.
+    pub(super) async fn read_kept(self: Arc<Self>, number: u64, random: Random) -> Vec<Read> {
+        self.kept(number).0.read(random, || self.is_over()).await
     }
 
-    /// Tells the node that keeps a store of changes, until it is over.
-    pub(super) async fn tell_kept(self: Arc<Self>, random: Random) -> Noted {
-        self.kept.tell(random, || self.is_over()).await
+    /// Ends and begins lives of a node that keeps a store, until it is over.
+    pub(super) async fn live(self: Arc<Self>, number: u64, random: Random) -> Noted {
+        self.kept(number).0.live(random, || self.is_over()).await
+    }
+
+    /// Tells a node that keeps a store of changes, until it is over.
+    pub(super) async fn tell_kept(self: Arc<Self>, number: u64, random: Random) -> Noted {
+        let (own, other) = self.kept(number);
+        own.tell(other, random, || self.is_over()).await
     }
 
     /// A read of a node that was closed, if there is one: it must not call fresh what it cannot

@@ -20,7 +20,7 @@ const WRITERS: u64 = 2;
 /// Tasks that read.
 const READERS: u64 = 8;
 
-/// Tasks that read the node that keeps a store.
+/// Tasks that read the nodes that keep a store, one for each.
 const READERS_KEPT: u64 = 2;
 
 /// Tasks that change rows and tell of it, for each node.
@@ -196,11 +196,10 @@ fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reade
         let node = usize::from(!n.is_multiple_of(TELLERS));
         runtime.spawn(shared.clone().tell(node, random.split(200 + n)))
     };
-    let reads_kept = |n| runtime.spawn(shared.clone().read_kept(random.split(300 + n)));
-    let kept = [
-        runtime.spawn(shared.clone().live(random.split(400))),
-        runtime.spawn(shared.clone().tell_kept(random.split(401))),
-    ];
+    let reads_kept = |n| runtime.spawn(shared.clone().read_kept(n, random.split(300 + n)));
+    let lives = |n| runtime.spawn(shared.clone().live(n, random.split(400 + n)));
+    let tells = |n| runtime.spawn(shared.clone().tell_kept(n, random.split(500 + n)));
+    let kept = (0..2).map(lives).chain((0..2).map(tells));
     let readers = (0..READERS).map(reader).chain((0..READERS_KEPT).map(reads_kept));
     (readers.collect(), (0..2 * TELLERS).map(teller).chain(kept).collect())
 }

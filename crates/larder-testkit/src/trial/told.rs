@@ -25,6 +25,9 @@ pub(super) const ROWS_TOLD: i64 = 12;
 /// Buckets of one node.
 pub(super) const BUCKETS_TOLD: i64 = 4;
 
+/// Numbers of rows, and of buckets, that a node may give.
+const ROWS_EACH: i64 = 100;
+
 /// The kind of these rows.
 pub(super) const KIND: &str = "told";
 
@@ -33,7 +36,7 @@ const SOFT_EVERY: i64 = 4;
 
 /// The first row, and the first bucket, of a node.
 pub(super) fn base(node: usize) -> i64 {
-    TOLD + 100 * i64::try_from(node).unwrap_or(0)
+    TOLD + ROWS_EACH * i64::try_from(node).unwrap_or(0)
 }
 
 /// The rows of one node.
@@ -73,6 +76,15 @@ impl Told {
         let note = |change: Changed| change.note(began, ended, Outcome::Committed);
         let written = changes.into_iter().map(note).collect();
         (told, written)
+    }
+
+    /// Whether these are the rows that are asked for.
+    pub(super) fn has(&self, ask: Ask) -> bool {
+        let (Ask::Row(first)
+        | Ask::Bucket(first)
+        | Ask::Range { low: first, .. }
+        | Ask::Page { bucket: first, .. }) = ask;
+        (self.base..self.base + ROWS_EACH).contains(&first)
     }
 
     /// What is there.
