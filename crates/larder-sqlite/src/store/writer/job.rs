@@ -7,7 +7,7 @@
 use larder_core::{Error, ErrorKind, Moment};
 use tokio::sync::oneshot;
 
-use super::{By, Writing};
+use super::{Writing, waiting::By};
 use crate::store::options::Durability;
 
 #[derive(Debug)]

@@ -17,7 +17,11 @@ use std::{
 use larder_core::Error;
 use rusqlite::Connection;
 
-use super::{By, Queue, Terms, Writing, roll_back};
+use super::{
+    Queue, Writing,
+    commit::roll_back,
+    waiting::{By, Terms},
+};
 use crate::{
     error::is_busy,
     store::{entries::INLINE_BYTES, file, options::Durability},

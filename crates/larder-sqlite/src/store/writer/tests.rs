@@ -12,7 +12,7 @@ use super::super::{
     entry::{Lifetime, NewEntry, Stored},
     handle::SqliteStore,
     options::{Durability, StoreOptions},
-    writer::{Effort, WAITING_BYTES_MAX, Writer},
+    writer::{Effort, Writer, queue::WAITING_BYTES_MAX},
 };
 
 #[tokio::test]
