@@ -24,7 +24,6 @@ use super::{
     row_key::{OwnKey, RowKey},
     select::Select,
     total::Totals,
-    values::Values,
     writer::{Effort, Queue, Writing},
 };
 use crate::connection::in_snapshot;
@@ -42,8 +41,8 @@ pub struct Entries {
     pub(crate) inner: Arc<Inner>,
     region: Named,
     tally: Arc<Tally>,
-    durability: Durability,
-    compress_above: u64,
+    pub(super) durability: Durability,
+    pub(super) compress_above: u64,
 }
 
 impl Entries {
@@ -512,72 +511,8 @@ impl Entries {
         Ok(result)
     }
 
-    /// Packs what is large, and writes into a file what is still large then, before it waits for
-    /// the writer.
-    pub(crate) async fn pack(&self, entry: NewEntry) -> Result<NewEntry, Error> {
-        let pack = self.packer();
-        match entry.whole_bytes {
-            bytes if !pack.has_work(bytes) => Ok(entry),
-            bytes if bytes <= INLINE_BYTES.min(pack.file_above) => pack.one(entry),
-            _ => self.inner.pool.read(move |_| pack.one(entry)).await,
-        }
-    }
-
-    pub(super) async fn pack_many(
-        &self,
-        entries: Vec<(String, NewEntry)>,
-    ) -> Result<Vec<(String, NewEntry)>, Error> {
-        let pack = self.packer();
-        if !entries.iter().any(|(_, entry)| pack.has_work(entry.whole_bytes)) {
-            return Ok(entries);
-        }
-        let one = move |(key, entry): (String, NewEntry)| Ok((key, pack.one(entry)?));
-        self.inner.pool.read(move |_| entries.into_iter().map(one).collect()).await
-    }
-
-    fn packer(&self) -> Packer {
-        let options = &self.inner.options;
-        let durability = match options.durability {
-            Durability::Durable => Durability::Durable,
-            Durability::Relaxed => self.durability,
-        };
-        Packer {
-            pack_above: self.compress_above,
-            file_above: options.file_above,
-            bytes_max: options.item_bytes_max(),
-            values: self.inner.values.clone(),
-            durability,
-        }
-    }
-
     pub(crate) fn queue(&self) -> &Queue {
         self.inner.writer.queue()
-    }
-}
-
-/// What is done with a value before it is written.
-struct Packer {
-    pack_above: u64,
-    file_above: u64,
-    bytes_max: u64,
-    values: Arc<Values>,
-    durability: Durability,
-}
-
-impl Packer {
-    /// Whether there is anything to do with a value of so many bytes. One that may not be written
-    /// is left alone.
-    fn has_work(&self, bytes: u64) -> bool {
-        bytes <= self.bytes_max && self.pack_above.min(self.file_above) < bytes
-    }
-
-    /// Blocks for a value that has more bytes than may be in a row.
-    fn one(&self, entry: NewEntry) -> Result<NewEntry, Error> {
-        if !self.has_work(entry.whole_bytes) {
-            return Ok(entry);
-        }
-        let entry = if self.pack_above < entry.whole_bytes { entry.packed() } else { entry };
-        entry.filed(self.file_above, &self.values, self.durability)
     }
 }
 

@@ -64,6 +64,8 @@ mod pool;
 
 mod region;
 
+mod packer;
+
 mod packing;
 
 mod put;
