@@ -75,3 +75,12 @@ pub enum Tracking {
     /// Any change drops everything.
     Database,
 }
+
+/// Whether nodes that keep a store take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// They are read, told of changes and built anew all the time.
+    Kept,
+    /// Nobody asks them anything, so that the others have the machine.
+    Idle,
+}

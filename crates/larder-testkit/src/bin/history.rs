@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 use larder_core::safeguard::Safeguard;
 use larder_testkit::{
     history::{Kind, Minimum, Report, Way},
-    trial::{Fate, Journal, Plan, Sight, Stage, Tracking, Trouble, run, serve_writer},
+    trial::{Fate, Journal, Plan, Sight, Stage, Stored, Tracking, Trouble, run, serve_writer},
 };
 
 /// How much smaller the small budget is.
@@ -116,9 +116,17 @@ fn table(counts: &BTreeMap<(Kind, Way), u64>) {
 
 /// The stages in which this safeguard is all that stands between a reader and an old value.
 fn stages(safeguard: Safeguard) -> Vec<Stage> {
+    let stored = match safeguard {
+        Safeguard::ReadOnFromMark
+        | Safeguard::StandingCompared
+        | Safeguard::CountedAsOfStanding
+        | Safeguard::AnnouncementsTakenUp => Stored::Kept,
+        _ => Stored::Idle,
+    };
     let rows = |journal, fates: &[Fate]| Stage {
         journal,
         tracking: Tracking::Rows,
+        stored,
         fates: fates.to_vec(),
     };
     let (wal, delete) = (Journal::Wal, Journal::Delete);

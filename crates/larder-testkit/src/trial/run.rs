@@ -6,7 +6,7 @@ use larder_core::{Clock, safeguard::Safeguard};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
-    Fate, Journal, Tracking, Trouble, ground::track_rows, kept::Noted, readers::Shared,
+    Fate, Journal, Stored, Tracking, Trouble, ground::track_rows, kept::Noted, readers::Shared,
     scene::Scene,
 };
 use crate::{
@@ -36,6 +36,8 @@ pub struct Stage {
     pub journal: Journal,
     /// How the origin tracks changes.
     pub tracking: Tracking,
+    /// Whether nodes that keep a store take part.
+    pub stored: Stored,
     /// What befalls the file, each followed by a round of writing.
     pub fates: Vec<Fate>,
 }
@@ -97,7 +99,7 @@ impl Plan {
             let fates = Fate::ALL.into_iter();
             // Without triggers there is no log that could be lost.
             let fates = fates.filter(|fate| tracking == Tracking::Rows || *fate != Fate::LogLost);
-            Stage { journal, tracking, fates: fates.collect() }
+            Stage { journal, tracking, stored: Stored::Kept, fates: fates.collect() }
         };
         Self {
             seed,
@@ -169,7 +171,7 @@ fn play(stage: &Stage, round: Duration, seed: u64) -> Result<Report, Trouble> {
     let opened = Shared::open(&path, &store, stage.tracking, &mut told);
     let (shared, told) = runtime.block_on(opened)?;
     scene.written.extend(told);
-    let (readers, tellers) = start(&runtime, &shared, &random);
+    let (readers, tellers) = start(stage.stored, &runtime, &shared, &random);
     let acted = act(stage, round, &mut scene, &shared, &runtime);
     shared.end();
     let mut reads = Vec::new();
@@ -190,7 +192,16 @@ type Reader = JoinHandle<Vec<Read>>;
 
 type Teller = JoinHandle<Noted>;
 
-fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reader>, Vec<Teller>) {
+fn start(
+    stored: Stored,
+    runtime: &Runtime,
+    shared: &Arc<Shared>,
+    random: &Random,
+) -> (Vec<Reader>, Vec<Teller>) {
+    let (nodes, readers_kept) = match stored {
+        Stored::Kept => (2, READERS_KEPT),
+        Stored::Idle => (0, 0),
+    };
     let reader = |n| runtime.spawn(shared.clone().read(random.split(100 + n)));
     let teller = |n: u64| {
         let node = usize::from(!n.is_multiple_of(TELLERS));
@@ -199,8 +210,8 @@ fn start(runtime: &Runtime, shared: &Arc<Shared>, random: &Random) -> (Vec<Reade
     let reads_kept = |n| runtime.spawn(shared.clone().read_kept(n, random.split(300 + n)));
     let lives = |n| runtime.spawn(shared.clone().live(n, random.split(400 + n)));
     let tells = |n| runtime.spawn(shared.clone().tell_kept(n, random.split(500 + n)));
-    let kept = (0..2).map(lives).chain((0..2).map(tells));
-    let readers = (0..READERS).map(reader).chain((0..READERS_KEPT).map(reads_kept));
+    let kept = (0..nodes).map(lives).chain((0..nodes).map(tells));
+    let readers = (0..READERS).map(reader).chain((0..readers_kept).map(reads_kept));
     (readers.collect(), (0..2 * TELLERS).map(teller).chain(kept).collect())
 }
 
