@@ -30,11 +30,11 @@ pub trait FeedSink: fmt::Debug + Send + Sync + 'static {
     /// Continuity is in doubt: a new life of the timeline begins at `start`.
     fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt);
 
-    /// What is told next, be it received or restarted, leads to a place from which a later feed can
-    /// go on if it is given `mark`; an empty one says that none can. See [`Feed::start_from`].
+    /// What is told next, be it received, restarted or resumed, leads to where a later feed can go
+    /// on if it is given `mark`; `None` says that none can. See [`Feed::start_from`].
     ///
-    /// Only a sink whose knowledge outlives the process needs it.
-    fn marking(&self, _timeline: &str, _mark: Vec<u8>) {}
+    /// Only a sink whose knowledge outlives the process, or is shared, needs it.
+    fn marking(&self, _timeline: &str, _mark: Option<Mark>) {}
 
     /// The life `epoch`, which an earlier feed left at `position`, goes on: loads that begin now
     /// see what is up to there, and everything after it will be told. Only a feed that was started
@@ -49,6 +49,18 @@ pub trait FeedSink: fmt::Debug + Send + Sync + 'static {
     /// Invalidations that the origin's transactions carried may have been missed, or cannot be
     /// read: whatever can be named may be wrong.
     fn records_lost(&self, timeline: &str, doubt: Doubt);
+}
+
+/// How far a feed came, for other feeds of the same origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// From where a later feed can go on, in the words of this kind of feed.
+    pub bytes: Vec<u8>,
+    /// The place in the origin's own log, if every feed of it comes by the same places: two feeds
+    /// that give the same bytes have passed the same log up to there, and the later of two places
+    /// of one log has the greater number. What is told without a greater place than before is of
+    /// nothing that [`Feed::is_placed`]. A feed with places answers [`Feed::has_passed`].
+    pub place: Option<Position>,
 }
 
 /// Why the continuity of a timeline was given up.
@@ -148,6 +160,25 @@ pub trait Feed: fmt::Debug + Send + Sync + 'static {
     fn companion(&self, dependency: &Dependency, stamp: &Stamp) -> Option<Dependency> {
         let _ = (dependency, stamp);
         None
+    }
+
+    /// Asks the origin now, and whether the log behind this feed is the one in which another feed
+    /// gave `mark`, with a place; it has been told up to there at least when this returns.
+    ///
+    /// The default knows of no other feed.
+    ///
+    /// # Errors
+    /// As [`Feed::catch_up`]: then nothing is known.
+    fn has_passed<'a>(&'a self, mark: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>> {
+        let _ = mark;
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// Whether all that touches `dependency` is told at places of the log, so that another feed
+    /// tells it there too; what only this process can notice is not. See [`Mark::place`].
+    fn is_placed(&self, dependency: &Dependency) -> bool {
+        let _ = dependency;
+        true
     }
 
     /// Stops watching and waits until the sink is not called any more.

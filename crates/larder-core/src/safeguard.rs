@@ -63,11 +63,15 @@ pub enum Safeguard {
     CountedAsOfStanding,
     /// What another cache on the same store announces reaches the entries of this one.
     AnnouncementsTakenUp,
+    /// Where a store stands on an origin must be on the log that this process follows.
+    StandingKnown,
+    /// A row falls as its table where its teller does not know all columns that entries choose by.
+    SchemesCompared,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -96,6 +100,8 @@ impl Safeguard {
         Self::StandingCompared,
         Self::CountedAsOfStanding,
         Self::AnnouncementsTakenUp,
+        Self::StandingKnown,
+        Self::SchemesCompared,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

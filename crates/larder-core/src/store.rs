@@ -44,8 +44,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes what is under `key` of `region`; whether there was something.
     fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// Attaches one cache to what the store keeps of timelines, if it does: to the announcements,
-    /// which all caches share, and to the timelines of `origins`, which one at a time keeps. Called
+    /// Attaches one cache to what the store keeps of timelines, if it does: to the announcements
+    /// and to the timelines of `origins`, which all caches share; those whose places only one feed
+    /// knows, one cache at a time keeps. Called
     /// once for each cache, before it reads; it may block for as long as a commit takes, and with
     /// origins for a second.
     ///
@@ -143,16 +144,17 @@ pub trait Claims: fmt::Debug + Send + Sync + 'static {
     fn next_commit(&self) -> BoxFuture<'static, ()>;
 }
 
-/// Whether a cache keeps the timelines of its origins in a store.
+/// Whether a cache keeps, in a store, timelines whose positions nobody else can follow: those of
+/// feeds whose marks have no place. The others are kept by all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// It does. It is the only one.
     Kept,
-    /// Another one does: what depends on an origin is neither written nor read here.
+    /// Another one does: what depends on such an origin is neither written nor read here.
     KeptElsewhere,
 }
 
-/// What one cache has of a store. Dropping `tracked` hands the timelines of origins back.
+/// What one cache has of a store. Dropping `tracked` hands back what it alone may keep.
 #[derive(Debug)]
 pub struct Attached {
     /// Where tracked records are read and written.
@@ -161,16 +163,17 @@ pub struct Attached {
     pub author: u64,
     /// Where the line of announcements stands.
     pub cursor: Cursor,
-    /// Whether the timelines of origins are this cache's.
+    /// Whether timelines that cannot be shared are this cache's.
     pub origins: Origins,
-    /// Where the store stands on each timeline of `origins`; if another cache keeps them, in no
-    /// life that goes on here.
+    /// Where the store stands on each timeline of `origins`.
     pub standings: Vec<Standing>,
     /// What was registered when the records were written: see [`Dependency::scheme`].
     pub schemes: Vec<Dependency>,
 }
 
-/// Where a store stands on one timeline.
+/// Where a store stands on one timeline. Lives and positions are the store's: where feeds mark
+/// places the position is such a place, and each cache that follows the timeline has lives and
+/// positions of its own beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Which timeline.
@@ -224,7 +227,7 @@ pub struct NewRecord {
     pub fence: Fence,
 }
 
-/// Moves a store along one timeline.
+/// Moves a store along one timeline, in the words of [`Standing`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Which timeline.
@@ -237,6 +240,11 @@ pub struct Step {
     pub position: Position,
     /// What was touched; each digest once, sorted.
     pub digests: Vec<Digest>,
+    /// What reaches all that hangs on tables of which rows changed, for entries that choose rows by
+    /// columns which the author did not know of.
+    pub tables: Vec<Digest>,
+    /// What the author knew of such columns.
+    pub schemes: SchemesKnown,
     /// Whether everything on the timeline was touched.
     pub everything: bool,
     /// See [`Standing::mark`].
@@ -251,8 +259,45 @@ pub struct Step {
 pub enum Begins {
     /// After this position, so that a store which stands earlier has missed something.
     After(Position),
-    /// With a new life of the timeline.
-    Anew,
+    /// With a new life of the timeline, in place of that one; `None` is one that its author has
+    /// never heard of. Whoever names another one than the store is in comes too late.
+    Anew(Option<Epoch>),
+}
+
+/// How much one cache knows of the schemes of a store: see [`Dependency::scheme`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemesKnown {
+    /// In which life of the line of announcements.
+    pub epoch: Epoch,
+    /// How many.
+    pub count: usize,
+}
+
+impl SchemesKnown {
+    /// None, in no life.
+    pub const NONE: Self = Self { epoch: Epoch::VOID, count: 0 };
+
+    /// What both know.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let is_same = self.epoch == other.epoch;
+        if is_same { Self { count: self.count.min(other.count), ..self } } else { Self::NONE }
+    }
+}
+
+/// Whether where the store stands is on the log that the author of steps follows; asked inside the
+/// transaction that carries them out. It may take short locks and must not call the store.
+pub type Knows = Arc<dyn Fn(&Standing) -> bool + Send + Sync>;
+
+/// What became of steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The place of the one that was announced.
+    pub place: Option<Cursor>,
+    /// Where the store stands on timelines on which a step was refused: in another life, or at a
+    /// place that is not known to be on the same log; in [`Epoch::VOID`] where it stands nowhere,
+    /// so that only a new life can begin. Nothing of these was applied.
+    pub refused: Vec<Standing>,
 }
 
 /// A store that applies changes to what it keeps.
@@ -264,12 +309,13 @@ pub enum Begins {
 /// - write a record only if its judge says so, and no announcement reaches it that others made
 ///   beyond what the judge knew, in one transaction with the question;
 /// - in one transaction mark what a step touches and move the position; refuse to skip a gap: a
-///   store that stands before the beginning of a step moves its floor to the end of it;
+///   store that stands before the beginning of a step moves its floor to the end of it; refuse a
+///   step of another life, and one that would move a position which its author does not know;
+/// - mark by tables where a step's author did not know all schemes;
 /// - give a step on `app` the next place in the line of announcements, in the transaction that
 ///   marks what it touches; begin a new life of the line where the store is in another one;
 /// - carry out steps and writes in the order in which they were asked for;
-/// - make a step on `app` durable before it is answered;
-/// - leave steps of origins alone that are kept elsewhere.
+/// - make a step on `app` durable before it is answered.
 pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
     /// The record under `key` of `region` and where the store stands, from one snapshot.
     fn get<'a>(
@@ -286,8 +332,8 @@ pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
         record: NewRecord,
     ) -> BoxFuture<'a, Result<Written, Error>>;
 
-    /// Carries out `steps`, all of them or none; the place of the one that was announced.
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>>;
+    /// Carries out `steps`, those that are not refused or none.
+    fn apply(&self, steps: Vec<Step>, knows: Knows) -> BoxFuture<'static, Result<Applied, Error>>;
 
     /// What was announced since `since`, by a cache that knows so many schemes of the store.
     ///

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     bell::{Bell, Ear, Rung},
-    knowledge::Knowledge,
+    knowledge::{Knowledge, UNWATCHED},
     watcher::Watcher,
 };
 
@@ -198,6 +198,19 @@ impl Feed for SqliteFeed {
 
     fn companion(&self, dependency: &Dependency, stamp: &Stamp) -> Option<Dependency> {
         self.knowledge.companion(dependency, stamp)
+    }
+
+    fn has_passed<'a>(&'a self, mark: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.catch_up().await?;
+            self.shared.watcher.lock().has_passed(mark)
+        })
+    }
+
+    /// What the log does not report each watcher counts for itself.
+    fn is_placed(&self, dependency: &Dependency) -> bool {
+        *dependency.timeline() != self.timeline
+            || dependency.about_table().is_none_or(|table| **table != *UNWATCHED)
     }
 
     fn stop(&self) {

@@ -151,10 +151,10 @@ impl CacheBuilder {
             CacheInner::new(node.clone(), self.feeds, capacity, self.max_dependencies, runtime)
                 .with_store(self.store, unattached);
         if let Some(journal) = node.journal() {
-            inner.runtime.spawn(journal.clone().run(node.clone()));
+            inner.runtime.spawn(journal.clone().run(node.clone(), inner.feeds.clone()));
             inner.runtime.spawn(node.clone().follow());
         }
-        let sink: Arc<dyn FeedSink> = node;
+        let sink: Arc<dyn FeedSink> = node.clone();
         // Should one fail to start, dropping `inner` stops those that did.
         for feed in inner.feeds.iter() {
             let Some(attached) = &attached else {
@@ -163,7 +163,7 @@ impl CacheBuilder {
             };
             let mut standings = attached.standings.iter();
             match standings.find(|own| own.timeline == *feed.timeline()) {
-                Some(left) => feed.start_from(sink.clone(), left)?,
+                Some(left) => feed.start_from(sink.clone(), &node.offer(left))?,
                 None => {
                     // Nobody followed what was recorded there while the store had entries.
                     sink.records_lost(feed.timeline(), Doubt::Started);

@@ -12,7 +12,7 @@ use std::{
 use larder_core::{
     Dependency, Epoch, Error, ErrorKind, Invalidation, Key, Mode, Name, Position, Stamps, Weigh,
     feed::{Doubt, Feed},
-    store::{Claims, Store},
+    store::{Claims, Standing, Store},
     timeline::APP,
     token::Token,
 };
@@ -23,7 +23,9 @@ use crate::{
     events::Subscription,
     heat::Heat,
     invalidation::{Invalidated, Invalidating},
+    l2,
     node::SharedNode,
+    origins::Dispute,
     preview::{self, Dependents, Page},
     region_builder::{RegionBuilder, own_weight},
     regions::Regions,
@@ -407,6 +409,12 @@ impl CacheInner {
             }
         }
         Ok(())
+    }
+
+    /// Asks an origin whether a store stands where its log has come by; whether that is known now.
+    pub(crate) async fn ask_about(&self, standing: &Standing, dispute: Dispute) -> bool {
+        let asked = async { Ok(self.node.ask_about(&self.feeds, standing, dispute).await) };
+        l2::within(asked).await.unwrap_or(false)
     }
 
     /// Waits, up to `within`, until everything that the origins of `reads` announced by now is

@@ -9,19 +9,28 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_core::{
-    Digest, Epoch, Error, ErrorKind, Name, Position,
-    announcement::Announced,
-    store::{Begins, Step, TrackedStore},
+    Digest, Error, ErrorKind,
+    feed::Feed,
+    store::{Applied, Begins, Knows, Standing, Step, TrackedStore},
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::{node::SharedNode, shared};
+use crate::{
+    l2,
+    node::{Node, SharedNode},
+    origins::Dispute,
+    shared,
+};
 
 /// Digests that wait for the store, on each timeline: 8 bytes each. Beyond them everything in the
 /// store falls instead. Ten times more would make one transaction hold up other writes for seconds;
 /// ten times fewer are touched by a large import.
 const DIGESTS_MAX: usize = 50_000;
+
+/// How often in a row a refused step is tried again. The store moves on while the feed is asked,
+/// and a step that is not written costs what the store has of its origin.
+const REFUSALS_MAX: u32 = 8;
 
 /// The pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -52,18 +61,6 @@ struct Progress {
     closed: bool,
 }
 
-/// What a change touched, for [`Journal::note`].
-pub(crate) struct Noted<'a> {
-    pub(crate) timeline: &'a Name,
-    pub(crate) epoch: Epoch,
-    pub(crate) begins: Begins,
-    pub(crate) position: Position,
-    pub(crate) digests: &'a [Digest],
-    pub(crate) everything: bool,
-    pub(crate) mark: Option<Vec<u8>>,
-    pub(crate) announced: Option<Announced>,
-}
-
 impl Journal {
     pub(crate) fn new(store: Arc<dyn TrackedStore>) -> Arc<Self> {
         Arc::new(Self {
@@ -79,23 +76,15 @@ impl Journal {
         self.store.lock().clone()
     }
 
-    /// Notes a change that was just taken up by the history of its timeline.
+    /// Notes a change that was just taken up by the history of its timeline. The epoch of a step of
+    /// an origin is that of the history, until it is written; where a life of the store begins, it
+    /// is that one.
     ///
     /// # Callers must
     /// hold the lock of the timeline, so that the order is that of the history.
-    pub(crate) fn note(&self, noted: Noted<'_>) {
+    pub(crate) fn note(&self, step: Step) {
         let mut waiting = self.waiting.lock();
         waiting.noted += 1;
-        let step = Step {
-            timeline: noted.timeline.clone(),
-            epoch: noted.epoch,
-            begins: noted.begins,
-            position: noted.position,
-            digests: noted.digests.to_vec(),
-            everything: noted.everything,
-            mark: noted.mark,
-            announced: noted.announced,
-        };
         match waiting.steps.iter_mut().find(|own| own.timeline == step.timeline) {
             Some(own) => merge(own, step),
             None => waiting.steps.push(step),
@@ -128,8 +117,10 @@ impl Journal {
         Err(Error::new(ErrorKind::Closed, "write to the store").detail("the cache is closed"))
     }
 
-    /// Writes what is noted, until the journal is closed; tells `node` where it stands then.
-    pub(crate) async fn run(self: Arc<Self>, node: SharedNode) {
+    /// Writes what is noted, until the journal is closed; tells `node` where it stands then. Where
+    /// the store refuses something, the feeds are asked who is right.
+    pub(crate) async fn run(self: Arc<Self>, node: SharedNode, feeds: Arc<[Arc<dyn Feed>]>) {
+        let mut refusals = 0;
         while let Some(store) = self.store() {
             let (steps, noted) = {
                 let mut waiting = self.waiting.lock();
@@ -141,13 +132,28 @@ impl Journal {
                 continue;
             }
             // Not kept while it is waited for, so that it can be let go of meanwhile.
-            let applying = store.apply(steps.clone());
+            let translated = node.in_words_of_store(&steps);
+            let applying =
+                (!translated.is_empty()).then(|| store.apply(translated.clone(), knows(&node)));
             drop(store);
+            let applying = async {
+                match applying {
+                    Some(applying) => applying.await,
+                    None => Ok(Applied::default()),
+                }
+            };
             match applying.await {
-                Ok(place) => {
+                Ok(Applied { place, refused }) => {
                     let announced = steps.iter().find(|step| step.announced.is_some());
                     if let (Some(place), Some(step)) = (place, announced) {
                         node.placed(place, step.position);
+                    }
+                    node.were_written(&translated, &refused);
+                    refusals = if refused.is_empty() { 0 } else { refusals + 1 };
+                    let again = agree(&node, &feeds, steps, &refused).await;
+                    if !again.is_empty() && refusals <= REFUSALS_MAX {
+                        self.take_back(again);
+                        continue;
                     }
                     self.progress.send_modify(|progress| {
                         (progress.written, progress.failed) = (noted, None);
@@ -183,30 +189,79 @@ impl Journal {
     }
 }
 
+fn knows(node: &SharedNode) -> Knows {
+    let node = node.clone();
+    Arc::new(move |standing| node.knows(standing))
+}
+
+/// Those of the refused steps that may be written now that their feeds were asked. What is not
+/// written is a gap in front of the next step, over which the store's floor rises.
+async fn agree(
+    node: &Node,
+    feeds: &[Arc<dyn Feed>],
+    steps: Vec<Step>,
+    refused: &[Standing],
+) -> Vec<Step> {
+    let mut again = Vec::new();
+    for standing in refused {
+        // An origin that does not answer must not hold up what is invalidated by name.
+        let asked = l2::within(async { Ok(node.ask_about(feeds, standing, Dispute::Take).await) });
+        if asked.await.unwrap_or(false) {
+            let is_of_it = |step: &&Step| step.timeline == standing.timeline;
+            again.extend(steps.iter().find(is_of_it).cloned());
+        }
+    }
+    again
+}
+
 /// Adds to a step the one that follows it.
 fn merge(own: &mut Step, next: Step) {
-    let Step { epoch, begins, position, digests, everything, mark, announced, .. } = next;
+    let is_of_another_life = own.announced.is_none()
+        && next.announced.is_none()
+        && matches!((own.begins, next.begins), (Begins::After(_), Begins::After(_)))
+        && own.epoch != next.epoch;
+    if is_of_another_life {
+        *own = next;
+        return;
+    }
+    let Step { epoch, begins, position, digests, tables, everything, mark, announced, .. } = next;
+    if !tables.is_empty() {
+        own.schemes =
+            if own.tables.is_empty() { next.schemes } else { own.schemes.and(next.schemes) };
+    }
     own.announced = match (own.announced.take(), announced) {
         (Some(own), Some(next)) => Some(shared::together(own, next)),
         (own, next) => own.or(next),
     };
-    if begins == Begins::Anew {
-        (own.begins, own.everything) = (begins, false);
-        own.digests.clear();
-    }
-    (own.epoch, own.position, own.mark) = (epoch, position, mark);
-    own.everything |= everything;
-    if own.begins == Begins::Anew {
+    (own.position, own.mark) = (position, mark);
+    match (own.begins, begins) {
         // Nothing was written in this life yet.
-        return;
+        (Begins::Anew(_), Begins::After(_)) => return,
+        (Begins::After(_), Begins::After(_)) => own.epoch = epoch,
+        (_, Begins::Anew(_)) => {
+            (own.epoch, own.begins, own.everything) = (epoch, begins, false);
+            own.digests.clear();
+            own.tables.clear();
+            return;
+        }
     }
-    own.digests.extend(digests);
-    if DIGESTS_MAX < own.digests.len() {
-        own.digests.sort_unstable();
-        own.digests.dedup();
-    }
-    if own.everything || DIGESTS_MAX < own.digests.len() {
+    own.everything |= everything;
+    extend(&mut own.digests, digests);
+    extend(&mut own.tables, tables);
+    if own.everything || DIGESTS_MAX < own.digests.len() + own.tables.len() {
         own.everything = true;
         own.digests.clear();
+        own.tables.clear();
     }
 }
+
+fn extend(own: &mut Vec<Digest>, more: Vec<Digest>) {
+    own.extend(more);
+    if DIGESTS_MAX < own.len() {
+        own.sort_unstable();
+        own.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests;

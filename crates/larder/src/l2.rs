@@ -12,13 +12,15 @@ use larder_core::{
     claim::Fence,
     freshness::Deadlines,
     record::Record,
-    store::{Claims, FoundRecord, NewRecord, Standing, Store, Written},
+    store::{Claims, FoundRecord, Judge, NewRecord, Standing, Store, Written},
     timeline::APP,
 };
 use larder_memory::Inserted;
+use parking_lot::Mutex;
 
 use crate::{
-    claimed::Claimed, codec::Codec, fetched::Kept, journal::Journal, landing::Landed, region::Inner,
+    claimed::Claimed, codec::Codec, fetched::Kept, journal::Journal, landing::Landed,
+    node::SharedNode, origins::Dispute, region::Inner,
 };
 
 /// Digests under which an entry is linked in the store, one row each. Beyond them it is linked by
@@ -70,6 +72,10 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         });
         let got = got.await.inspect_err(|error| self.say_unavailable(error))?;
         let Some(FoundRecord { bytes, standings }) = got else { return Ok(None) };
+        // Others that follow the same origins may have been faster, or be in another life.
+        for standing in self.cache.node.unknown(&standings) {
+            self.cache.ask_about(standing, Dispute::Leave).await;
+        }
         let promoted = match self.promote(l2, key, &bytes, &standings) {
             Ok(Some(promoted)) => promoted,
             Ok(None) => return Ok(None),
@@ -151,7 +157,9 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
     ) -> Written {
         let Some(l2) = &self.l2 else { return Written::NotRight };
         let journal = self.cache.node.journal();
-        if !dependencies.is_empty() && journal.is_none() {
+        // What only this process can notice is of no use to others, or to a later one.
+        let is_placed = |one| self.cache.feeds.iter().all(|feed| feed.is_placed(one));
+        if !dependencies.is_empty() && (journal.is_none() || !dependencies.iter().all(is_placed)) {
             self.forget_in_store(key).await;
             return Written::NotRight;
         }
@@ -204,23 +212,39 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         (record, until): (Record, Option<WallMillis>),
         fence: Fence,
     ) -> Result<Written, Error> {
-        // A store that is behind the value, or in an earlier life, refuses it.
-        journal.written().await?;
-        let Some(store) = journal.store() else { return Ok(Written::NotRight) };
-        let node = self.cache.node.clone();
-        let Some(kept) = node.announced_stamp() else { return Ok(Written::NotRight) };
-        let (stamps, dependencies) = (record.stamps.clone(), record.dependencies.clone());
-        let mut record = record;
-        record.stamps.set(kept.clone());
-        let new = NewRecord {
-            bytes: record.encode(),
-            until,
-            digests: dependencies.lasting_digests(DIGESTS_MAX),
-            schemes: dependencies.iter().filter_map(Dependency::scheme).collect(),
-            judge: Box::new(move |standings| node.judge(&stamps, &dependencies, &kept, standings)),
-            fence,
-        };
-        store.put(&self.name, key.within_region(), new).await
+        let node = &self.cache.node;
+        // A second time where another node has moved the store on: this one may only be slower.
+        for _ in 0..2 {
+            // A store that is behind the value, or in an earlier life, refuses it.
+            journal.written().await?;
+            let unknown = Arc::new(Mutex::new(Vec::new()));
+            let (Some(store), Some(app), Some(stamps)) =
+                (journal.store(), node.announced_stamp(), node.in_places(&record.stamps))
+            else {
+                return Ok(Written::NotRight);
+            };
+            let mut kept = Record { stamps, ..record.clone() };
+            kept.stamps.set(app);
+            let new = NewRecord {
+                bytes: kept.encode(),
+                until,
+                digests: record.dependencies.lasting_digests(DIGESTS_MAX),
+                schemes: record.dependencies.iter().filter_map(Dependency::scheme).collect(),
+                judge: judge(node, &record, kept.stamps, &unknown),
+                fence,
+            };
+            let written = store.put(&self.name, key.within_region(), new).await?;
+            let unknown = std::mem::take(&mut *unknown.lock());
+            if written != Written::NotRight || unknown.is_empty() {
+                return Ok(written);
+            }
+            for standing in unknown {
+                if !self.cache.ask_about(&standing, Dispute::TakeOwn).await {
+                    return Ok(Written::NotRight);
+                }
+            }
+        }
+        Ok(Written::NotRight)
     }
 
     fn record(
@@ -265,6 +289,24 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
             );
         }
     }
+}
+
+/// The question whether `record` is right, which is kept under the stamps `kept`; where the store
+/// stands at a place that the node does not know, that is left in `unknown`.
+fn judge(
+    node: &SharedNode,
+    record: &Record,
+    kept: Stamps,
+    unknown: &Arc<Mutex<Vec<Standing>>>,
+) -> Judge {
+    let (node, unknown) = (node.clone(), unknown.clone());
+    let (stamps, dependencies) = (record.stamps.clone(), record.dependencies.clone());
+    Box::new(move |standings| {
+        let is_read = |one: &&Standing| stamps.get(&one.timeline).is_some();
+        let found = node.unknown(standings).into_iter().filter(is_read).cloned();
+        unknown.lock().extend(found);
+        node.judge(&stamps, &dependencies, &kept, standings)
+    })
 }
 
 /// Down to whole milliseconds: nothing lives longer in the store than in memory.

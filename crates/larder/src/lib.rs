@@ -76,6 +76,10 @@ mod journal;
 
 mod line;
 
+mod places;
+
+mod origins;
+
 mod shared;
 
 mod codec;

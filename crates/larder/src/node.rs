@@ -11,10 +11,10 @@ use larder_core::{
     Invalidation, Mode, Moment, Name, Position, Stamp, Stamps, TrackedChange,
     announcement::Announced,
     dependency::Hold,
-    feed::{Doubt, FeedSink},
+    feed::{Doubt, FeedSink, Mark},
     flight::{self, Arrival},
     history::Verdict,
-    store::{Attached, Begins, Origins, Standing},
+    store::{Attached, Begins, Origins, SchemesKnown, Step},
     timeline::APP,
     token::Token,
 };
@@ -27,8 +27,9 @@ use crate::{
     events::{Event, Events, What},
     hold::{self, Held, Releases},
     invalidation::{Limit, Told},
-    journal::{Journal, Noted},
+    journal::Journal,
     line::Line,
+    origins::{Brought, InStore},
     preview, shared,
     stats::Counters,
 };
@@ -42,8 +43,10 @@ pub(crate) struct Node {
     timelines: Vec<Timeline>,
     releases: Arc<Releases>,
     journal: Option<Arc<Journal>>,
-    /// Whether the store keeps what this node knows of its origins.
+    /// Whether the store keeps what only this node knows of its origins.
     pub(crate) origins: Origins,
+    /// Schemes of the store that every history here notices. LOCKS: below any other.
+    pub(crate) schemes: Mutex<SchemesKnown>,
     /// Counts confirmations, so that whoever waits for one can sleep.
     progress: watch::Sender<u64>,
 }
@@ -57,8 +60,10 @@ pub(crate) struct Knowledge {
     pub(crate) history: History,
     pub(crate) proven: Moment,
     doubt: Option<Doubt>,
-    /// From where a later feed can go on after what is told next.
-    mark: Option<Vec<u8>>,
+    /// Where the feed is after what it tells next.
+    pub(crate) mark: Option<Mark>,
+    /// Of an origin: what the store has of it.
+    pub(crate) in_store: InStore,
     /// On `app`, with a store that others may have too: where this node stands among them.
     pub(crate) line: Option<Line>,
 }
@@ -95,6 +100,7 @@ impl Node {
                 proven: Moment::EARLIEST,
                 doubt: None,
                 mark: None,
+                in_store: InStore::default(),
                 line: None,
             }),
             name,
@@ -109,6 +115,7 @@ impl Node {
             releases: Arc::default(),
             journal: None,
             origins: Origins::Kept,
+            schemes: Mutex::new(SchemesKnown::NONE),
             progress: watch::Sender::new(0),
         }
     }
@@ -124,7 +131,9 @@ impl Node {
         for scheme in &attached.schemes {
             self.each_noticing(scheme, |history| history.register(scheme));
         }
-        let line = Line::new(attached.author, attached.cursor, attached.schemes.len());
+        let (epoch, count) = (attached.cursor.epoch, attached.schemes.len());
+        *self.schemes.lock() = SchemesKnown { epoch, count };
+        let line = Line::new(attached.author, attached.cursor, count);
         let mut knowledge = self.app().knowledge.lock();
         (knowledge.line, knowledge.proven) = (Some(line), moment);
         drop(knowledge);
@@ -149,15 +158,10 @@ impl Node {
         }
     }
 
-    /// Notes for the store what the history of a timeline has taken up since `before`.
+    /// Notes for the store what was invalidated by name, and is announced.
     ///
     /// # Callers must
-    /// hold the lock of the timeline.
-    fn note(&self, history: &History, before: Position, digests: &[Digest], mark: Option<Vec<u8>>) {
-        self.note_as(history, before, digests, (mark, None));
-    }
-
-    /// The same for what was invalidated by name, and is announced.
+    /// hold the lock of `app`.
     fn note_named(
         &self,
         knowledge: &mut Knowledge,
@@ -169,69 +173,20 @@ impl Node {
         if let Some(line) = &mut knowledge.line {
             line.note_own(position);
         }
-        self.note_as(&knowledge.history, before, digests, (None, announced));
-    }
-
-    fn note_as(
-        &self,
-        history: &History,
-        before: Position,
-        digests: &[Digest],
-        (mark, announced): (Option<Vec<u8>>, Option<Announced>),
-    ) {
         let Some(journal) = &self.journal else { return };
-        if announced.is_none() && self.origins == Origins::KeptElsewhere {
-            return;
-        }
-        journal.note(Noted {
-            timeline: history.timeline(),
+        let history = &knowledge.history;
+        journal.note(Step {
+            timeline: history.timeline().clone(),
             epoch: history.epoch(),
             begins: Begins::After(before),
-            position: history.applied(),
-            digests,
-            everything: history.everything() == history.applied(),
-            mark,
+            position,
+            digests: digests.to_vec(),
+            tables: Vec::new(),
+            schemes: SchemesKnown::NONE,
+            everything: history.everything() == position,
+            mark: None,
             announced,
         });
-    }
-
-    /// Notes for the store that a new life of a timeline began.
-    ///
-    /// # Callers must
-    /// hold the lock of the timeline.
-    fn note_begun(&self, history: &History, mark: Option<Vec<u8>>) {
-        let Some(journal) = &self.journal else { return };
-        if self.origins == Origins::KeptElsewhere {
-            return;
-        }
-        journal.note(Noted {
-            timeline: history.timeline(),
-            epoch: history.epoch(),
-            begins: Begins::Anew,
-            position: history.applied(),
-            digests: &[],
-            everything: false,
-            mark,
-            announced: None,
-        });
-    }
-
-    /// Notes where this node stands on its origins for a store that stands elsewhere, although all
-    /// was written: it went back, and would refuse every value until the next change.
-    pub(crate) fn note_if_behind(&self, stamps: &Stamps, standings: &[Standing]) {
-        for stamp in stamps.iter().filter(|stamp| *stamp.timeline != *APP) {
-            let is_there = |own: &Standing| {
-                own.timeline == stamp.timeline
-                    && own.epoch == stamp.epoch
-                    && stamp.as_of <= own.position
-            };
-            if !standings.iter().any(is_there)
-                && let Some(timeline) = self.timeline(&stamp.timeline)
-            {
-                let history = &timeline.knowledge.lock().history;
-                self.note(history, history.applied(), &[], None);
-            }
-        }
     }
 
     pub(crate) fn timeline(&self, name: &str) -> Option<&Timeline> {
@@ -458,9 +413,10 @@ impl Node {
         let history = &mut knowledge.history;
         let before = history.applied();
         let position = before.next();
-        let touched = history.apply_named(position, names.iter().zip(&changes));
+        let named = names.iter().zip(&changes);
+        let touched = history.apply_named(position, named.clone());
         history.confirm(position);
-        let announced = knowledge.announced(Mode::Hard, shared::tables_of(told), || words.clone());
+        let announced = knowledge.announced(Mode::Hard, shared::tables_of(named), || words.clone());
         self.note_named(&mut knowledge, before, &touched.digests, announced);
         let mut token = Token::new();
         token.require(app.name.clone(), knowledge.history.epoch(), position);
@@ -569,10 +525,11 @@ impl FeedSink for Node {
         self.release();
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
-        let before = knowledge.history.applied();
+        // Before the history: what it notices later than that is only more precise.
+        let (tables, schemes) = self.brings(&timeline.name, changes);
         let touched = knowledge.history.apply(position, changes);
-        let mark = knowledge.mark.take();
-        self.note(&knowledge.history, before, &touched.digests, mark);
+        let brought = Brought { touched: &touched, tables, schemes };
+        self.note_received(&mut knowledge, brought);
         let words: Arc<str> = in_words(changes).into();
         let cause = Cause { timeline: timeline.name.clone(), position, what: words.clone() };
         self.counters.changes.add(changes.len());
@@ -614,7 +571,7 @@ impl FeedSink for Node {
         knowledge.history.restart(epoch, start);
         knowledge.doubt = Some(doubt);
         let mark = knowledge.mark.take();
-        self.note_begun(&knowledge.history, mark);
+        self.begin_life(&mut knowledge, mark);
         let what = doubt.to_string().into();
         let cause = Cause { timeline: timeline.name.clone(), position: start, what };
         let entries = self.shut(&timeline.name, &cause);
@@ -628,9 +585,9 @@ impl FeedSink for Node {
         }
     }
 
-    fn marking(&self, timeline: &str, mark: Vec<u8>) {
+    fn marking(&self, timeline: &str, mark: Option<Mark>) {
         if let Some(timeline) = self.timeline(timeline) {
-            timeline.knowledge.lock().mark = (!mark.is_empty()).then_some(mark);
+            timeline.knowledge.lock().mark = mark;
         }
     }
 
@@ -640,6 +597,7 @@ impl FeedSink for Node {
         let Some(timeline) = self.timeline(timeline) else { return };
         let mut knowledge = timeline.knowledge.lock();
         knowledge.history.restart(epoch, position);
+        self.go_on(&mut knowledge);
         let what = "the feed goes on where an earlier one left".into();
         let cause = Cause { timeline: timeline.name.clone(), position, what };
         self.shut(&timeline.name, &cause);
@@ -726,7 +684,7 @@ pub(crate) fn digests_by_name(dependency: &Dependency) -> Vec<Digest> {
 }
 
 /// Random enough that two lives never share a number: the hasher's keys come from the system.
-fn random_epoch() -> Epoch {
+pub(crate) fn random_epoch() -> Epoch {
     use std::hash::{BuildHasher, Hasher};
     Epoch(std::hash::RandomState::new().build_hasher().finish())
 }

@@ -181,8 +181,9 @@ impl<K: Key, V: Send + Sync + 'static, E: Send + Sync + 'static> RegionBuilder<K
     /// with the names of fields.
     ///
     /// What is invalidated is gone from the store as well, also for the next process, and for
-    /// others that have the store now. Of what depends on an origin one cache at a time keeps
-    /// something there: the one that was built first, as long as it lives.
+    /// others that have the store now. What depends on an origin is shared by all that follow its
+    /// log; of one that has none, one cache at a time keeps something there, and what was read from
+    /// tables that are not tracked nobody does.
     #[cfg(feature = "store")]
     pub fn stored(self) -> Self
     where

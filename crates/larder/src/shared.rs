@@ -8,6 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use larder_core::{Change, Mode, Name};
 use larder_core::{
     Dependency, DependencySet, Digest, Error, ErrorKind, Moment, Position, Stamp, Stamps,
     announcement::{Announced, Announcement, Cursor, Look, News},
@@ -15,10 +16,9 @@ use larder_core::{
     feed::Doubt,
     history::Reach,
     safeguard::Safeguard,
-    store::{Judgement, Origins, Standing},
+    store::{Judgement, SchemesKnown, Standing},
     timeline::APP,
 };
-use larder_core::{Mode, TrackedChange};
 use larder_memory::Cause;
 use tokio::time::timeout;
 
@@ -113,6 +113,10 @@ impl Node {
                 }
             }
         }
+        if let Some(line) = &knowledge.line {
+            let (epoch, count) = (line.cursor.epoch, line.schemes);
+            *self.schemes.lock() = SchemesKnown { epoch, count };
+        }
         knowledge.proven = knowledge.proven.max(moment);
         self.tier.prove(APP, knowledge.proven);
         let has_moved = before != knowledge.history.applied();
@@ -194,38 +198,28 @@ impl Node {
         Some(Stamp { timeline: APP.into(), epoch, as_of: position })
     }
 
-    /// Whether a record with these stamps belongs to whoever keeps the origins in the store, which
-    /// is another node: a life of the same number may be another one there.
-    fn is_strange(&self, stamps: &Stamps) -> bool {
-        self.origins == Origins::KeptElsewhere && stamps.iter().any(|stamp| *stamp.timeline != *APP)
-    }
-
-    /// Whether a record may be written, with `kept` as its stamp on `app`, into a store that stands
-    /// at `standings`. Its other stamps are `stamps`, and its place in this node's `app` too.
+    /// Whether a record may be written, with the stamps `kept` in the words of the store, into one
+    /// that stands at `standings`. In the words of this node its stamps are `stamps`.
     pub(crate) fn judge(
         &self,
         stamps: &Stamps,
         dependencies: &DependencySet,
-        kept: &Stamp,
+        kept: &Stamps,
         standings: &[Standing],
     ) -> Judgement {
-        if self.is_strange(stamps) || raised_to(kept, standings).is_none() {
-            return Judgement::Wrong;
-        }
         self.note_if_behind(stamps, standings);
+        let Some(app) = kept.get(APP) else { return Judgement::Wrong };
         // First: what is taken up after it is in the history when that is asked.
         let known = match self.stands() {
-            Some((cursor, _)) if cursor.epoch == kept.epoch => cursor.position,
+            Some((cursor, _)) if cursor.epoch == app.epoch => cursor.position,
             Some(_) | None => return Judgement::Wrong,
         };
-        let raise = |stamp: &Stamp| match &*stamp.timeline {
-            APP => Some(stamp.clone()),
-            _ => raised_to(stamp, standings),
-        };
         // A store that is ahead of this node knows what this node does not.
-        let raised: Option<Stamps> = stamps.iter().map(raise).collect();
-        let may = |stamps: &Stamps| self.may_store(stamps, dependencies);
-        match raised.is_some_and(|raised| may(&raised)) && may(stamps) {
+        let is_known = |stamp: &Stamp| {
+            raised_to(stamp, standings)
+                .is_some_and(|(_, own)| *stamp.timeline == *APP || self.knows(own))
+        };
+        match kept.iter().all(is_known) && self.may_store(stamps, dependencies) {
             true => Judgement::Right(known),
             false => Judgement::Wrong,
         }
@@ -241,22 +235,19 @@ impl Node {
         standings: &[Standing],
     ) -> Option<Stamps> {
         let is_stamped = |one: &Dependency| stamps.get(one.timeline()).is_some();
-        if stamps.get(APP).is_none()
-            || !dependencies.iter().all(is_stamped)
-            || self.is_strange(stamps)
-        {
+        if stamps.get(APP).is_none() || !dependencies.iter().all(is_stamped) {
             return None;
         }
         let raise = |stamp: &Stamp| {
-            let timeline = self.timeline(&stamp.timeline)?;
-            let raised = raised_to(stamp, standings)?;
+            let (raised, own) = raised_to(stamp, standings)?;
             if Safeguard::CountedAsOfStanding.is_off() {
+                let timeline = self.timeline(&stamp.timeline)?;
                 return Some(timeline.knowledge.lock().history.stamp());
             }
             if *stamp.timeline != *APP {
-                return Some(raised);
+                return self.as_of_place(stamp, own);
             }
-            let knowledge = timeline.knowledge.lock();
+            let knowledge = self.app().knowledge.lock();
             let line = knowledge.line.as_ref().filter(|line| line.cursor.epoch == raised.epoch)?;
             let as_of = line.position_of(raised.as_of, knowledge.history.applied())?;
             Some(Stamp { as_of, ..knowledge.history.stamp() })
@@ -273,17 +264,14 @@ enum TakenUp {
     Again,
 }
 
-/// A stamp of a record, raised to where the store stands; `None` in another life.
-fn raised_to(stamp: &Stamp, standings: &[Standing]) -> Option<Stamp> {
+/// A stamp of a record, raised to where the store stands, and that; `None` in another life.
+fn raised_to<'a>(stamp: &Stamp, standings: &'a [Standing]) -> Option<(Stamp, &'a Standing)> {
     let own = standings.iter().find(|own| own.timeline == stamp.timeline)?;
     // Beyond the standing it may speak of what an origin has taken back since.
     let is_right =
         own.epoch == stamp.epoch && own.floor <= stamp.as_of && stamp.as_of <= own.position;
-    (is_right || Safeguard::StandingCompared.is_off()).then(|| Stamp {
-        epoch: own.epoch,
-        as_of: own.position,
-        ..stamp.clone()
-    })
+    (is_right || Safeguard::StandingCompared.is_off())
+        .then(|| (Stamp { epoch: own.epoch, as_of: own.position, ..stamp.clone() }, own))
 }
 
 impl Knowledge {
@@ -302,15 +290,19 @@ impl Knowledge {
 }
 
 /// What reaches all that hangs on the tables of `told`.
-pub(crate) fn tables_of(told: &[TrackedChange]) -> Vec<Digest> {
+pub(crate) fn tables_of<'a>(told: impl Iterator<Item = (&'a Name, &'a Change)>) -> Vec<Digest> {
     let mut digests = Vec::new();
-    for change in told {
-        let row = match change.change() {
-            larder_core::Change::Row(row) => row,
-            larder_core::Change::After(after) => &after.row,
-            larder_core::Change::Touch(_) => continue,
+    let mut last = None;
+    for (timeline, change) in told {
+        let row = match change {
+            Change::Row(row) => row,
+            Change::After(after) => &after.row,
+            Change::Touch(_) => continue,
         };
-        let table = Dependency::table(change.timeline().clone(), row.table.clone());
+        if last.replace((timeline, &row.table)) == Some((timeline, &row.table)) {
+            continue;
+        }
+        let table = Dependency::table(timeline.clone(), row.table.clone());
         touched_by_name(&table, &mut |digest| digests.push(digest));
     }
     digests.sort_unstable();

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use larder_core::{
     Digest, Epoch, Error, Mode, Position,
     announcement::{Announced, Announcement, Cursor, Look, News},
-    store::{Begins, Standing, Step},
+    store::{Begins, SchemesKnown, Standing, Step},
     timeline::APP,
 };
 use rusqlite::{Connection, Row};
@@ -150,9 +150,11 @@ pub(crate) fn everything(
     let step = Step {
         timeline: APP.into(),
         epoch: Epoch::VOID,
-        begins: Begins::Anew,
+        begins: Begins::Anew(None),
         position: Position::START,
         digests: Vec::new(),
+        tables: Vec::new(),
+        schemes: SchemesKnown::NONE,
         everything: true,
         mark: None,
         announced: None,

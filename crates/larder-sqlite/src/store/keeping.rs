@@ -1,9 +1,9 @@
-//! Keeping: which cache keeps the timelines of origins in a store.
+//! Keeping: which cache keeps, in a store, the timelines of origins that cannot be shared.
 //!
-//! Each cache follows its origins by itself and gives them lives and positions of its own, so what
-//! two of them know cannot be put into one standing. Announcements can: see `announce`.
-//! **Invariant**: at most one cache keeps origins in a file at any time, in whatever process; it
-//! ends with the process, and not before the last write that was begun under it.
+//! Where an origin has no log of its own, each cache counts the changes that it notices, so what
+//! two of them know cannot be put into one standing. Places of a log can: see `standing`.
+//! **Invariant**: at most one cache keeps such origins in a file at any time, in whatever process;
+//! it ends with the process, and not before the last write that was begun under it.
 
 use std::{path::Path, time::Duration};
 

@@ -22,12 +22,33 @@
 //! reflects what the standings say. What was touched after that is known to the history of whoever
 //! reads, which is asked next; where it does not reach back so far, it says so.
 //!
-//! *A gap.* A step says where it begins. A store that stands before that (it was restored, or steps
-//! were lost) does not know what it missed, so its floor is moved to where the step ends.
+//! *A gap.* A step says where it begins. A store that stands before that does not know what it
+//! missed, so its floor is moved to where the step ends.
+//!
+//! *Several caches on one timeline.* A and B follow one log and note what it says, each for itself.
+//!
+//! 1. Both note the lines up to 9. The second finds the store there and changes nothing.
+//! 2. A has noted up to 9; B, which was slower, brings 6 to 12. What it touches between 6 and 9 is
+//!    buried a second time, at most too much: an entry that was written at 9 and touched at 7.
+//! 3. A has noted up to 9 of a log that then goes back to 5 and grows otherwise. B was stopped at
+//!    5, finds its own place still there, and brings 5 to 12. The entries that A has brought to 9
+//!    show what never was in this log. So whoever moves a standing must know its mark to be on the
+//!    log that he follows; else he is refused.
+//! 4. A begins a new life: the log is another one. B, which has not seen that, brings a step of the
+//!    old life: it is refused, or it would revive it. Both begin one: the second names a life that
+//!    is not there any more, and is refused.
+//! 5. The store is restored from a backup, which ends all standings. The lives that its entries are
+//!    stamped with are over: of one, a process that slept may know less than the entries show. So
+//!    nobody goes on in any of them, and the next step begins a new one.
+//! 6. B writes an entry that chooses rows by a column. A has never heard of this and brings a
+//!    change of such a row, which may have been made before B wrote. A's step says how many schemes
+//!    A knew, and buries by the whole table.
 
 use larder_core::{
     Epoch, Error, Position,
+    safeguard::Safeguard,
     store::{Begins, Standing, Step},
+    timeline::APP,
 };
 use rusqlite::{Connection, Row};
 
@@ -70,24 +91,64 @@ pub(crate) fn write(connection: &Connection, standing: &Standing) -> rusqlite::R
         .map(drop)
 }
 
-/// Carries out one step of an origin: buries what it touched and moves the standing.
-pub(crate) fn step(connection: &Connection, step: Step) -> Result<(), Error> {
+/// Carries out one step of an origin: buries what it touched and moves the standing. Where it is
+/// refused: the standing as it is.
+pub(crate) fn step(
+    connection: &Connection,
+    step: Step,
+    knows: &dyn Fn(&Standing) -> bool,
+) -> Result<Option<Standing>, Error> {
     let failed = Writing::failed("apply a change to the store");
     let standings = read(connection).map_err(failed)?;
-    let own = standings.into_iter().find(|own| own.timeline == step.timeline);
+    let own = standings.iter().find(|own| own.timeline == step.timeline);
     let floor = match (step.begins, own) {
-        (Begins::After(from), Some(own)) if own.epoch == step.epoch && from <= own.position => {
-            if step.position <= own.position {
-                return Ok(());
+        (Begins::Anew(_), None) => step.position,
+        (Begins::After(_), None) => return Ok(Some(nowhere(&step))),
+        // Its answer was lost, and others have gone on since.
+        (Begins::Anew(_), Some(own))
+            if own.epoch == step.epoch && step.position <= own.position =>
+        {
+            return Ok(None);
+        }
+        (Begins::Anew(instead), Some(own)) => {
+            if own.epoch != step.epoch && Some(own.epoch) != instead {
+                return Ok(Some(own.clone()));
             }
-            for digest in &step.digests {
+            step.position
+        }
+        (Begins::After(_), Some(own)) if own.epoch != step.epoch => return Ok(Some(own.clone())),
+        (Begins::After(_), Some(own)) if step.position <= own.position => return Ok(None),
+        (Begins::After(_), Some(own)) if !knows(own) => return Ok(Some(own.clone())),
+        (Begins::After(from), Some(own)) if own.position < from => step.position,
+        (Begins::After(_), Some(own)) => {
+            let is_behind = is_behind(connection, &step, &standings).map_err(failed)?;
+            let tables = step.tables.iter().filter(|_| is_behind);
+            for digest in step.digests.iter().chain(tables) {
                 link::bury(connection, *digest).map_err(failed)?;
             }
             if step.everything { step.position } else { own.floor }
         }
-        (Begins::After(_) | Begins::Anew, _) => step.position,
     };
     let Step { timeline, epoch, position, mark, .. } = step;
     let moved = Standing { timeline, epoch, position, floor, mark };
-    write(connection, &moved).map_err(failed)
+    write(connection, &moved).map_err(failed)?;
+    Ok(None)
+}
+
+/// The standing of a store that has none.
+fn nowhere(step: &Step) -> Standing {
+    let (timeline, position) = (step.timeline.clone(), Position::START);
+    Standing { timeline, epoch: Epoch::VOID, position, floor: position, mark: None }
+}
+
+/// Whether entries may choose rows by columns that the author of `step` did not know of.
+fn is_behind(
+    connection: &Connection,
+    step: &Step,
+    standings: &[Standing],
+) -> rusqlite::Result<bool> {
+    let line = standings.iter().find(|own| *own.timeline == *APP);
+    let is_same = line.is_some_and(|line| line.epoch == step.schemes.epoch);
+    let is_behind = !is_same || step.schemes.count < link::count_schemes(connection)?;
+    Ok(is_behind && !Safeguard::SchemesCompared.is_off())
 }

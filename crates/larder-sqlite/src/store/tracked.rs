@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use larder_core::{
-    BoxFuture, Dependency, Epoch, Error, ErrorKind, Name, WallMillis,
+    BoxFuture, Dependency, Error, ErrorKind, Name, WallMillis,
     announcement::{Cursor, Look},
     store::{
-        Attached, FoundRecord, Judgement, NewRecord, Origins, Standing, Step, TrackedStore, Written,
+        Applied, Attached, FoundRecord, Judgement, Knows, NewRecord, Origins, Standing, Step,
+        TrackedStore, Written,
     },
     timeline::APP,
 };
@@ -43,8 +44,8 @@ const LOOKS: usize = 3;
 struct Session {
     store: SqliteStore,
     author: u64,
-    /// The lock on the timelines of origins, if this cache has it. Also in every write that waits:
-    /// so that none is carried out after it was given back.
+    /// The lock on the timelines that cannot be shared, if this cache has it. Also in every write
+    /// that waits: so that none is carried out after it was given back.
     keeping: Option<Arc<Keeping>>,
 }
 
@@ -69,10 +70,6 @@ pub(crate) fn attach(store: &SqliteStore, origins: &[Name]) -> Result<Attached, 
     let is_kept = origins.is_empty() || keeping.is_some();
     let kept = if is_kept { Origins::Kept } else { Origins::KeptElsewhere };
     standings.retain(|own| origins.contains(&own.timeline));
-    if kept == Origins::KeptElsewhere {
-        // What was recorded since can be told of; lives and positions are those of another cache.
-        standings.iter_mut().for_each(|own| own.epoch = Epoch::VOID);
-    }
     let (author, keeping) = (life::random()?, keeping.map(Arc::new));
     let tracked = Arc::new(Session { store: store.clone(), author, keeping });
     Ok(Attached { tracked, author, cursor, origins: kept, standings, schemes })
@@ -205,7 +202,7 @@ impl TrackedStore for Session {
         })
     }
 
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>> {
+    fn apply(&self, steps: Vec<Step>, knows: Knows) -> BoxFuture<'static, Result<Applied, Error>> {
         let (keeping, queue) = (self.keeping.clone(), self.store.writer_queue().clone());
         let (author, path) = (self.author, self.store.path().display().to_string());
         Box::pin(async move {
@@ -214,15 +211,17 @@ impl TrackedStore for Session {
                 false => Durability::Relaxed,
             };
             let apply = move |writing: &mut Writing<'_>| {
-                let mut announced = None;
+                let _keeping = keeping;
+                let mut applied = Applied::default();
                 for step in steps {
                     if let Some(how) = &step.announced {
-                        announced = Some(announce::announce(writing, &path, author, &step, how)?);
-                    } else if keeping.is_some() {
-                        standing::step(writing.connection, step)?;
+                        let place = announce::announce(writing, &path, author, &step, how)?;
+                        applied.place = Some(place);
+                    } else {
+                        applied.refused.extend(standing::step(writing.connection, step, &*knows)?);
                     }
                 }
-                Ok(announced)
+                Ok(applied)
             };
             queue.write(durability, Effort::MUCH, apply).await
         })

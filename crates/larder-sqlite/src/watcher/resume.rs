@@ -1,9 +1,10 @@
 //! Going on where an earlier watcher left, and telling from where a later one can.
 //!
 //! Apart from the watcher, which follows a database for as long as it lives: this is what reaches
-//! over the end of a process. **Invariant**: a life of the timeline goes on only over the same file
-//! under the same schema, with the log tracked as it was and the line at the mark still there with
-//! its nonce; then everything since is told. Whatever does not fit begins a new life.
+//! over the end of a process, and over to others. **Invariant**: a life of the timeline goes on
+//! only over the same file under the same schema, with the log tracked as it was and the line at
+//! the mark still there with its nonce; then everything since is told. Whatever does not fit begins
+//! a new life.
 //!
 //! # Implementation notes
 //!
@@ -19,11 +20,16 @@
 //! *What no line tells.* A commit to a table that is not watched leaves nothing behind, so going on
 //! touches all of these tables once.
 
-use larder_core::{Epoch, Position, feed::FeedSink, store::Standing};
+use larder_core::{
+    Epoch, Error, ErrorKind, Position,
+    feed::{self, FeedSink},
+    store::Standing,
+};
 use rusqlite::Connection;
 
 use super::{Look, Watcher, followed::Followed};
 use crate::{
+    connection::{self, in_snapshot, schema_version},
     identity::Identity,
     knowledge::Coverage,
     log::{self, Cursor},
@@ -84,7 +90,7 @@ impl Watcher {
             && left.mark.schema_version == look.schema_version
             && tracked.broken.is_empty()
             && left.mark.records.is_some() == (tracked.outbox == Outbox::Installed)
-            && left.position == position(rows, left.mark.extra)
+            && log::position(rows.seq) <= left.position.0
             && left.epoch != Epoch::VOID;
         Ok((is_same && log::continues(connection, rows)?).then_some(left))
     }
@@ -96,9 +102,10 @@ impl Watcher {
         self.knowledge.change(|view| {
             view.epoch = Some(left.epoch);
             view.coverage = coverage;
-            view.extra = left.mark.extra;
+            view.extra = left.extra();
             view.unwatched_since = None;
         });
+        self.mark(sink);
         sink.resumed(&origin, left.epoch, left.position);
         self.knowledge.change(|view| view.extra = view.extra.saturating_add(LEAP));
         self.position = Position(left.position.0.saturating_add(LEAP));
@@ -108,10 +115,10 @@ impl Watcher {
     /// Tells from where a later watcher could go on after what is told next, or that none could.
     pub(super) fn mark(&self, sink: &dyn FeedSink) {
         let mark = self.place.and_then(|place| self.mark_at(place));
-        sink.marking(self.knowledge.timeline(), mark.unwrap_or_default());
+        sink.marking(self.knowledge.timeline(), mark);
     }
 
-    fn mark_at(&self, Place { file, schema_version, cursor }: Place) -> Option<Vec<u8>> {
+    fn mark_at(&self, Place { file, schema_version, cursor }: Place) -> Option<feed::Mark> {
         let view = self.knowledge.view();
         let rows = cursor.filter(|_| matches!(view.coverage, Coverage::Rows(_)));
         let records = match self.followed {
@@ -120,11 +127,50 @@ impl Watcher {
             Followed::NoOutbox => None,
             Followed::Fresh | Followed::Unknown | Followed::Unread => return None,
         };
-        Mark { file, schema_version, extra: view.extra, rows, records }.encode()
+        Mark { file, schema_version, rows, records }.encode()
+    }
+
+    /// Whether another watcher, which gave `mark`, follows the log that this one does, and was not
+    /// ahead of it: the line at its cursor is there, below ours, with its nonce.
+    ///
+    /// Asked in the state of the database in which our own cursor holds: lines are only added, so
+    /// what stands below it is what was read on the way there.
+    ///
+    /// # Errors
+    /// `Unavailable` where this watcher itself has not caught up.
+    pub(crate) fn has_passed(&self, mark: &[u8]) -> Result<bool, Error> {
+        let unknown = || Error::new(ErrorKind::Unavailable, "watch").subject(self.subject());
+        let Some((mark, rows)) = Mark::decode(mark).and_then(|mark| Some((mark, mark.rows?)))
+        else {
+            return Ok(false);
+        };
+        let (Some(connected), Some(place)) = (&self.connected, self.place) else {
+            return Err(unknown().detail("it is not known what it reads"));
+        };
+        let is_same = (mark.file, mark.schema_version) == (place.file, place.schema_version)
+            && mark.records.is_some() == matches!(self.followed, Followed::Upto(..));
+        let (Some(own), Coverage::Rows(_)) = (connected.cursor, self.knowledge.view().coverage)
+        else {
+            return Ok(false);
+        };
+        if !is_same {
+            return Ok(false);
+        }
+        let asked = in_snapshot(&connected.opened.connection, |connection| {
+            let holds = schema_version(connection)? == place.schema_version
+                && log::continues(connection, own)?;
+            let has_passed = rows.seq <= own.seq && log::continues(connection, rows)?;
+            Ok::<_, rusqlite::Error>(holds.then_some(has_passed))
+        });
+        let asked = asked.map_err(|error| connection::failed(&self.path, &error))?;
+        asked.ok_or_else(|| unknown().detail("something was committed just now"))
     }
 }
 
-/// The position of what the log has up to `cursor`, after `extra` touches without a row.
-fn position(cursor: Cursor, extra: u64) -> Position {
-    Position(log::position(cursor.seq).saturating_add(extra))
+impl Left {
+    /// By how much positions are ahead of the numbers of the log.
+    fn extra(&self) -> u64 {
+        let rows = self.mark.rows.map_or(0, |rows| log::position(rows.seq));
+        self.position.0.saturating_sub(rows)
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 use larder_core::{
     Change, Dependency, DependencySet, Epoch, Error, History, Invalidation, Moment, Position,
     Stamp,
-    feed::{Doubt, Feed, FeedSink},
+    feed::{Doubt, Feed, FeedSink, Mark},
     history::Verdict,
     origin::{Answer, Origin},
     store::Standing,
@@ -73,7 +73,7 @@ pub fn writer(path: &Path) -> Connection {
 pub struct Ledger {
     state: Mutex<(Vec<Said>, History)>,
     /// The mark of what was told last, and of what is told next.
-    marks: Mutex<(Vec<u8>, Vec<u8>)>,
+    marks: Mutex<(Option<Mark>, Option<Mark>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Ledger {
             epoch: state.1.epoch(),
             position: state.1.applied(),
             floor: Position::START,
-            mark: (!marks.0.is_empty()).then(|| marks.0.clone()),
+            mark: marks.0.as_ref().map(|mark| mark.bytes.clone()),
         }
     }
 
@@ -114,7 +114,7 @@ impl Ledger {
 
     fn keep_mark(&self) {
         let mut marks = self.marks.lock();
-        marks.0 = std::mem::take(&mut marks.1);
+        marks.0 = marks.1.take();
     }
 
     pub fn said(&self) -> Vec<Said> {
@@ -198,7 +198,7 @@ impl FeedSink for Ledger {
         state.0.push(Said::Restarted(doubt));
     }
 
-    fn marking(&self, timeline: &str, mark: Vec<u8>) {
+    fn marking(&self, timeline: &str, mark: Option<Mark>) {
         assert_eq!(timeline, NAME);
         self.marks.lock().1 = mark;
     }

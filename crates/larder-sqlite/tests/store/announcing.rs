@@ -6,7 +6,9 @@ use larder_core::{
     Dependency, Digest, Epoch, Mode, Position,
     announcement::{Announced, Announcement, Cursor, News},
     claim::Fence,
-    store::{Attached, Begins, Judgement, NewRecord, Origins, Step, Store, TrackedStore, Written},
+    store::{
+        Attached, Begins, Judgement, NewRecord, SchemesKnown, Step, Store, TrackedStore, Written,
+    },
 };
 use larder_sqlite::store::SqliteStore;
 
@@ -23,6 +25,8 @@ fn announced(position: u64, digest: u64) -> Step {
         begins: Begins::After(Position(position - 1)),
         position: Position(position),
         digests: vec![Digest(digest)],
+        tables: Vec::new(),
+        schemes: SchemesKnown::NONE,
         everything: false,
         mark: None,
         announced: Some(Announced {
@@ -40,7 +44,7 @@ async fn attach(store: &SqliteStore) -> Attached {
 }
 
 async fn apply(tracked: &Arc<dyn TrackedStore>, steps: Vec<Step>) -> Cursor {
-    tracked.apply(steps).await.unwrap().unwrap()
+    tracked.apply(steps, Arc::new(|_| true)).await.unwrap().place.unwrap()
 }
 
 async fn news(attached: &Attached, since: Cursor) -> Option<Vec<Announcement>> {
@@ -145,31 +149,6 @@ fn a_restored_store_begins_one_life_for_all() {
         let found = one.tracked.get("r", b"key").await.unwrap().unwrap();
         assert_eq!(found.standings[0].epoch, after.epoch);
         assert_eq!(news(&other, looked.cursor).await.unwrap().len(), 1);
-    });
-}
-
-#[test]
-fn origins_are_kept_by_one_cache_until_it_is_gone() {
-    run(async {
-        let place = Place::new();
-        let store = place.open().await;
-        let shop = ["shop".into()];
-        let one = store.attach(&shop).unwrap().unwrap();
-        assert_eq!(one.origins, Origins::Kept);
-        let step = Step { timeline: "shop".into(), announced: None, ..announced(5, 5) };
-        let begun = Step { begins: Begins::Anew, epoch: Epoch(8), ..step };
-        one.tracked.apply(vec![begun.clone()]).await.unwrap();
-        let other = store.attach(&shop).unwrap().unwrap();
-        assert_eq!(other.origins, Origins::KeptElsewhere);
-        // It is told where the mark is, in no life, and what it does is not done.
-        assert_eq!(other.standings[0].epoch, Epoch::VOID);
-        let own = Step { epoch: Epoch(9), position: Position(9), ..begun };
-        other.tracked.apply(vec![own]).await.unwrap();
-        drop(one);
-        let third = store.attach(&shop).unwrap().unwrap();
-        assert_eq!(third.origins, Origins::Kept);
-        let standing = &third.standings[0];
-        assert_eq!((standing.epoch, standing.position), (Epoch(8), Position(5)));
     });
 }
 

@@ -7,12 +7,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use larder_core::{
     Clock, Dependency, Epoch, Position, WallMillis,
     claim::Fence,
-    store::{Begins, Judgement, NewRecord, Step, Store as _, Written},
+    store::{Begins, Judgement, NewRecord, SchemesKnown, Step, Store as _, Written},
 };
 use larder_sqlite::store::{Depth, Lifetime, NewEntry, Select, SqliteStore, StoreOptions, Stored};
 use rusqlite::{Connection, types::Value};
@@ -98,14 +99,16 @@ async fn write(store: &SqliteStore) {
         begins,
         position: Position(position),
         digests,
+        tables: Vec::new(),
+        schemes: SchemesKnown::NONE,
         everything: false,
         mark,
         announced: None,
     };
-    let begun = step(5, Vec::new(), Begins::Anew, None);
+    let begun = step(5, Vec::new(), Begins::Anew(None), None);
     let other = Dependency::scope("shop", "Album", [("ArtistId", 91_i64)]);
     let moved = step(6, vec![other.digest()], Begins::After(Position(5)), Some(vec![9, 8]));
-    tracked.apply(vec![begun, moved]).await.unwrap();
+    tracked.apply(vec![begun, moved], Arc::new(|_| true)).await.unwrap();
 }
 
 /// The rows of a store as text, but for what is drawn at random.
@@ -234,11 +237,13 @@ fn a_store_that_was_written_once_is_read() {
             begins: Begins::After(Position(6)),
             position: Position(7),
             digests: vec![dependency().digest()],
+            tables: Vec::new(),
+            schemes: SchemesKnown::NONE,
             everything: false,
             mark: None,
             announced: None,
         };
-        attached.tracked.apply(vec![touched]).await.unwrap();
+        attached.tracked.apply(vec![touched], Arc::new(|_| true)).await.unwrap();
         assert_eq!(found(&[1]).await, None);
         assert!(found(&[2]).await.is_some());
     });

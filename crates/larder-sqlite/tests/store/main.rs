@@ -15,6 +15,7 @@
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
 //! - `progress`: SD17, S(c): long work says how far it is.
+//! - `standings`: what caches apply of one origin, each for itself.
 //! - `statistics`: S3, S9, S12, S19, SD11: what a store says of itself.
 //! - `values`: SC2, S23: compression, and the golden rows of the format.
 //! - `whole`: S16, S17, SD13, SD14, J5: backup, restore, check.
@@ -37,6 +38,7 @@ mod opening;
 mod place;
 mod progress;
 mod selecting;
+mod standings;
 mod statistics;
 mod together;
 mod values;

@@ -3,11 +3,11 @@
 //! `golden/format-1.db` has every form of an entry that there was then; values in files came with
 //! format 2. **Invariant**: what an earlier larder wrote is read, and what it promised still holds.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use larder_core::{
     Clock, Dependency, Epoch, Position,
-    store::{Begins, Step, Store as _},
+    store::{Begins, SchemesKnown, Step, Store as _},
 };
 use larder_sqlite::store::{Depth, Lifetime, NewEntry, Select, SqliteStore, Stored};
 use rusqlite::Connection;
@@ -82,11 +82,13 @@ fn a_store_of_format_1_becomes_one_of_this_format_with_all_that_is_in_it() {
             begins: Begins::After(Position(6)),
             position: Position(7),
             digests: vec![shop.digest()],
+            tables: Vec::new(),
+            schemes: SchemesKnown::NONE,
             everything: false,
             mark: None,
             announced: None,
         };
-        attached.tracked.apply(vec![touched]).await.unwrap();
+        attached.tracked.apply(vec![touched], Arc::new(|_| true)).await.unwrap();
         assert_eq!(found(&[1]).await, None);
         assert!(found(&[2]).await.is_some());
         // And what came with this format works in it.

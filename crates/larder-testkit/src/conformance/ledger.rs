@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use larder_core::{
     Change, DependencySet, Epoch, History, Invalidation, Moment, Position, Stamp,
-    feed::{Doubt, FeedSink},
+    feed::{Doubt, FeedSink, Mark},
     history::Verdict,
     origin::Answer,
     store::Standing,
@@ -15,6 +15,7 @@ use larder_core::{
 use parking_lot::Mutex;
 
 use super::{Ask, End, Row, World, Write};
+use crate::wait::block_on;
 
 /// One call of the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub(super) enum Call {
     Confirmed(Position, Moment),
     Restarted(Epoch, Position, Doubt),
     Resumed(Epoch, Position),
+}
+
+/// Whether a log has come by a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    Before,
+    Never,
 }
 
 /// The sink of the suite.
@@ -35,15 +43,15 @@ struct Knowledge {
     proven: Moment,
     calls: Vec<Call>,
     /// What was said of what is told next, and what was told last.
-    marking: Vec<u8>,
-    mark: Vec<u8>,
+    marking: Option<Mark>,
+    mark: Option<Mark>,
 }
 
 impl Node {
     pub(super) fn new(timeline: &str) -> Self {
         let history = History::new(timeline.into(), Epoch(0), Position::START, 100_000);
         let (proven, calls) = (Moment::EARLIEST, Vec::new());
-        let (marking, mark) = (Vec::new(), Vec::new());
+        let (marking, mark) = (None, None);
         Self(Mutex::new(Knowledge { history, proven, calls, marking, mark }))
     }
 
@@ -71,8 +79,13 @@ impl Node {
             epoch: history.epoch(),
             position: history.applied(),
             floor: Position::START,
-            mark: (!mark.is_empty()).then(|| mark.clone()),
+            mark: mark.as_ref().map(|mark| mark.bytes.clone()),
         }
+    }
+
+    /// Whether the last mark has a place.
+    fn is_placed(&self) -> bool {
+        self.0.lock().mark.as_ref().is_some_and(|mark| mark.place.is_some())
     }
 
     pub(super) fn register(&self, dependencies: &DependencySet) {
@@ -85,7 +98,7 @@ impl FeedSink for Node {
     fn received(&self, _: &str, position: Position, changes: &[Change]) {
         let mut known = self.0.lock();
         known.calls.push(Call::Received(position));
-        known.mark = std::mem::take(&mut known.marking);
+        known.mark = known.marking.take();
         known.history.apply(position, changes);
     }
 
@@ -102,11 +115,11 @@ impl FeedSink for Node {
     fn restarted(&self, _: &str, epoch: Epoch, start: Position, doubt: Doubt) {
         let mut known = self.0.lock();
         known.calls.push(Call::Restarted(epoch, start, doubt));
-        known.mark = std::mem::take(&mut known.marking);
+        known.mark = known.marking.take();
         known.history.restart(epoch, start);
     }
 
-    fn marking(&self, _: &str, mark: Vec<u8>) {
+    fn marking(&self, _: &str, mark: Option<Mark>) {
         self.0.lock().marking = mark;
     }
 
@@ -204,6 +217,16 @@ impl<W: World> Ledger<W> {
         let has_begun = matches!(first, Some(Call::Restarted(..)));
         assert!(has_begun || first == Some(&gone_on), "{calls:?}");
         !has_begun
+    }
+
+    /// What the feed says of a place where an earlier one was, if it has places at all.
+    pub(super) fn check_passed(&self, left: &Standing, passed: Passed, why: &str) {
+        let Some(mark) = &left.mark else { return };
+        if self.node.is_placed() {
+            let asked = block_on(self.world.feed().has_passed(mark));
+            let has_passed = asked.expect("an origin that can be asked answers");
+            assert_eq!(has_passed, passed == Passed::Before, "{why}: {left:?}");
+        }
     }
 
     /// A row that was never written before.

@@ -9,7 +9,7 @@ use larder_core::{feed::FeedSink, history::Verdict, store::Standing};
 
 use super::{
     Ask, End, Fault, Precision, Row, Support, World, Write,
-    ledger::{Ledger, Node, Record},
+    ledger::{Ledger, Node, Passed, Record},
 };
 
 /// A row that no check asks for.
@@ -63,6 +63,7 @@ pub fn what_nobody_listened_to_is_told_later<W: World>(make: &impl Fn(u64) -> W,
                 (false, _) => assert_eq!(verdict, Verdict::OtherEpoch, "{record:?}"),
             }
         }
+        ledger.check_passed(&left, Passed::Before, "it was passed before, and told of later");
         let again = ledger.load(Ask::Row(1));
         ledger.catch_up();
         ledger.check_caught_up(&again, "in the second life");
@@ -110,6 +111,7 @@ fn expect_new_epoch<W: World>(ledger: &mut Ledger<W>, fault: Fault, regrow: i64)
         ledger.commit(&[Write::Put(row)]);
     }
     let goes_on = ledger.go_on(&left);
+    ledger.check_passed(&left, Passed::Never, "it is of another log");
     let (verdict, _) = ledger.node.ask(&record);
     assert_eq!(verdict, Verdict::OtherEpoch, "{fault:?}, then {regrow} commits: {record:?}");
     assert!(!goes_on || ledger.node.standing().epoch != left.epoch, "{fault:?}");

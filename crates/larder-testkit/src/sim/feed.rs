@@ -29,6 +29,14 @@ impl Feed for SimOrigin {
         Box::pin(std::future::ready(caught_up))
     }
 
+    fn has_passed<'a>(&'a self, mark: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>> {
+        let moment = self.clock.now();
+        let mut state = self.state.lock();
+        let caught_up = state.catch_up(&self.name, moment);
+        let passed = caught_up.map(|()| state.has_passed(mark));
+        Box::pin(std::future::ready(passed))
+    }
+
     fn stop(&self) {
         self.state.lock().stop();
     }

@@ -10,7 +10,7 @@ use std::{
 
 use larder_core::{
     Change, Dependency, Error, ErrorKind, Moment, Name, Position, RowChange, Stamp, Value,
-    feed::{Doubt, FeedSink},
+    feed::{Doubt, FeedSink, Mark},
     store::Standing,
     timeline::Epoch,
 };
@@ -60,9 +60,10 @@ struct Cursor {
 
 impl Cursor {
     /// Without the epoch, which whoever keeps it keeps beside it.
-    fn encode(&self) -> Vec<u8> {
+    fn mark(&self) -> Mark {
         let numbers = [self.server, self.schema, self.delivered as u64];
-        numbers.into_iter().chain(self.nonce).flat_map(u64::to_le_bytes).collect()
+        let bytes = numbers.into_iter().chain(self.nonce).flat_map(u64::to_le_bytes).collect();
+        Mark { bytes, place: Some(Position(self.delivered as u64)) }
     }
 
     fn decode(epoch: Epoch, bytes: &[u8]) -> Option<Self> {
@@ -227,7 +228,7 @@ impl State {
         };
         self.cursor = Some(cursor);
         if let Some(sink) = &self.sink {
-            sink.marking(name, cursor.encode());
+            sink.marking(name, Some(cursor.mark()));
             sink.restarted(name, cursor.epoch, Position(cursor.delivered as u64), doubt);
         }
         Ok(())
@@ -274,7 +275,7 @@ impl State {
             .collect();
         cursor.delivered += 1;
         cursor.nonce = Some(commit.nonce);
-        sink.marking(name, cursor.encode());
+        sink.marking(name, Some(cursor.mark()));
         sink.received(name, Position(cursor.delivered as u64), &changes);
         true
     }
@@ -315,6 +316,20 @@ impl State {
         }
         self.confirm(name, moment);
         Ok(())
+    }
+
+    /// Whether the log has come by where another feed gave `mark`, and this one has told of that.
+    pub(super) fn has_passed(&self, mark: &[u8]) -> bool {
+        let epoch = self.cursor.map_or(Epoch::VOID, |own| own.epoch);
+        let (Some(own), Some(other)) = (self.cursor, Cursor::decode(epoch, mark)) else {
+            return false;
+        };
+        let at_other = other.delivered.checked_sub(1).and_then(|place| self.log.get(place));
+        let is_same = at_other.map(|commit| commit.nonce) == other.nonce;
+        (own.server, own.schema) == (other.server, other.schema)
+            && self.trimmed <= other.delivered
+            && other.delivered <= own.delivered
+            && (is_same || self.has(Flaw::IgnoresNonce))
     }
 
     pub(super) fn save(&self) -> Saved {

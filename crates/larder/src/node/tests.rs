@@ -2,10 +2,15 @@
 
 use std::ops::Bound::{Excluded, Included};
 
-use larder_core::{Span, announcement::Cursor, store::Judgement};
+use larder_core::{
+    Span,
+    announcement::Cursor,
+    store::{Judgement, Standing},
+};
 use larder_memory::MemoryLimit;
 
 use super::*;
+use crate::places::Places;
 
 const SHOP: &str = "shop";
 const LIFE: Epoch = Epoch(7);
@@ -83,28 +88,46 @@ fn a_store_is_given_and_gives_nothing_from_beyond_where_it_stands() {
     let node = node(100);
     let cursor = Cursor { epoch: Epoch(9), position: Position::START, nonce: 0 };
     node.app().knowledge.lock().line = Some(Line::new(1, cursor, 0));
-    let shop = |position| Standing {
+    // In the store the life and the places of the log are others than those of this node.
+    let mark = |place: u8| Mark { bytes: vec![place], place: Some(Position(place.into())) };
+    let mut places = Places::begin(Epoch(70), Position(3), Some(mark(13)));
+    for place in [4, 5] {
+        places.advance(Position(place.into()), Some(mark(10 + place)));
+    }
+    node.timeline(SHOP).unwrap().knowledge.lock().in_store = InStore::in_life(places);
+    let shop = |place: u8| Standing {
         timeline: SHOP.into(),
-        epoch: LIFE,
-        position: Position(position),
+        epoch: Epoch(70),
+        position: Position(place.into()),
         floor: Position::START,
-        mark: None,
+        mark: Some(vec![place]),
     };
     let standing = Standing { timeline: APP.into(), epoch: cursor.epoch, ..shop(0) };
     let dependencies: DependencySet = [row(1)].into_iter().collect();
     let stamp = |as_of| Stamp { timeline: SHOP.into(), epoch: LIFE, as_of: Position(as_of) };
     let stamps: Stamps = [node.stamp(APP).unwrap(), stamp(4)].into_iter().collect();
-    let kept = node.announced_stamp().unwrap();
-    let standings = |position| [standing.clone(), shop(position)];
-    // The origin can go back to 3 before the store hears of 4; what the value shows then never was.
-    let judge = |position| node.judge(&stamps, &dependencies, &kept, &standings(position));
-    assert_eq!(judge(3), Judgement::Wrong);
-    assert_eq!(judge(4), Judgement::Right(Position::START));
-    assert_eq!(judge(5), Judgement::Right(Position::START));
-    let written = [kept.clone(), stamp(4)].into_iter().collect();
-    let raised = |position| node.raised(&written, &dependencies, &standings(position));
-    assert_eq!(raised(3), None);
-    assert_eq!(raised(5).unwrap().get(SHOP).unwrap().as_of, Position(5));
+    let mut kept = node.in_places(&stamps).unwrap();
+    kept.set(node.announced_stamp().unwrap());
+    let kept_of_shop = kept.get(SHOP).unwrap();
+    assert_eq!((kept_of_shop.epoch, kept_of_shop.as_of), (Epoch(70), Position(14)));
+    let judged = |shop| node.judge(&stamps, &dependencies, &kept, &[standing.clone(), shop]);
+    let raised = |shop| node.raised(&kept, &dependencies, &[standing.clone(), shop]);
+    // The origin can go back to 13 before the store hears of 14; what the value shows then never
+    // was.
+    assert_eq!(judged(shop(13)), Judgement::Wrong);
+    assert_eq!(raised(shop(13)), None);
+    for place in [14, 15] {
+        assert_eq!(judged(shop(place)), Judgement::Right(Position::START));
+        let raised = raised(shop(place)).unwrap().get(SHOP).unwrap().clone();
+        assert_eq!((raised.epoch, raised.as_of.0), (LIFE, u64::from(place) - 10));
+    }
+    // Nor where it stands on a log of which this node does not know, beyond it, or in another life.
+    let strange = Standing { mark: Some(vec![0]), ..shop(15) };
+    let elsewhere = Standing { epoch: Epoch(71), ..shop(15) };
+    for unknown in [strange, shop(16), elsewhere] {
+        assert_eq!(judged(unknown.clone()), Judgement::Wrong, "{unknown:?}");
+        assert_eq!(raised(unknown.clone()), None, "{unknown:?}");
+    }
 }
 
 #[test]

@@ -23,7 +23,10 @@ use larder_core::{
     Epoch, Position,
     announcement::{Cursor, Look},
     claim::Fence,
-    store::{Attached, Begins, FoundRecord, Judgement, NewRecord, Step, TrackedStore, Written},
+    store::{
+        Applied, Attached, Begins, FoundRecord, Judgement, Knows, NewRecord, SchemesKnown, Step,
+        TrackedStore, Written,
+    },
 };
 use larder_testkit::temp::TempDir;
 use tokio::sync::Semaphore;
@@ -360,8 +363,8 @@ impl TrackedStore for LateTracked {
         })
     }
 
-    fn apply(&self, steps: Vec<Step>) -> BoxFuture<'static, Result<Option<Cursor>, Error>> {
-        self.tracked.apply(steps)
+    fn apply(&self, steps: Vec<Step>, knows: Knows) -> BoxFuture<'static, Result<Applied, Error>> {
+        self.tracked.apply(steps, knows)
     }
 
     fn look(&self, since: Cursor, schemes: usize) -> BoxFuture<'static, Result<Look, Error>> {
@@ -408,25 +411,24 @@ async fn a_store_that_missed_a_step_shows_nothing_from_before_it() {
         begins: from,
         position: Position(to),
         digests: Vec::new(),
+        tables: Vec::new(),
+        schemes: SchemesKnown::NONE,
         everything: false,
         mark: None,
         announced: None,
     };
     let after = |from, to| step(1, Begins::After(Position(from)), to);
     let tracked = &attached.tracked;
-    tracked.apply(vec![step(1, Begins::Anew, 10)]).await.unwrap();
+    let brought = async |step| tracked.apply(vec![step], Arc::new(|_| true)).await.unwrap().refused;
+    assert_eq!(brought(step(1, Begins::Anew(None), 10)).await, []);
     assert_eq!(floor(tracked).await, Position(10));
-    tracked.apply(vec![after(10, 11)]).await.unwrap();
+    assert_eq!(brought(after(10, 11)).await, []);
     assert_eq!(floor(tracked).await, Position(10));
     // Told twice it is the same step.
-    tracked.apply(vec![after(10, 11)]).await.unwrap();
+    assert_eq!(brought(after(10, 11)).await, []);
     assert_eq!(floor(tracked).await, Position(10));
-    tracked.apply(vec![after(12, 13)]).await.unwrap();
+    assert_eq!(brought(after(12, 13)).await, []);
     assert_eq!(floor(tracked).await, Position(13));
-    // And of another life.
-    let other = step(2, Begins::After(Position(13)), 14);
-    tracked.apply(vec![other]).await.unwrap();
-    assert_eq!(floor(tracked).await, Position(14));
 }
 
 /// The floor of `shop`, as whoever reads a record is told.

@@ -19,6 +19,8 @@
 //! - `claimed`: loads that are single across caches and processes on one store
 //! - `stored`: values in bytes that name nothing (features `derive`, `sqlite` and `positional`)
 //! - `shared`: tracked values and invalidations of caches and processes on one store
+//! - `shared_feed`: the same for what depends on an origin, with its feed in each of them
+//! - `shop`: the database, the store and the nodes of these
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
 //! - `outbox`: invalidations committed with the data (feature `sqlite`)
@@ -73,6 +75,12 @@ mod stored;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod shared;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod shop;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod shared_feed;
 
 #[cfg(feature = "sqlite")]
 mod outbox;
