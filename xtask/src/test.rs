@@ -117,6 +117,7 @@ fn mutants() -> Result<()> {
     mutants.args(["--package", "larder-testkit", "--features", "larder-testkit/mutants"]);
     mutants.args(["--package", "larder-sqlite", "--features", "larder-sqlite/mutants"]);
     mutants.args(["--package", "larder-memory", "--features", "larder-memory/mutants"]);
+    mutants.args(["--package", "larder", "--features", "larder/mutants"]);
     command::run(&mut mutants)
 }
 

@@ -10,7 +10,12 @@
 #[path = "it/place.rs"]
 mod place;
 
-use larder_core::{Dependency, Invalidation, Mode, safeguard::Safeguard};
+use larder_core::{
+    Dependency, Digest, Epoch, Invalidation, Mode, Position,
+    claim::Fence,
+    safeguard::Safeguard,
+    store::{Begins, Judgement, NewRecord, SchemesKnown, Step, Store as _},
+};
 use larder_sqlite::{
     Track, outbox,
     store::{Lifetime, NewEntry, SqliteStore, Stored},
@@ -193,10 +198,48 @@ fn grown_again() -> bool {
     World::resumed(&path, Track::Rows, &left).is_valid(&answer)
 }
 
+/// An entry that chooses rows by a column of which whoever brings a change has never heard.
+fn change_of_a_row_nobody_told_of() -> bool {
+    let place = Place::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(place.path("cache.db")).await.unwrap();
+        let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+        let step = |begins, to, tables| Step {
+            timeline: "shop".into(),
+            epoch: Epoch(1),
+            begins,
+            position: Position(to),
+            digests: Vec::new(),
+            tables,
+            schemes: SchemesKnown { epoch: attached.cursor.epoch, count: 0 },
+            everything: false,
+            mark: None,
+            announced: None,
+        };
+        let bring = async |step| {
+            let applied = attached.tracked.apply(vec![step], std::sync::Arc::new(|_| true));
+            assert_eq!(applied.await.unwrap().refused, []);
+        };
+        bring(step(Begins::Anew(None), 5, Vec::new())).await;
+        let record = NewRecord {
+            bytes: vec![1],
+            until: None,
+            digests: vec![Digest(7)],
+            schemes: vec![Dependency::scope("shop", "t", [("grp", 5)]).scheme().unwrap()],
+            judge: Box::new(|_| Judgement::Right(Position(u64::MAX))),
+            fence: Fence::Open,
+        };
+        attached.tracked.put("r", b"key", record).await.unwrap();
+        bring(step(Begins::After(Position(5)), 6, vec![Digest(7)])).await;
+        attached.tracked.get("r", b"key").await.unwrap().is_some()
+    })
+}
+
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 12] = [
+    let violations: [Violation; 13] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
@@ -218,6 +261,7 @@ fn each_safeguard_that_is_taken_out_is_missed() {
         ("grown again", Safeguard::NonceCompared, grown_again),
         ("record", Safeguard::RecordsReadOnRestart, record_passed_over),
         ("fence", Safeguard::FenceCompared, removed_while_it_was_computed),
+        ("schemes", Safeguard::SchemesCompared, change_of_a_row_nobody_told_of),
         ("stamp", Safeguard::AsOfInsideTransaction, changed_during_the_load),
     ];
     for (name, safeguard, violated) in violations {
