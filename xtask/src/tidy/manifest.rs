@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder-sqlite", &["larder-core"]),
     ("larder-macros", &[]),
     ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite"]),
+    ("larder-table", &["larder-core", "larder-sqlite"]),
     ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
     ("larder-testkit", &["larder", "larder-core", "larder-memory", "larder-sqlite"]),
     ("xtask", &[]),
@@ -37,7 +38,7 @@ const DRIVERS: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio"],
-        &["larder", "larder-sqlite", "larder-server", "larder-testkit"],
+        &["larder", "larder-sqlite", "larder-table", "larder-server", "larder-testkit"],
         "decisions and data structures have no runtime",
     ),
 ];

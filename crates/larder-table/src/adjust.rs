@@ -1,0 +1,186 @@
+//! Adjust: moving the window.
+//!
+//! The first load is an adjust of an empty window. **Invariant**: what expires, what comes and the
+//! new window are published in one step, after everything that can fail (TD3, TD6).
+
+use std::sync::Arc;
+
+use larder_core::{Error, ErrorKind};
+
+use crate::{
+    index::Key,
+    lane::AnyRanges,
+    ranges::Ranges,
+    record::Record,
+    refresh::Answer,
+    snapshot::{Mark, Snapshot},
+    stats::Counts,
+    table::{Made, Progress, Table},
+};
+
+/// Of so many records in a table one at least is taken to expire, so that a large one is dealt with
+/// aside.
+const ASIDE: usize = 16;
+
+/// What a change of the window did.
+#[derive(Debug)]
+pub struct Adjusted<R> {
+    /// Records that were loaded, by primary key.
+    pub loaded: Vec<Arc<R>>,
+    /// Records that went, by primary key.
+    pub expired: Vec<Arc<R>>,
+    /// Invalidations that were carried out with it.
+    pub refreshed: usize,
+}
+
+impl<R: Record, W: Key> Table<R, W> {
+    /// Loads the records of `window` for the first time.
+    ///
+    /// # Errors
+    /// `Conflict` when the table is loaded or being loaded; `Config` when the feed it follows does
+    /// not tell of a table that a rule speaks of; those of the loader; `Limit` when the
+    /// records are more than the table may hold; `Conflict` when a key comes twice. After an error
+    /// the table is as it was, and may be loaded again.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, it has changed nothing.
+    pub async fn load(&self, window: Ranges<W>) -> Result<usize, Error> {
+        let begins = self.0.loaded.send_if_modified(|state| {
+            let begins = *state == Progress::NotYet;
+            if begins {
+                *state = Progress::Loading;
+            }
+            begins
+        });
+        if !begins {
+            return Err(Error::new(ErrorKind::Conflict, "load table")
+                .subject(format!("`{}`", self.name()))
+                .detail("it is loaded, or being loaded; change its window with `adjust`"));
+        }
+        let mut loading = Loading { table: self, ended: Progress::NotYet };
+        let _turn = self.0.turn.lock().await;
+        let under_way = self.begin();
+        self.catch_up().await?;
+        self.expect_heard()?;
+        let records = self.ask(self.0.window.place, &window).await?;
+        self.catch_up().await?;
+        let window: Arc<dyn AnyRanges> = Arc::new(window);
+        let count = records.len();
+        let make = move |table: &Self, now: &Snapshot<R>| {
+            let content = now.content.filled(&records, &table.0.limits)?;
+            Ok((Snapshot { content, window: Some(window.clone()), ..now.clone() }, ()))
+        };
+        self.publish(under_way.began, count, make).await?;
+        Counts::add(&self.0.counts.adjustments, 1);
+        Counts::add(&self.0.counts.loaded, count);
+        loading.ended = Progress::Done;
+        Ok(count)
+    }
+
+    /// Moves the window: what is only in the new one is loaded, what is only in the old one
+    /// expires, what was invalidated is loaded again. Reads see the old table until it returns and
+    /// the new one after; none waits.
+    ///
+    /// What both windows cover is not loaded again: what changed there and nobody told of stays as
+    /// it was (T15). [`Table::reload`] loads it.
+    ///
+    /// # Errors
+    /// As [`Table::load`], and `Timeout` when the table is not loaded in time. After an error the
+    /// table is as it was.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, it has changed nothing.
+    pub async fn adjust(&self, window: Ranges<W>) -> Result<Adjusted<R>, Error> {
+        self.move_to(window, Overlap::Keep).await
+    }
+
+    /// Loads everything in `window`, and makes it the window. For an origin that tells of no
+    /// changes.
+    ///
+    /// # Errors
+    /// As [`Table::adjust`].
+    ///
+    /// # Cancel safety
+    /// As [`Table::adjust`].
+    pub async fn reload(&self, window: Ranges<W>) -> Result<Adjusted<R>, Error> {
+        self.move_to(window, Overlap::LoadAgain).await
+    }
+
+    async fn move_to(&self, window: Ranges<W>, overlap: Overlap) -> Result<Adjusted<R>, Error> {
+        self.loaded().await?;
+        let _turn = self.0.turn.lock().await;
+        let before = self.snapshot();
+        let old = before.window.clone().unwrap_or_else(|| self.lane(self.0.window.place).none());
+        let asked = match overlap {
+            Overlap::Keep => window.without(crate::lane::typed(&*old)),
+            Overlap::LoadAgain => window.clone(),
+        };
+        let marks = before.marks.clone();
+        self.until_visible(&marks).await?;
+        let under_way = self.begin();
+        let (place, window): (_, Arc<dyn AnyRanges>) = (self.0.window.place, Arc::new(window));
+        let records = self.ask(place, &asked).await?;
+        let answers = match overlap {
+            // What is only in the new window is asked for anyway.
+            Overlap::Keep => self.load_marked(&marks, Some(&*old.intersection(&*window))).await?,
+            // Everything that a mark can name is asked for.
+            Overlap::LoadAgain => Vec::new(),
+        };
+        self.catch_up().await?;
+        let moved = Moved { old, window, asked: Arc::new(asked), records, marks, answers };
+        let count = moved.records.len().max(before.content.len() / ASIDE);
+        let make = move |table: &Self, now: &Snapshot<R>| table.adjusted(now, &moved);
+        let adjusted = self.publish(under_way.began, count, make).await?;
+        Counts::add(&self.0.counts.adjustments, 1);
+        Counts::add(&self.0.counts.loaded, adjusted.loaded.len());
+        Counts::add(&self.0.counts.expired, adjusted.expired.len());
+        Ok(adjusted)
+    }
+
+    fn adjusted(&self, now: &Snapshot<R>, moved: &Moved<R>) -> Made<R, Adjusted<R>> {
+        let Moved { old, window, asked, records, marks, answers } = moved;
+        let lane = self.lane(self.0.window.place);
+        let (mut gone, mut new) = self.replaced(&now.content, &**window, answers);
+        gone.extend(lane.within(&now.content, &**asked));
+        let outside = lane.within(&now.content, &*old.without(&**window));
+        gone.extend(outside.into_iter().filter(|record| !lane.holds(&**window, record)));
+        new.extend(records.iter().cloned());
+        let content = now.content.changed(gone.iter().cloned(), new, &self.0.limits)?;
+        gone.sort_by(|a, b| a.order(b));
+        gone.dedup_by(|a, b| a.order(b).is_eq());
+        gone.retain(|record| content.get(&record.key()).is_none());
+        let loaded = records.clone();
+        let adjusted = Adjusted { loaded, expired: gone, refreshed: marks.len() };
+        let window = Some(window.clone());
+        Ok((Snapshot { content, window, ..now.without(marks) }, adjusted))
+    }
+}
+
+/// What becomes of what both windows cover.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    Keep,
+    LoadAgain,
+}
+
+/// Everything that was loaded for a new window.
+struct Moved<R> {
+    old: Arc<dyn AnyRanges>,
+    window: Arc<dyn AnyRanges>,
+    asked: Arc<dyn AnyRanges>,
+    records: Vec<Arc<R>>,
+    marks: Vec<Arc<Mark>>,
+    answers: Vec<Answer<R>>,
+}
+
+/// Says how a first load has ended, also when it was dropped.
+struct Loading<'a, R: Record, W: Key> {
+    table: &'a Table<R, W>,
+    ended: Progress,
+}
+
+impl<R: Record, W: Key> Drop for Loading<'_, R, W> {
+    fn drop(&mut self) {
+        self.table.0.loaded.send_replace(self.ended);
+    }
+}

@@ -1,0 +1,204 @@
+//! The definition: what a table is called, by what its records are ordered, and where they come
+//! from.
+//!
+//! It is put together before there is a table, because the indexes of a table do not change while
+//! it lives. **Invariant**: the index by primary key is the first.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use larder_core::{Error, ErrorKind};
+
+use crate::{
+    content::{Content, Limits, PRIMARY},
+    group::Group,
+    index::{AnyIndex, Index, Key, Keys, Ordered, Spec},
+    lane::{AnyLane, Lane},
+    measure::{Measure, Nothing, Number, Summed},
+    origin::Fill,
+    ranges::Ranges,
+    record::Record,
+    table::Table,
+    tree::Tree,
+};
+
+/// A table in the making.
+pub struct Definition<R: Record> {
+    name: Arc<str>,
+    number: u64,
+    lanes: Vec<Box<dyn AnyLane<R>>>,
+    orders: Vec<Arc<dyn AnyIndex<R>>>,
+    weigh: Arc<dyn Fn(&R) -> usize + Send + Sync>,
+    bytes_max: u64,
+    wait: Duration,
+}
+
+/// What a table holds at most, unless its definition says otherwise: 1 GiB.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// How long reads wait for the load of a table, unless its definition says otherwise.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Numbers of definitions, so that an index of one table is not taken for one of another.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+impl<R: Record> Definition<R> {
+    /// A table without records, ordered by primary key.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let mut definition = Self {
+            name: name.into(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            lanes: Vec::new(),
+            orders: Vec::new(),
+            weigh: Arc::new(|_| size_of::<R>()),
+            bytes_max: BYTES_MAX,
+            wait: WAIT,
+        };
+        definition.add("primary", Keys::One(Box::new(R::key)), Nothing);
+        definition
+    }
+
+    fn add<K: Key, M: Measure<R>>(
+        &mut self,
+        name: &str,
+        keys: Keys<R, K>,
+        measure: M,
+    ) -> Index<R, K> {
+        let (name, table) = (Arc::<str>::from(name), self.name.clone());
+        let spec = Arc::new(Spec { name: name.clone(), table, keys, measure });
+        let place = self.lanes.len();
+        self.lanes.push(Box::new(Lane { spec: spec.clone(), place, loader: None }));
+        self.orders.push(Arc::new(Ordered { spec, tree: Tree::default() }));
+        Index { place, name, of: self.number, types: PhantomData }
+    }
+
+    /// The index by primary key.
+    pub fn primary(&self) -> Index<R, R::Key> {
+        Index { place: PRIMARY, name: "primary".into(), of: self.number, types: PhantomData }
+    }
+
+    /// Orders the records by a key of each: a column, a tuple of several, or anything that can be
+    /// computed from the record alone.
+    pub fn index<K: Key>(
+        &mut self,
+        name: &str,
+        key: impl Fn(&R) -> K + Send + Sync + 'static,
+    ) -> Index<R, K> {
+        self.add(name, Keys::One(Box::new(key)), Nothing)
+    }
+
+    /// The same; no two records may have the same key.
+    pub fn unique<K: Key>(
+        &mut self,
+        name: &str,
+        key: impl Fn(&R) -> K + Send + Sync + 'static,
+    ) -> Index<R, K> {
+        self.add(name, Keys::Unique(Box::new(key)), Nothing)
+    }
+
+    /// The same with any number of keys for each record, which is found under each of them, and
+    /// once where several of them are read.
+    pub fn multi<K: Key>(
+        &mut self,
+        name: &str,
+        keys: impl Fn(&R) -> Vec<K> + Send + Sync + 'static,
+    ) -> Index<R, K> {
+        self.add(name, Keys::Many(Box::new(keys)), Nothing)
+    }
+
+    /// Groups the records, and keeps of each group how many there are and the sum, the smallest and
+    /// the largest of a number of each.
+    pub fn group<G: Key, N: Number + Key>(
+        &mut self,
+        name: &str,
+        group: impl Fn(&R) -> G + Send + Sync + 'static,
+        number: impl Fn(&R) -> N + Send + Sync + 'static,
+    ) -> Group<R, G, N> {
+        let number: Arc<dyn Fn(&R) -> N + Send + Sync> = Arc::new(number);
+        let own = number.clone();
+        let keys = Keys::One(Box::new(move |record: &R| (group(record), own(record))));
+        Group { index: self.add(name, keys, Summed(number)) }
+    }
+
+    /// Says how the records whose key of `index` lies in some ranges are loaded. The loader gives
+    /// every such record to the [`Fill`], all as they were at one moment after the loader was
+    /// called; what else it gives is left out.
+    ///
+    /// # Panics
+    /// If `index` is of another definition.
+    pub fn loads_by<K: Key, F>(
+        &mut self,
+        index: &Index<R, K>,
+        loader: impl Fn(Ranges<K>, Fill<R>) -> F + Send + Sync + 'static,
+    ) -> &mut Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        assert_eq!(index.of, self.number, "the index is of this definition");
+        let lane = self.lanes.get_mut(index.place).map(|lane| lane.as_any_mut());
+        let lane = lane.and_then(|lane| lane.downcast_mut::<Lane<R, K, Nothing>>());
+        let lane = lane.expect("an index of this definition has a lane");
+        lane.loader = Some(Arc::new(move |ranges, fill| Box::pin(loader(ranges, fill))));
+        self
+    }
+
+    /// What the records may count at most, and how many bytes each one counts; without this 1 GiB,
+    /// at the size of the type.
+    pub fn limit(
+        &mut self,
+        bytes_max: u64,
+        weigh: impl Fn(&R) -> usize + Send + Sync + 'static,
+    ) -> &mut Self {
+        (self.bytes_max, self.weigh) = (bytes_max, Arc::new(weigh));
+        self
+    }
+
+    /// How long a read waits until the table is loaded; without this 30 seconds.
+    pub fn wait_for_load(&mut self, at_most: Duration) -> &mut Self {
+        self.wait = at_most;
+        self
+    }
+
+    /// The table, empty and not yet loaded. Its window is a set of ranges of `window`.
+    ///
+    /// # Errors
+    /// `Config` when nothing was said of how records are loaded by `window`, or it is an index of
+    /// another definition.
+    pub fn build<K: Key>(self, window: &Index<R, K>) -> Result<Table<R, K>, Error> {
+        let refused = |detail: String| {
+            Error::new(ErrorKind::Config, "define table")
+                .subject(format!("`{}`", self.name))
+                .detail(detail)
+        };
+        let lane = self.lanes.get(window.place).filter(|_| window.of == self.number);
+        let Some(lane) = lane else {
+            return Err(refused(format!("the index `{}` is of another table", window.name)));
+        };
+        if !lane.can_load() {
+            return Err(refused(format!(
+                "its window is on the index `{}`, by which it cannot load; say how with `loads_by`",
+                window.name
+            )));
+        }
+        let limits =
+            Limits { weigh: self.weigh, bytes_max: self.bytes_max, table: self.name.clone() };
+        let content = Content::empty(self.orders);
+        let lanes = self.lanes.into_iter().map(Arc::from).collect();
+        Ok(Table::new(window.clone(), lanes, content, limits, self.wait))
+    }
+}
+
+impl<R: Record> fmt::Debug for Definition<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let indexes = self.lanes.iter().map(|lane| lane.name()).collect::<Vec<_>>();
+        f.debug_struct("Definition").field("name", &self.name).field("indexes", &indexes).finish()
+    }
+}

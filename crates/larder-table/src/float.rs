@@ -1,0 +1,50 @@
+//! Floats with an order, so that they can be keys.
+
+use std::{cmp::Ordering, fmt};
+
+use crate::measure::Number;
+
+/// A float as a key: in the order of IEEE 754 `totalOrder`, in which minus infinity comes first,
+/// then numbers by value (`-0.0` before `0.0`), infinity, and last what is not a number.
+#[derive(Clone, Copy, Default)]
+pub struct Float(pub f64);
+
+impl Ord for Float {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // What is not a number may have a sign, which would put it first.
+        let plain = |own: f64| if own.is_nan() { f64::NAN } else { own };
+        plain(self.0).total_cmp(&plain(other.0))
+    }
+}
+
+impl PartialOrd for Float {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Float {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Float {}
+
+impl fmt::Debug for Float {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Number for Float {
+    type Sum = f64;
+
+    fn add_to(self, sum: f64) -> f64 {
+        sum + self.0
+    }
+
+    fn join(one: f64, other: f64) -> f64 {
+        one + other
+    }
+}

@@ -1,0 +1,385 @@
+//! Following: a table that hears of changes from a feed, and carries them out by itself.
+//!
+//! The feed speaks of rows of the origin's tables; rules say what they mean for the records here: a
+//! row that *is* a record is put or removed as it was told, without asking the origin; a row from
+//! which records are joined together names them by a key of some index, before and after.
+//! **Invariant**: what no rule can say precisely puts everything in doubt, never nothing.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use larder_core::{
+    Clock, Error, ErrorKind, Invalidation as Recorded, Moment, Position, Value,
+    change::{Change, RowChange},
+    dependency::{Atom, Dependency},
+    feed::{Doubt, Feed, FeedSink},
+    timeline::{Epoch, Stamp},
+};
+
+use crate::{
+    index::{Index, Key},
+    lane::AnyRanges,
+    ranges::Ranges,
+    record::Record,
+    snapshot::{Each, Touched},
+    table::{Inner, Table},
+};
+
+/// A row of the origin, as it was or as it is.
+#[derive(Debug)]
+pub struct Image<'a> {
+    change: &'a RowChange,
+    values: &'a [Value],
+}
+
+impl Image<'_> {
+    /// The value of a column; `None` when the feed does not report it.
+    pub fn get(&self, column: &str) -> Option<&Value> {
+        let columns = &self.change.columns;
+        let place = columns.binary_search_by(|own| (**own).cmp(column)).ok()?;
+        self.values.get(place)
+    }
+
+    /// The value of a column of whole numbers.
+    pub fn integer(&self, column: &str) -> Option<i64> {
+        match self.get(column)? {
+            Value::Integer(integer) => Some(*integer),
+            _ => None,
+        }
+    }
+
+    /// The value of a column of numbers.
+    pub fn real(&self, column: &str) -> Option<f64> {
+        match self.get(column)? {
+            Value::Real(real) => Some(*real),
+            #[expect(clippy::cast_precision_loss, reason = "a number of a column of reals")]
+            Value::Integer(integer) => Some(*integer as f64),
+            _ => None,
+        }
+    }
+
+    /// The value of a column of text.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        match self.get(column)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+type Touches = Box<dyn Fn(&Image<'_>) -> Option<Arc<dyn AnyRanges>> + Send + Sync>;
+type MakesRecord<R> = Box<dyn Fn(&Image<'_>) -> Option<R> + Send + Sync>;
+
+/// An index, whatever its keys are.
+#[derive(Clone, Copy)]
+struct Place {
+    place: usize,
+    /// Which definition it belongs to.
+    of: u64,
+    each: Each,
+}
+
+/// What rows of one table of the origin mean.
+enum Rule<R> {
+    /// They are the records.
+    Are(MakesRecord<R>),
+    /// They touch records by an index.
+    Touch(Place, Touches),
+}
+
+/// What the changes that a feed tells of mean for a table.
+pub struct Rules<R: Record> {
+    rules: Vec<(Arc<str>, Rule<R>)>,
+    max_staleness: Duration,
+}
+
+/// How old a table's knowledge of its origin may be, unless said otherwise.
+const MAX_STALENESS: Duration = Duration::from_secs(1);
+
+impl<R: Record> Default for Rules<R> {
+    fn default() -> Self {
+        Self { rules: Vec::new(), max_staleness: MAX_STALENESS }
+    }
+}
+
+impl<R: Record> Rules<R> {
+    /// No rules: nothing that a feed tells means anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Each row of `table` is a record, and what `record` makes of it is put in its place without
+    /// asking the origin. `None` says that it cannot be told from the row: then everything is in
+    /// doubt.
+    #[must_use]
+    pub fn records(
+        mut self,
+        table: impl Into<Arc<str>>,
+        record: impl Fn(&Image<'_>) -> Option<R> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.push((table.into(), Rule::Are(Box::new(record))));
+        self
+    }
+
+    /// A row of `table` goes into the records with this key of `index`: of its parent by its own
+    /// foreign key, of its children by the primary key they refer to. Records are touched under the
+    /// key of the row as it was and as it is. `None` says that it cannot be told.
+    #[must_use]
+    pub fn touches<K: Key>(
+        mut self,
+        table: impl Into<Arc<str>>,
+        index: &Index<R, K>,
+        key: impl Fn(&Image<'_>) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
+            Some(Arc::new(Ranges::only([key(image)?])))
+        };
+        // How many keys a record has is known to the table that follows.
+        let place = Place { place: index.place, of: index.of, each: Each::One };
+        self.rules.push((table.into(), Rule::Touch(place, Box::new(ranges))));
+        self
+    }
+
+    /// How old the knowledge of the origin may be for a read; beyond it the feed is asked first.
+    /// One second without this.
+    #[must_use]
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+}
+
+impl<R: Record> fmt::Debug for Rules<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables: Vec<&str> = self.rules.iter().map(|(table, _)| &**table).collect();
+        f.debug_struct("Rules").field("tables", &tables).finish_non_exhaustive()
+    }
+}
+
+/// The feed that a table follows.
+pub(crate) struct Followed {
+    feed: Arc<dyn Feed>,
+    /// Those that the rules speak of.
+    tables: Vec<Arc<str>>,
+    proven: Arc<AtomicU64>,
+    clock: Clock,
+    max_staleness: Duration,
+}
+
+impl Followed {
+    /// Asks the feed, unless what is known of the origin is young enough.
+    pub(crate) async fn prove(&self) -> Result<(), Error> {
+        let proven = Moment::from_micros(self.proven.load(Ordering::Acquire));
+        if self.clock.now().since(proven) < self.max_staleness {
+            return Ok(());
+        }
+        self.catch_up().await
+    }
+
+    /// Asks the feed.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        self.feed.catch_up().await
+    }
+}
+
+/// Not on this thread: it may be the feed's own, if that had the last handle on the table.
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let feed = self.feed.clone();
+        std::thread::spawn(move || feed.stop());
+    }
+}
+
+/// Where the feed delivers.
+struct Sink<R: Record, W: Key> {
+    table: Weak<Inner<R, W>>,
+    rules: Vec<(Arc<str>, Rule<R>)>,
+    proven: Arc<AtomicU64>,
+}
+
+/// What a batch of changes comes to.
+pub(crate) struct Told<R: Record> {
+    /// The last state of each record that was told of.
+    pub(crate) rows: Vec<(R::Key, Option<Arc<R>>)>,
+    pub(crate) touched: Vec<Touched>,
+    /// Everything is in doubt.
+    pub(crate) everything: bool,
+}
+
+impl<R: Record, W: Key> Table<R, W> {
+    /// Follows `feed`, by `rules`, for as long as there is a handle on this table. To be called
+    /// before [`Table::load`], so that nothing that happens meanwhile is missed.
+    ///
+    /// # Errors
+    /// `Conflict` when the table follows a feed or is loaded; those of the feed.
+    pub fn follow(&self, feed: Arc<dyn Feed>, rules: Rules<R>, clock: Clock) -> Result<(), Error> {
+        let Rules { rules, max_staleness } = rules;
+        self.expect_unfollowed()?;
+        let mut rules = rules;
+        for (_, rule) in &mut rules {
+            self.check(rule)?;
+        }
+        let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
+        let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
+        let sink = Sink { table: Arc::downgrade(&self.0), rules, proven: proven.clone() };
+        feed.start(Arc::new(sink))?;
+        self.set_followed(Followed { feed, tables, proven, clock, max_staleness })
+    }
+
+    /// Fails when there are changes that a rule speaks of and the feed does not tell.
+    pub(crate) fn expect_heard(&self) -> Result<(), Error> {
+        let Some(Followed { feed, tables, .. }) = self.0.followed.get() else { return Ok(()) };
+        let (epoch, as_of) = self.heard();
+        let stamp = Stamp { timeline: feed.timeline().clone(), epoch, as_of };
+        let whole = |table: &&Arc<str>| {
+            let whole = Dependency::table(stamp.timeline.clone(), (*table).clone());
+            feed.companion(&whole, &stamp).is_some()
+        };
+        match tables.iter().find(whole) {
+            None => Ok(()),
+            Some(table) => Err(self.refuse_rule(format!(
+                "the feed of `{}` does not tell of every change of the table `{table}`; track it, \
+                 or mend its name",
+                stamp.timeline
+            ))),
+        }
+    }
+
+    fn check(&self, rule: &mut Rule<R>) -> Result<(), Error> {
+        let Rule::Touch(place, _) = rule else { return Ok(()) };
+        if place.of != self.0.window.of {
+            return Err(self.refuse_rule("a rule names an index of another table".into()));
+        }
+        let lane = self.lane(place.place);
+        place.each = lane.each();
+        if lane.can_load() {
+            return Ok(());
+        }
+        Err(self.refuse_rule(format!(
+            "a rule touches records by the index `{}`, by which they cannot be loaded again; say \
+             how with `loads_by`",
+            lane.name()
+        )))
+    }
+
+    #[cold]
+    fn refuse_rule(&self, detail: String) -> Error {
+        Error::new(ErrorKind::Config, "follow a feed with table")
+            .subject(format!("`{}`", self.name()))
+            .detail(detail)
+    }
+}
+
+impl<R: Record, W: Key> Sink<R, W> {
+    fn table(&self) -> Option<Table<R, W>> {
+        self.table.upgrade().map(Table)
+    }
+
+    /// What the rules make of `changes`.
+    fn told(&self, changes: &[Change], of: &dyn Fn(&R) -> R::Key) -> Told<R> {
+        let mut told = Told { rows: Vec::new(), touched: Vec::new(), everything: false };
+        for change in changes {
+            match change {
+                Change::Row(row) => {
+                    let own = self.rules.iter().filter(|(table, _)| *table == row.table);
+                    own.for_each(|(_, rule)| {
+                        told.everything |= tell(rule, row, of, &mut told).is_none();
+                    });
+                }
+                Change::After(after) => {
+                    told.everything |=
+                        self.rules.iter().any(|(table, _)| *table == after.row.table);
+                }
+                // Whoever touches by name does not say how rows were. Of tables that nobody tracks
+                // no rule speaks.
+                Change::Touch(named) => {
+                    told.everything |= match named.atom() {
+                        Atom::Everything | Atom::Tag { .. } => true,
+                        Atom::Table(table) | Atom::Id { table, .. } | Atom::Scope { table, .. } => {
+                            self.rules.iter().any(|(own, _)| own == table)
+                        }
+                    };
+                }
+            }
+        }
+        told
+    }
+}
+
+/// Adds what a change means by one rule; `None` when that cannot be told.
+fn tell<R: Record>(
+    rule: &Rule<R>,
+    change: &RowChange,
+    of: &dyn Fn(&R) -> R::Key,
+    told: &mut Told<R>,
+) -> Option<()> {
+    let image = |values: &'_ Option<Vec<Value>>| values.is_some();
+    if !image(&change.old) && !image(&change.new) {
+        return None;
+    }
+    let images = [&change.old, &change.new];
+    match rule {
+        Rule::Are(record) => {
+            let mut made = images.into_iter().map(|values| match values {
+                Some(values) => record(&Image { change, values }).map(Some),
+                None => Some(None),
+            });
+            let (old, new) = (made.next()??, made.next()??);
+            if let Some(old) = old {
+                told.rows.push((of(&old), None));
+            }
+            if let Some(new) = new {
+                told.rows.push((of(&new), Some(Arc::new(new))));
+            }
+        }
+        Rule::Touch(place, ranges) => {
+            for values in images.into_iter().flatten() {
+                let ranges = ranges(&Image { change, values })?;
+                let Place { place, each, .. } = *place;
+                match told.touched.iter_mut().find(|touched| touched.place == place) {
+                    Some(touched) => touched.ranges = touched.ranges.union(&*ranges),
+                    None => told.touched.push(Touched { place, ranges, each }),
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+impl<R: Record, W: Key> FeedSink for Sink<R, W> {
+    fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
+        let Some(table) = self.table() else { return };
+        let told = self.told(changes, &R::key);
+        table.apply(position, told);
+    }
+
+    fn confirmed(&self, _timeline: &str, position: Position, moment: Moment) {
+        let Some(table) = self.table() else { return };
+        table.confirm(position);
+        self.proven.fetch_max(moment.as_micros(), Ordering::AcqRel);
+    }
+
+    fn restarted(&self, _timeline: &str, epoch: Epoch, start: Position, _doubt: Doubt) {
+        if let Some(table) = self.table() {
+            table.restart(epoch, start);
+        }
+    }
+
+    fn recorded(&self, _timeline: &str, _invalidation: &Recorded) {
+        // It names what is built from rows; the rows themselves are told of as changes.
+    }
+
+    fn records_lost(&self, _timeline: &str, _doubt: Doubt) {}
+}
+
+impl<R: Record, W: Key> fmt::Debug for Sink<R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! Recent rows: those that a feed told of so lately that a load may have missed them.
+//!
+//! A table that follows a feed is written by two: the feed puts rows as they are told, and loads
+//! put what they read. It stands apart from the table because what is compared here are positions
+//! and nothing else. **Invariant**: what a load read never takes the place of a row that was told
+//! of behind the position at which the load began.
+//!
+//! # Implementation notes
+//!
+//! 1. An adjust asks the origin, which reads row 1 as it is at position 7.
+//! 2. Row 1 changes; the feed tells so at position 8, and it is put into the table.
+//! 3. The adjust ends and has the row of position 7: it was begun at 7, the row was told at 8, so
+//!    what was told is laid over what was read, and if it was deleted it stays away.
+//!
+//! The answer of 3 may have seen position 8 as well, and more. So whoever loads asks the feed once
+//! more before he publishes: then everything that the answer can have seen was told of, and what is
+//! laid over it is as new.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use larder_core::{Epoch, Position};
+
+use crate::record::Record;
+
+/// What was told lately, and which loads it matters to.
+pub(crate) struct Recent<R: Record> {
+    /// Told, and not yet visible to loads: it is put into the table when it is, whole commits at
+    /// once.
+    pending: Rows<R>,
+    /// In the table, and told since the oldest load that is under way began.
+    rows: Rows<R>,
+    /// Where loads began that have not ended.
+    loads: Vec<Began>,
+    confirmed: Position,
+    epoch: Epoch,
+    /// Up to here `rows` were looked through.
+    forgotten: Position,
+}
+
+/// Each row as it is since a position; `None` where it was deleted.
+type Rows<R> = BTreeMap<<R as Record>::Key, (Position, Option<Arc<R>>)>;
+
+/// Where a load began: what is confirmed there it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Began {
+    position: Position,
+    epoch: Epoch,
+}
+
+impl<R: Record> Default for Recent<R> {
+    fn default() -> Self {
+        let (pending, rows, loads) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let (confirmed, epoch, forgotten) = (Position(0), Epoch::VOID, Position(0));
+        Self { pending, rows, loads, confirmed, epoch, forgotten }
+    }
+}
+
+impl<R: Record> Recent<R> {
+    /// A load begins now.
+    pub(crate) fn begin(&mut self) -> Began {
+        let began = Began { position: self.confirmed, epoch: self.epoch };
+        self.loads.push(began);
+        began
+    }
+
+    /// A load has ended, in whatever way.
+    pub(crate) fn end(&mut self, began: Began) {
+        if let Some(place) = self.loads.iter().position(|own| *own == began) {
+            self.loads.swap_remove(place);
+        }
+        self.forget();
+    }
+
+    /// What was told behind the beginning of a load and is in the table.
+    pub(crate) fn since(&self, began: Began) -> Vec<(R::Key, Option<Arc<R>>)> {
+        // A load of another life has seen nothing of this one; what is told of that is in doubt.
+        let is_later =
+            |position: &Position| began.epoch != self.epoch || began.position < *position;
+        let rows = self.rows.iter().filter(|(_, (position, _))| is_later(position));
+        rows.map(|(key, (_, row))| (key.clone(), row.clone())).collect()
+    }
+
+    /// A row was told of.
+    pub(crate) fn told(&mut self, position: Position, key: R::Key, row: Option<Arc<R>>) {
+        self.pending.insert(key, (position, row));
+    }
+
+    /// What was told up to `position` is visible to loads that begin now: the rows that are to be
+    /// put into the table.
+    pub(crate) fn confirm(&mut self, position: Position) -> Vec<(R::Key, Option<Arc<R>>)> {
+        self.confirmed = self.confirmed.max(position);
+        let confirmed = self.confirmed;
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let (visible, pending): (Rows<R>, Rows<R>) =
+            pending.partition(|(_, (position, _))| *position <= confirmed);
+        self.pending = pending;
+        let told = visible.iter().map(|(key, (_, row))| (key.clone(), row.clone())).collect();
+        self.rows.extend(visible);
+        self.forget();
+        told
+    }
+
+    /// A new life: positions of the old one mean nothing any more.
+    pub(crate) fn restart(&mut self, epoch: Epoch, start: Position) {
+        self.pending.clear();
+        self.rows.clear();
+        (self.confirmed, self.epoch, self.forgotten) = (start, epoch, start);
+    }
+
+    /// The life of the timeline, and how far it is confirmed.
+    pub(crate) fn confirmed(&self) -> (Epoch, Position) {
+        (self.epoch, self.confirmed)
+    }
+
+    /// Forgets what every load has seen, those that will begin included.
+    fn forget(&mut self) {
+        let own = self.loads.iter().filter(|began| began.epoch == self.epoch);
+        let seen = own.map(|began| began.position).min().unwrap_or(self.confirmed);
+        if self.forgotten < seen {
+            self.forgotten = seen;
+            self.rows.retain(|_, (position, _)| seen < *position);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Select: one read, from what is asked to a selection.
+//!
+//! A read decides by one snapshot (TD4): whether the window covers what is asked, whether anything
+//! of it is in doubt, and what the answer is. **Invariant**: a selection shows each record that the
+//! origin had when the last load of its part began, and nothing that was invalidated, before the
+//! read began, without being loaded again.
+
+use std::{fmt, ops::RangeBounds, sync::Arc};
+
+use larder_core::{Error, ErrorKind};
+
+use crate::{
+    group::{Aggregate, Group},
+    index::{Index, Key},
+    lane::{AnyRanges, stretches, typed},
+    measure::{Nothing, Number, Summed},
+    ranges::Ranges,
+    record::Record,
+    selection::{Segment, Selection},
+    snapshot::{Mark, Meanwhile, Snapshot},
+    stats::Counts,
+    table::Table,
+};
+
+/// What a read does about what the window does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// Loads the missing part and joins it with what is there. The two parts are of two moments: a
+    /// record that moves from the one into the other between them is shown once or not at all.
+    #[default]
+    LoadMissing,
+    /// Loads all of it: one answer of the origin.
+    LoadAll,
+    /// Fails with `NotFound`.
+    Refuse,
+}
+
+/// A read in the making: [`Table::select`].
+#[must_use = "nothing is read until `read`"]
+pub struct Select<'a, R: Record, W: Key, K: Key> {
+    table: &'a Table<R, W>,
+    index: Index<R, K>,
+    ranges: Ranges<K>,
+    also: Vec<Also<R>>,
+    filters: Vec<Filter<R>>,
+    outside: Outside,
+}
+
+/// Ranges of another index, which a record must be in as well.
+pub(crate) struct Also<R> {
+    place: usize,
+    ranges: Arc<dyn AnyRanges>,
+    filter: Filter<R>,
+    refused: Option<Error>,
+}
+
+pub(crate) type Filter<R> = Arc<dyn Fn(&R) -> bool + Send + Sync>;
+
+impl<R: Record, W: Key> Table<R, W> {
+    /// Begins a read of the records whose key of `index` is in `ranges`, in the order of the index.
+    pub fn select<K: Key>(&self, index: &Index<R, K>, ranges: Ranges<K>) -> Select<'_, R, W, K> {
+        let (also, filters) = (Vec::new(), Vec::new());
+        let (index, outside) = (index.clone(), Outside::default());
+        Select { table: self, index, ranges, also, filters, outside }
+    }
+
+    /// The records in one range of an index.
+    ///
+    /// # Errors
+    /// As [`Select::read`]; `Config` when the range ends before it begins.
+    pub async fn range<K: Key>(
+        &self,
+        index: &Index<R, K>,
+        range: impl RangeBounds<K>,
+    ) -> Result<Selection<R, K>, Error> {
+        self.select(index, Ranges::of(range)?).read().await
+    }
+
+    /// The record with this primary key; `None` when the origin has none.
+    ///
+    /// # Errors
+    /// As [`Select::read`].
+    pub async fn get(&self, key: &R::Key) -> Result<Option<Arc<R>>, Error> {
+        let only = Ranges::only([key.clone()]);
+        let snapshot = self.ready().await?;
+        // What is there is there, wherever the window ends; only a gap may be one of the window.
+        if !self.is_doubted(&snapshot, snapshot.last, &[(0, &only)])
+            && let Some(record) = snapshot.content.get(key)
+        {
+            Counts::add(&self.0.counts.hits, 1);
+            return Ok(Some(record.clone()));
+        }
+        let selection = self.select(&self.primary(), only).read().await?;
+        Ok(selection.iter().next().cloned())
+    }
+
+    /// The first record of a range of an index.
+    ///
+    /// # Errors
+    /// As [`Table::range`].
+    pub async fn first<K: Key>(
+        &self,
+        index: &Index<R, K>,
+        range: impl RangeBounds<K>,
+    ) -> Result<Option<Arc<R>>, Error> {
+        Ok(self.range(index, range).await?.iter().next().cloned())
+    }
+
+    /// What is kept of one group, of the records in the window.
+    ///
+    /// # Errors
+    /// As [`Select::read`].
+    ///
+    /// # Cost
+    /// A logarithm of the records.
+    pub async fn aggregate<G: Key, N: Number + Key>(
+        &self,
+        by: &Group<R, G, N>,
+        group: &G,
+    ) -> Result<Aggregate<N>, Error> {
+        self.own(&by.index)?;
+        let snapshot = self.fresh(&[]).await?;
+        let place = by.index.place;
+        let ordered = snapshot.content.index::<(G, N), Summed<R, N>>(place);
+        let ordered = ordered.expect("a group has an index of its own");
+        let tree = &ordered.tree;
+        let (from, to) = (tree.rank(|(own, _)| own < group), tree.rank(|(own, _)| own <= group));
+        let number = |rank: usize| tree.rows(rank, to).next().map(|((_, number), _)| *number);
+        Ok(Aggregate {
+            count: to - from,
+            sum: tree.sum(from, to, &ordered.spec.measure),
+            min: number(from),
+            max: to.checked_sub(1).filter(|last| from <= *last).and_then(number),
+        })
+    }
+
+    /// The snapshot, once the table is loaded.
+    async fn ready(&self) -> Result<Arc<Snapshot<R>>, Error> {
+        if let Some(followed) = self.0.followed.get() {
+            followed.prove().await?;
+        }
+        let snapshot = self.snapshot();
+        if snapshot.window.is_some() {
+            return Ok(snapshot);
+        }
+        self.loaded().await?;
+        Ok(self.snapshot())
+    }
+
+    /// A snapshot in which nothing that was invalidated before the call and may be in all of these
+    /// ranges of indexes is in doubt.
+    async fn fresh(&self, asked: &[(usize, &dyn AnyRanges)]) -> Result<Arc<Snapshot<R>>, Error> {
+        let mut snapshot = self.ready().await?;
+        let last = snapshot.last;
+        if self.is_doubted(&snapshot, last, asked) {
+            Counts::add(&self.0.counts.hits_with_refresh, 1);
+        }
+        while self.is_doubted(&snapshot, last, asked) {
+            self.refresh(|mark| is_due(mark, last, asked)).await?;
+            snapshot = self.snapshot();
+        }
+        Ok(snapshot)
+    }
+
+    fn is_doubted(
+        &self,
+        snapshot: &Snapshot<R>,
+        last: u64,
+        asked: &[(usize, &dyn AnyRanges)],
+    ) -> bool {
+        snapshot.marks.iter().any(|mark| is_due(mark, last, asked))
+    }
+}
+
+/// Whether a read that began when `last` was the last invalidation must wait until `mark` is
+/// carried out.
+fn is_due(mark: &Mark, last: u64, asked: &[(usize, &dyn AnyRanges)]) -> bool {
+    mark.meanwhile == Meanwhile::Refresh
+        && mark.first <= last
+        && asked.iter().all(|(place, ranges)| mark.touches(*place, *ranges))
+}
+
+impl<R: Record, W: Key, K: Key> Select<'_, R, W, K> {
+    /// Only records whose key of `index`, another one, is in `ranges`. The order stays that of the
+    /// first index; which of both is walked is decided by which has fewer records there.
+    pub fn and<L: Key>(mut self, index: &Index<R, L>, ranges: Ranges<L>) -> Self {
+        let refused = self.table.own(index).err();
+        let (place, ranges): (_, Arc<dyn AnyRanges>) = (index.place, Arc::new(ranges));
+        let (lane, own) = (self.table.0.lanes.get(place).cloned(), ranges.clone());
+        let is_in = move |record: &R| lane.as_ref().is_some_and(|lane| lane.holds(&*own, record));
+        self.also.push(Also { place, ranges, filter: Arc::new(is_in), refused });
+        self
+    }
+
+    /// Only records of which `is_wanted` holds.
+    pub fn filter(mut self, is_wanted: impl Fn(&R) -> bool + Send + Sync + 'static) -> Self {
+        self.filters.push(Arc::new(is_wanted));
+        self
+    }
+
+    /// What to do about what the window does not cover; without this, [`Outside::LoadMissing`].
+    pub fn outside(mut self, outside: Outside) -> Self {
+        self.outside = outside;
+        self
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// `Timeout` when the table is not loaded in time, `NotFound` when `index` is of another table
+    /// or the window does not cover what is asked and that is refused, `Unsupported` when it would
+    /// have to be loaded by an index that has no loader; those of the loader.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    ///
+    /// # Cost
+    /// Within the window and with nothing in doubt: a logarithm of the records for each range, no
+    /// round trip; records are neither copied nor counted until they are looked at.
+    pub async fn read(self) -> Result<Selection<R, K>, Error> {
+        let Self { table, index, ranges, also, mut filters, outside } = self;
+        table.own(&index)?;
+        if let Some(refused) = also.iter().find_map(|also| also.refused.clone()) {
+            return Err(refused);
+        }
+        let mut asked: Vec<(usize, &dyn AnyRanges)> = vec![(index.place, &ranges)];
+        asked.extend(also.iter().map(|also| (also.place, &*also.ranges)));
+        let snapshot = table.fresh(&asked).await?;
+        let missing = table.missing(&snapshot, &index, &ranges, &also);
+        let segments = match (&missing, outside) {
+            (None, _) => {
+                Counts::add(&table.0.counts.hits, 1);
+                table.segments_within(&snapshot, &index, &ranges, &also)
+            }
+            (Some(_), Outside::Refuse) => return Err(table.not_covered(&index)),
+            (Some(missing), Outside::LoadMissing) => {
+                table.loaded_segments(&snapshot, &index, &ranges, missing).await?
+            }
+            (Some(_), Outside::LoadAll) => {
+                table.loaded_segments(&snapshot, &index, &ranges, &ranges).await?
+            }
+        };
+        filters.extend(also.into_iter().map(|also| also.filter));
+        Ok(Selection::new(snapshot, index, ranges, segments, filters))
+    }
+}
+
+/// A record that is walked by its own index costs this many that are found by another one and then
+/// sorted: measured with a million records, where most are not in the processor's cache.
+const SORTED_COST: usize = 8;
+
+impl<R: Record, W: Key> Table<R, W> {
+    /// What of the ranges the window may not cover; `None` when it covers all of them.
+    fn missing<K: Key>(
+        &self,
+        snapshot: &Snapshot<R>,
+        index: &Index<R, K>,
+        ranges: &Ranges<K>,
+        also: &[Also<R>],
+    ) -> Option<Ranges<K>> {
+        let window = snapshot.window.as_deref()?;
+        let own = self.0.window.place;
+        let is_covered = typed::<W>(window).is_all()
+            || also.iter().any(|also| also.place == own && also.ranges.without(window).is_empty());
+        if is_covered {
+            return None;
+        }
+        if index.place != own {
+            return Some(ranges.clone()).filter(|ranges| !ranges.is_empty());
+        }
+        let window = typed::<K>(window);
+        (!window.covers(ranges)).then(|| ranges.without(window))
+    }
+
+    /// Where the answer is in the order of the index; found by another one of those named and then
+    /// sorted, where that meets far fewer records.
+    fn segments_within<K: Key>(
+        &self,
+        snapshot: &Snapshot<R>,
+        index: &Index<R, K>,
+        ranges: &Ranges<K>,
+        also: &[Also<R>],
+    ) -> Vec<Segment<R, K>> {
+        let ordered = snapshot.content.index::<K, Nothing>(index.place);
+        let ordered = ordered.expect("the index of this table");
+        let stretches = stretches(&ordered.tree, ranges);
+        let own: usize = stretches.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        let count = |also: &Also<R>| self.lane(also.place).count(&snapshot.content, &*also.ranges);
+        let fewest = also.iter().map(|also| (count(also), also)).min_by_key(|(count, _)| *count);
+        let Some((_, also)) = fewest.filter(|(count, _)| count * SORTED_COST < own) else {
+            return stretches.into_iter().map(|(from, to)| Segment::Kept { from, to }).collect();
+        };
+        let mut found: Vec<(K, Arc<R>)> = Vec::new();
+        for record in self.lane(also.place).within(&snapshot.content, &*also.ranges) {
+            ordered.spec.keys.of(&record, &mut |key| {
+                if ranges.contains(&key) {
+                    found.push((key, record.clone()));
+                }
+            });
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.order(&b.1)));
+        vec![Segment::Loaded(found)]
+    }
+
+    /// The answer with `missing` loaded, in the order of the index.
+    async fn loaded_segments<K: Key>(
+        &self,
+        snapshot: &Snapshot<R>,
+        index: &Index<R, K>,
+        ranges: &Ranges<K>,
+        missing: &Ranges<K>,
+    ) -> Result<Vec<Segment<R, K>>, Error> {
+        Counts::add(&self.0.counts.misses, 1);
+        let loaded = self.ask(index.place, missing).await?;
+        let ordered = snapshot.content.index::<K, Nothing>(index.place);
+        let ordered = ordered.expect("the index of this table");
+        let kept = self.lane(index.place).within(&snapshot.content, &ranges.without(missing));
+        // A record that was moved meanwhile is where the load found it, and nowhere else.
+        let is_loaded = |record: &Arc<R>| loaded.binary_search_by(|own| own.order(record)).is_ok();
+        let kept = kept.into_iter().filter(|record| !is_loaded(record));
+        let mut found: Vec<(K, Arc<R>)> = Vec::with_capacity(loaded.len());
+        for record in kept.chain(loaded.iter().cloned()) {
+            let mut first = None;
+            ordered.spec.keys.of(&record, &mut |key| {
+                if first.is_none() && ranges.contains(&key) {
+                    first = Some(key);
+                }
+            });
+            found.extend(first.map(|key| (key, record)));
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.order(&b.1)));
+        Ok(vec![Segment::Loaded(found)])
+    }
+
+    #[cold]
+    fn not_covered<K>(&self, index: &Index<R, K>) -> Error {
+        Error::new(ErrorKind::NotFound, "read table").subject(format!("`{}`", self.name())).detail(
+            format!(
+                "its window, on the index `{}`, does not cover what was asked by `{}`; adjust the \
+                 window, name a range of it as well, or let the read load what is missing",
+                self.0.window.name, index.name
+            ),
+        )
+    }
+}
+
+impl<R: Record, W: Key, K: Key> fmt::Debug for Select<'_, R, W, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Select")
+            .field("index", &self.index)
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! The selection: the answer to a read, in order, for as long as it is kept.
+//!
+//! It owns the snapshot it was decided by, so that it never changes and nobody waits for it (TD5).
+//! **Invariant**: each record comes once, in the order of the index that was read by.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    index::{Index, Key, Ordered},
+    lane::is_first,
+    measure::Nothing,
+    ranges::Ranges,
+    record::Record,
+    select::Filter,
+    snapshot::Snapshot,
+};
+
+/// A stretch of an answer.
+pub(crate) enum Segment<R, K> {
+    /// In the snapshot, between two ranks.
+    Kept { from: usize, to: usize },
+    /// From the origin.
+    Loaded(Vec<(K, Arc<R>)>),
+}
+
+/// Records in the order of an index, as they were at one moment.
+pub struct Selection<R: Record, K: Key> {
+    snapshot: Arc<Snapshot<R>>,
+    index: Index<R, K>,
+    ranges: Ranges<K>,
+    segments: Vec<Segment<R, K>>,
+    filters: Vec<Filter<R>>,
+}
+
+impl<R: Record, K: Key> Selection<R, K> {
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot<R>>,
+        index: Index<R, K>,
+        ranges: Ranges<K>,
+        segments: Vec<Segment<R, K>>,
+        filters: Vec<Filter<R>>,
+    ) -> Self {
+        Self { snapshot, index, ranges, segments, filters }
+    }
+
+    fn ordered(&self) -> &Ordered<R, K, Nothing> {
+        let ordered = self.snapshot.content.index(self.index.place);
+        ordered.expect("the index that the selection was read by")
+    }
+
+    /// The records, from either end. `skip`, `take` and `rev` do what they do elsewhere.
+    ///
+    /// # Cost
+    /// Nothing is allocated or counted for a record.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<R>> {
+        self.entries().map(|(_, record)| record)
+    }
+
+    /// The records with the keys they stand under.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&K, &Arc<R>)> {
+        let ordered = self.ordered();
+        let each = |segment| match segment {
+            &Segment::Kept { from, to } => (Some(ordered.tree.rows(from, to)), &[][..]),
+            Segment::Loaded(entries) => (None, &entries[..]),
+        };
+        let entries = self.segments.iter().map(each).flat_map(|(kept, loaded)| {
+            kept.into_iter().flatten().chain(loaded.iter().map(|(key, record)| (key, record)))
+        });
+        entries.filter(|(key, record)| {
+            is_first(&ordered.spec.keys, &self.ranges, key, record)
+                && self.filters.iter().all(|is_wanted| is_wanted(record))
+        })
+    }
+
+    /// How many records there are.
+    ///
+    /// # Cost
+    /// Without filters and for an index with one key a record, none; else a walk.
+    pub fn count(&self) -> usize {
+        if !self.filters.is_empty() || self.ordered().spec.keys.are_many() {
+            return self.iter().count();
+        }
+        let len = |segment: &Segment<R, K>| match segment {
+            Segment::Kept { from, to } => to.saturating_sub(*from),
+            Segment::Loaded(entries) => entries.len(),
+        };
+        self.segments.iter().map(len).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// The records in a list of their own.
+    pub fn to_vec(&self) -> Vec<Arc<R>> {
+        self.iter().cloned().collect()
+    }
+}
+
+impl<R: Record, K: Key> fmt::Debug for Selection<R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selection").field("index", &self.index).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,22 @@
+//! Cached tables; one binary, so that it links once.
+//!
+//! - `origin`: an origin in this process, whose loads a test can stop
+//! - `reads`: what can be asked, and what it costs the origin
+//! - `faults`: TD1-TD15 as the interleavings that showed them
+//! - `model`: against the origin's truth, under random changes
+//! - `told`: what a feed tells while a load is under way
+//! - `follow`: tables that follow a real SQLite database
+
+#![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
+
+mod origin;
+
+mod reads;
+
+mod faults;
+
+mod model;
+
+mod told;
+
+mod follow;
