@@ -36,6 +36,8 @@ mod shop;
 
 mod store;
 
+mod table;
+
 mod writer;
 
 mod child;
@@ -120,6 +122,11 @@ const BENCHES: &[Bench] = &[
         name: "store",
         question: "what does the SQLite store cost beside the statements that it is made of?",
         run: store::run,
+    },
+    Bench {
+        name: "table",
+        question: "what does a range of a cached table cost, and what does keeping it?",
+        run: table::run,
     },
     Bench {
         name: "large",
