@@ -105,7 +105,8 @@ impl Watcher {
             view.extra = left.extra();
             view.unwatched_since = None;
         });
-        self.mark(sink);
+        // Of where it was left: what this watcher reads next is told after it.
+        sink.marking(&origin, left.mark.encode());
         sink.resumed(&origin, left.epoch, left.position);
         self.knowledge.change(|view| view.extra = view.extra.saturating_add(LEAP));
         self.position = Position(left.position.0.saturating_add(LEAP));
