@@ -9,7 +9,7 @@ use larder_core::{Error, ErrorKind};
 
 use crate::{
     index::Key,
-    lane::AnyRanges,
+    lane::{AnyRanges, typed},
     ranges::Ranges,
     record::Record,
     refresh::Answer,
@@ -17,10 +17,6 @@ use crate::{
     stats::Counts,
     table::{Made, Progress, Table},
 };
-
-/// Of so many records in a table one at least is taken to expire, so that a large one is dealt with
-/// aside.
-const ASIDE: usize = 16;
 
 /// What a change of the window did.
 #[derive(Debug)]
@@ -110,9 +106,9 @@ impl<R: Record, W: Key> Table<R, W> {
         self.loaded().await?;
         let _turn = self.0.turn.lock().await;
         let before = self.snapshot();
-        let old = before.window.clone().unwrap_or_else(|| self.lane(self.0.window.place).none());
+        let old = before.window.clone().expect("a table that is loaded has a window");
         let asked = match overlap {
-            Overlap::Keep => window.without(crate::lane::typed(&*old)),
+            Overlap::Keep => window.without(typed(&*old)),
             Overlap::LoadAgain => window.clone(),
         };
         let marks = before.marks.clone();
@@ -122,13 +118,15 @@ impl<R: Record, W: Key> Table<R, W> {
         let records = self.ask(place, &asked).await?;
         let answers = match overlap {
             // What is only in the new window is asked for anyway.
-            Overlap::Keep => self.load_marked(&marks, Some(&*old.intersection(&*window))).await?,
+            Overlap::Keep => self.load_marked(&marks, &*old.intersection(&*window)).await?,
             // Everything that a mark can name is asked for.
             Overlap::LoadAgain => Vec::new(),
         };
         self.catch_up().await?;
         let moved = Moved { old, window, asked: Arc::new(asked), records, marks, answers };
-        let count = moved.records.len().max(before.content.len() / ASIDE);
+        let expiring = moved.old.without(&*moved.window);
+        let expiring = self.lane(place).count(&before.content, &*expiring);
+        let count = moved.records.len() + expiring;
         let make = move |table: &Self, now: &Snapshot<R>| table.adjusted(now, &moved);
         let adjusted = self.publish(under_way.began, count, make).await?;
         Counts::add(&self.0.counts.adjustments, 1);

@@ -27,7 +27,7 @@ use crate::{
     lane::AnyRanges,
     ranges::Ranges,
     record::Record,
-    snapshot::{Each, Touched},
+    snapshot::Touched,
     table::{Inner, Table},
 };
 
@@ -82,7 +82,6 @@ struct Place {
     place: usize,
     /// Which definition it belongs to.
     of: u64,
-    each: Each,
 }
 
 /// What rows of one table of the origin mean.
@@ -140,8 +139,7 @@ impl<R: Record> Rules<R> {
         let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
             Some(Arc::new(Ranges::only([key(image)?])))
         };
-        // How many keys a record has is known to the table that follows.
-        let place = Place { place: index.place, of: index.of, each: Each::One };
+        let place = Place { place: index.place, of: index.of };
         self.rules.push((table.into(), Rule::Touch(place, Box::new(ranges))));
         self
     }
@@ -176,10 +174,10 @@ impl Followed {
     /// Asks the feed, unless what is known of the origin is young enough.
     pub(crate) async fn prove(&self) -> Result<(), Error> {
         let proven = Moment::from_micros(self.proven.load(Ordering::Acquire));
-        if self.clock.now().since(proven) < self.max_staleness {
-            return Ok(());
+        match self.clock.reached(proven.plus(self.max_staleness), self.clock.coarse()) {
+            true => self.catch_up().await,
+            false => Ok(()),
         }
-        self.catch_up().await
     }
 
     /// Asks the feed.
@@ -221,10 +219,7 @@ impl<R: Record, W: Key> Table<R, W> {
     pub fn follow(&self, feed: Arc<dyn Feed>, rules: Rules<R>, clock: Clock) -> Result<(), Error> {
         let Rules { rules, max_staleness } = rules;
         self.expect_unfollowed()?;
-        let mut rules = rules;
-        for (_, rule) in &mut rules {
-            self.check(rule)?;
-        }
+        rules.iter().try_for_each(|(_, rule)| self.check(rule))?;
         let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
         let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
         let sink = Sink { table: Arc::downgrade(&self.0), rules, proven: proven.clone() };
@@ -251,13 +246,12 @@ impl<R: Record, W: Key> Table<R, W> {
         }
     }
 
-    fn check(&self, rule: &mut Rule<R>) -> Result<(), Error> {
+    fn check(&self, rule: &Rule<R>) -> Result<(), Error> {
         let Rule::Touch(place, _) = rule else { return Ok(()) };
         if place.of != self.0.window.of {
             return Err(self.refuse_rule("a rule names an index of another table".into()));
         }
         let lane = self.lane(place.place);
-        place.each = lane.each();
         if lane.can_load() {
             return Ok(());
         }
@@ -282,69 +276,64 @@ impl<R: Record, W: Key> Sink<R, W> {
     }
 
     /// What the rules make of `changes`.
-    fn told(&self, changes: &[Change], of: &dyn Fn(&R) -> R::Key) -> Told<R> {
+    fn told(&self, changes: &[Change]) -> Told<R> {
         let mut told = Told { rows: Vec::new(), touched: Vec::new(), everything: false };
         for change in changes {
-            match change {
+            told.everything |= match change {
                 Change::Row(row) => {
-                    let own = self.rules.iter().filter(|(table, _)| *table == row.table);
-                    own.for_each(|(_, rule)| {
-                        told.everything |= tell(rule, row, of, &mut told).is_none();
-                    });
+                    let rules = self.rules.iter().filter(|(table, _)| *table == row.table);
+                    // All of them, and not only up to the first that cannot tell.
+                    rules
+                        .fold(false, |lost, (_, rule)| tell(rule, row, &mut told).is_none() || lost)
                 }
-                Change::After(after) => {
-                    told.everything |=
-                        self.rules.iter().any(|(table, _)| *table == after.row.table);
-                }
-                // Whoever touches by name does not say how rows were. Of tables that nobody tracks
-                // no rule speaks.
-                Change::Touch(named) => {
-                    told.everything |= match named.atom() {
-                        Atom::Everything | Atom::Tag { .. } => true,
-                        Atom::Table(table) | Atom::Id { table, .. } | Atom::Scope { table, .. } => {
-                            self.rules.iter().any(|(own, _)| own == table)
-                        }
-                    };
-                }
-            }
+                // Whoever does not know how a row was cannot say which records it was in.
+                Change::After(after) => self.speaks_of(&after.row.table),
+                Change::Touch(named) => self.names_rows(named),
+            };
         }
         told
+    }
+
+    /// Whether a rule speaks of this table.
+    fn speaks_of(&self, table: &str) -> bool {
+        self.rules.iter().any(|(own, _)| **own == *table)
+    }
+
+    /// Whether what is touched by name may be rows that a rule speaks of.
+    fn names_rows(&self, named: &Dependency) -> bool {
+        match named.atom() {
+            Atom::Everything => true,
+            Atom::Table(table) | Atom::Id { table, .. } | Atom::Scope { table, .. } => {
+                self.speaks_of(table)
+            }
+            Atom::Tag { .. } => false,
+        }
     }
 }
 
 /// Adds what a change means by one rule; `None` when that cannot be told.
-fn tell<R: Record>(
-    rule: &Rule<R>,
-    change: &RowChange,
-    of: &dyn Fn(&R) -> R::Key,
-    told: &mut Told<R>,
-) -> Option<()> {
-    let image = |values: &'_ Option<Vec<Value>>| values.is_some();
-    if !image(&change.old) && !image(&change.new) {
+fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Option<()> {
+    let images = [&change.old, &change.new];
+    if images.iter().all(|values| values.is_none()) {
         return None;
     }
-    let images = [&change.old, &change.new];
     match rule {
         Rule::Are(record) => {
-            let mut made = images.into_iter().map(|values| match values {
+            // Both before either is told: half of a change is worse than none.
+            let [old, new] = images.map(|values| match values {
                 Some(values) => record(&Image { change, values }).map(Some),
                 None => Some(None),
             });
-            let (old, new) = (made.next()??, made.next()??);
-            if let Some(old) = old {
-                told.rows.push((of(&old), None));
-            }
-            if let Some(new) = new {
-                told.rows.push((of(&new), Some(Arc::new(new))));
-            }
+            let (old, new) = (old?, new?);
+            told.rows.extend(old.map(|old| (old.key(), None)));
+            told.rows.extend(new.map(|new| (new.key(), Some(Arc::new(new)))));
         }
-        Rule::Touch(place, ranges) => {
+        Rule::Touch(Place { place, .. }, ranges) => {
             for values in images.into_iter().flatten() {
                 let ranges = ranges(&Image { change, values })?;
-                let Place { place, each, .. } = *place;
-                match told.touched.iter_mut().find(|touched| touched.place == place) {
+                match told.touched.iter_mut().find(|touched| touched.place == *place) {
                     Some(touched) => touched.ranges = touched.ranges.union(&*ranges),
-                    None => told.touched.push(Touched { place, ranges, each }),
+                    None => told.touched.push(Touched { place: *place, ranges }),
                 }
             }
         }
@@ -355,8 +344,7 @@ fn tell<R: Record>(
 impl<R: Record, W: Key> FeedSink for Sink<R, W> {
     fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
         let Some(table) = self.table() else { return };
-        let told = self.told(changes, &R::key);
-        table.apply(position, told);
+        table.apply(position, self.told(changes));
     }
 
     fn confirmed(&self, _timeline: &str, position: Position, moment: Moment) {
@@ -371,11 +359,18 @@ impl<R: Record, W: Key> FeedSink for Sink<R, W> {
         }
     }
 
-    fn recorded(&self, _timeline: &str, _invalidation: &Recorded) {
-        // It names what is built from rows; the rows themselves are told of as changes.
+    fn recorded(&self, timeline: &str, recorded: &Recorded) {
+        let mut own = recorded.dependencies().iter().filter(|one| **one.timeline() == *timeline);
+        if let Some(table) = self.table().filter(|_| own.any(|one| self.names_rows(one))) {
+            table.doubt_all();
+        }
     }
 
-    fn records_lost(&self, _timeline: &str, _doubt: Doubt) {}
+    fn records_lost(&self, _timeline: &str, _doubt: Doubt) {
+        if let Some(table) = self.table() {
+            table.doubt_all();
+        }
+    }
 }
 
 impl<R: Record, W: Key> fmt::Debug for Sink<R, W> {

@@ -41,10 +41,7 @@ impl<'a, R: Record, W: Key> Invalidation<'a, R, W> {
         let (place, ranges) = (index.place, old.union(new));
         match self.touched.iter_mut().find(|touched| touched.place == place) {
             Some(touched) => touched.ranges = touched.ranges.union(&ranges),
-            None => {
-                let each = self.table.lane(place).each();
-                self.touched.push(Touched { place, ranges: Arc::new(ranges), each });
-            }
+            None => self.touched.push(Touched { place, ranges: Arc::new(ranges) }),
         }
         self
     }

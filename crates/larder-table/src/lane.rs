@@ -14,9 +14,9 @@ use crate::{
     index::{Key, Keys, Spec},
     measure::Measure,
     origin::{Fill, Loader},
-    ranges::{Ranges, Side},
+    ranges::{Cut, Ranges, Side},
     record::Record,
-    snapshot::Each,
+    tree::Tree,
 };
 
 /// Ranges of keys of some type.
@@ -73,8 +73,8 @@ pub(crate) trait AnyLane<R: Record>: Send + Sync {
 
     fn can_load(&self) -> bool;
 
-    /// How many keys a record has.
-    fn each(&self) -> Each;
+    /// Whether a record may have several keys.
+    fn has_many(&self) -> bool;
 
     /// Begins to load what has keys in `ranges`; `None` without a loader.
     fn load(
@@ -92,9 +92,6 @@ pub(crate) trait AnyLane<R: Record>: Send + Sync {
     /// Whether `record` has a key in `ranges`.
     fn holds(&self, ranges: &dyn AnyRanges, record: &R) -> bool;
 
-    /// No keys.
-    fn none(&self) -> Arc<dyn AnyRanges>;
-
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
@@ -107,8 +104,8 @@ impl<R: Record, K: Key, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
         self.loader.is_some()
     }
 
-    fn each(&self) -> Each {
-        if self.spec.keys.are_many() { Each::Many } else { Each::One }
+    fn has_many(&self) -> bool {
+        self.spec.keys.are_many()
     }
 
     fn load(
@@ -145,10 +142,6 @@ impl<R: Record, K: Key, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
         self.spec.keys.any(record, |key| ranges.contains(key))
     }
 
-    fn none(&self) -> Arc<dyn AnyRanges> {
-        Arc::new(Ranges::<K>::none())
-    }
-
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
@@ -156,14 +149,14 @@ impl<R: Record, K: Key, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
 
 /// The ranks between which the keys of each range stand.
 pub(crate) fn stretches<R, K: Key, M: Measure<R>>(
-    tree: &crate::tree::Tree<K, R, M>,
+    tree: &Tree<K, R, M>,
     ranges: &Ranges<K>,
 ) -> Vec<(usize, usize)> {
-    let rank = |cut: &crate::ranges::Cut<K>| match cut {
-        crate::ranges::Cut::Start => 0,
-        crate::ranges::Cut::At(key, Side::Before) => tree.rank(|own| own < key),
-        crate::ranges::Cut::At(key, Side::Behind) => tree.rank(|own| own <= key),
-        crate::ranges::Cut::End => tree.len(),
+    let rank = |cut: &Cut<K>| match cut {
+        Cut::Start => 0,
+        Cut::At(key, Side::Before) => tree.rank(|own| own < key),
+        Cut::At(key, Side::Behind) => tree.rank(|own| own <= key),
+        Cut::End => tree.len(),
     };
     ranges.cuts().iter().map(|(low, high)| (rank(low), rank(high))).collect()
 }

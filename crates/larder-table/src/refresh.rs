@@ -10,7 +10,7 @@ use larder_core::{Error, ErrorKind};
 use crate::{
     content::Content,
     index::Key,
-    lane::AnyRanges,
+    lane::{AnyLane, AnyRanges},
     origin::Fill,
     record::Record,
     snapshot::{Mark, Snapshot},
@@ -58,20 +58,18 @@ impl<R: Record, W: Key> Table<R, W> {
     }
 
     async fn carry_out(&self, marks: Vec<Arc<Mark>>) -> Result<usize, Error> {
-        if marks.is_empty() {
+        // Before the first load there is nothing that could be loaded again.
+        let Some(window) = self.snapshot().window.clone().filter(|_| !marks.is_empty()) else {
             return Ok(0);
-        }
+        };
         self.until_visible(&marks).await?;
         let under_way = self.begin();
-        let window = self.snapshot().window.clone();
-        let answers = self.load_marked(&marks, window.as_deref()).await?;
+        let answers = self.load_marked(&marks, &*window).await?;
         self.catch_up().await?;
         let (count, done) = (answers.iter().map(|answer| answer.records.len()).sum(), marks.len());
         let make = move |table: &Self, now: &Snapshot<R>| {
-            let window = now.window.as_deref().filter(|_| !answers.is_empty());
-            let (old, new) = window.map_or_else(Default::default, |window| {
-                table.replaced(&now.content, window, &answers)
-            });
+            // The window as it was: whoever moves it has the turn.
+            let (old, new) = table.replaced(&now.content, &*window, &answers);
             let content = now.content.changed(old, new, &table.0.limits)?;
             Ok((Snapshot { content, ..now.without(&marks) }, ()))
         };
@@ -84,7 +82,7 @@ impl<R: Record, W: Key> Table<R, W> {
     pub(crate) async fn load_marked(
         &self,
         marks: &[Arc<Mark>],
-        window: Option<&dyn AnyRanges>,
+        window: &dyn AnyRanges,
     ) -> Result<Vec<Answer<R>>, Error> {
         let mut asked: Vec<(usize, Arc<dyn AnyRanges>)> = Vec::new();
         for mark in marks {
@@ -98,7 +96,7 @@ impl<R: Record, W: Key> Table<R, W> {
         }
         let mut answers = Vec::with_capacity(asked.len());
         for (place, mut ranges) in asked {
-            if let Some(window) = window.filter(|_| place == self.0.window.place) {
+            if place == self.0.window.place {
                 ranges = ranges.intersection(window);
             }
             let records = self.ask(place, &*ranges).await?;
@@ -149,7 +147,7 @@ impl<R: Record, W: Key> Table<R, W> {
         (old, new)
     }
 
-    pub(crate) fn lane(&self, place: usize) -> &dyn crate::lane::AnyLane<R> {
+    pub(crate) fn lane(&self, place: usize) -> &dyn AnyLane<R> {
         &**self.0.lanes.get(place).expect("the place of an index of this table")
     }
 }

@@ -148,7 +148,7 @@ impl<R: Record, W: Key> Table<R, W> {
     }
 
     /// A snapshot in which nothing that was invalidated before the call and may be in all of these
-    /// ranges of indexes is in doubt.
+    /// ranges, of indexes of one key a record, is in doubt.
     async fn fresh(&self, asked: &[(usize, &dyn AnyRanges)]) -> Result<Arc<Snapshot<R>>, Error> {
         let mut snapshot = self.ready().await?;
         let last = snapshot.last;
@@ -223,8 +223,11 @@ impl<R: Record, W: Key, K: Key> Select<'_, R, W, K> {
         if let Some(refused) = also.iter().find_map(|also| also.refused.clone()) {
             return Err(refused);
         }
-        let mut asked: Vec<(usize, &dyn AnyRanges)> = vec![(index.place, &ranges)];
-        asked.extend(also.iter().map(|also| (also.place, &*also.ranges)));
+        let named = also.iter().map(|also| (also.place, &*also.ranges));
+        let asked: Vec<(usize, &dyn AnyRanges)> = std::iter::once((index.place, &ranges as _))
+            .chain(named)
+            .filter(|(place, _)| !table.lane(*place).has_many())
+            .collect();
         let snapshot = table.fresh(&asked).await?;
         let missing = table.missing(&snapshot, &index, &ranges, &also);
         let segments = match (&missing, outside) {

@@ -53,15 +53,6 @@ pub(crate) struct Touched {
     /// Where the records were and where they are: both must be asked for again, for what left the
     /// one may be in the other.
     pub(crate) ranges: Arc<dyn AnyRanges>,
-    pub(crate) each: Each,
-}
-
-/// How many keys of an index a record has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Each {
-    One,
-    /// Then a record that is named by one of them is read by the others as well.
-    Many,
 }
 
 /// What reads do until an invalidation is carried out (ruling X11).
@@ -138,12 +129,13 @@ impl Mark {
     }
 
     /// Whether a read of `ranges` by the index at `place` may touch it. By an index that it does
-    /// not name any record may be one of those touched (T11), and so by one of which a record has
-    /// several keys: those named are the keys of records, not all keys of theirs.
+    /// not name any record may be one of those touched (T11).
+    ///
+    /// # Callers must
+    /// ask for indexes of one key a record only: of several keys a mark names some, and the record
+    /// is read by the others as well.
     pub(crate) fn touches(&self, place: usize, ranges: &dyn AnyRanges) -> bool {
         let mut named = self.touched.iter().filter(|touched| touched.place == place);
-        named
-            .next()
-            .is_none_or(|touched| touched.each == Each::Many || touched.ranges.touches(ranges))
+        named.next().is_none_or(|touched| touched.ranges.touches(ranges))
     }
 }

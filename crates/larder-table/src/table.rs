@@ -31,7 +31,7 @@ use std::{
 use arc_swap::ArcSwap;
 use larder_core::{Epoch, Error, ErrorKind, Position};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinError};
 
 use crate::{
     content::{Content, Limits, MANY, PRIMARY},
@@ -227,7 +227,7 @@ impl<R: Record, W: Key> Table<R, W> {
         } else {
             let (table, before, make) = (self.clone(), before.clone(), make.clone());
             let made = tokio::task::spawn_blocking(move || make(&table, &before)).await;
-            made.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?
+            made.map_err(|error| self.not_made(error))??
         };
         let recent = self.0.publishing.lock();
         let now = self.snapshot();
@@ -236,6 +236,17 @@ impl<R: Record, W: Key> Table<R, W> {
         self.0.state.store(Arc::new(next));
         drop(recent);
         Ok(result)
+    }
+
+    /// A closure of the user's panicked, which goes on here; or the runtime is shut down.
+    #[cold]
+    fn not_made(&self, error: JoinError) -> Error {
+        match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            Err(_) => Error::new(ErrorKind::Closed, "put records into table")
+                .subject(format!("`{}`", self.name()))
+                .detail("the tokio runtime is shut down; nothing was changed"),
+        }
     }
 
     /// The content with rows put in and taken out as a feed told of them, within the window.
@@ -298,10 +309,19 @@ impl<R: Record, W: Key> Table<R, W> {
         self.0.state.store(Arc::new(next));
     }
 
+    /// Marks everything, if anything was loaded.
+    pub(crate) fn doubt_all(&self) {
+        let _publishing = self.0.publishing.lock();
+        let mut next = Snapshot::clone(&self.snapshot());
+        if next.window.is_some() || self.is_loading() {
+            self.mark_all(&mut next, None);
+            self.0.state.store(Arc::new(next));
+        }
+    }
+
     fn mark_all(&self, next: &mut Snapshot<R>, position: Option<(Epoch, Position)>) {
         let ranges: Arc<dyn AnyRanges> = Arc::new(Ranges::<W>::all());
-        let place = self.0.window.place;
-        let touched = vec![Touched { place, ranges, each: self.lane(place).each() }];
+        let touched = vec![Touched { place: self.0.window.place, ranges }];
         next.mark(touched, Meanwhile::Refresh, position);
     }
 
