@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, panic, sync::Arc, thread};
 use larder_core::{Error, ErrorKind};
 
 use crate::{
-    index::{AnyIndex, Change, Key, Ordered},
+    index::{AnyIndex, Change, Index, Key, Ordered},
     measure::{Measure, Nothing},
     record::Record,
 };
@@ -71,6 +71,14 @@ impl<R: Record> Content<R> {
     /// The index at `place`, if its keys are `K` and its measure is `M`.
     pub(crate) fn index<K: Key, M: Measure<R>>(&self, place: usize) -> Option<&Ordered<R, K, M>> {
         self.indexes.get(place)?.as_any().downcast_ref()
+    }
+
+    /// The index of a user's handle.
+    ///
+    /// # Callers must
+    /// have seen that it is of this table. Only a group has a measure, and no handle.
+    pub(crate) fn of<K: Key>(&self, index: &Index<R, K>) -> &Ordered<R, K, Nothing> {
+        self.index(index.place).expect("the index of this table")
     }
 
     /// The records by primary key.
@@ -135,8 +143,10 @@ impl<R: Record> Content<R> {
     }
 }
 
-/// From this many records on each index is dealt with on a thread of its own: there it takes tens
-/// of times as long as starting one.
+/// From this many records on each index is dealt with on a thread of its own, and not where other
+/// tasks wait: some milliseconds. Starting a thread costs some tens of microseconds, so a tenth
+/// would begin to pay for it; ten times more would hold up a runtime's thread for tens of
+/// milliseconds.
 pub(crate) const MANY: usize = 10_000;
 
 type Orders<R> = Vec<Arc<dyn AnyIndex<R>>>;

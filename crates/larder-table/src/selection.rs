@@ -44,8 +44,7 @@ impl<R: Record, K: Key> Selection<R, K> {
     }
 
     fn ordered(&self) -> &Ordered<R, K, Nothing> {
-        let ordered = self.snapshot.content.index(self.index.place);
-        ordered.expect("the index that the selection was read by")
+        self.snapshot.content.of(&self.index)
     }
 
     /// The records, from either end. `skip`, `take` and `rev` do what they do elsewhere.

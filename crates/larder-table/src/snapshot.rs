@@ -65,8 +65,9 @@ pub enum Meanwhile {
     ServeStale,
 }
 
-/// Invalidations that wait at once; one more joins the last one that names the same indexes. Each
-/// read looks at all of them, so ten times more would cost a read a microsecond.
+/// Invalidations that wait at once; one more joins the last one that is loaded by the same index.
+/// Each read looks at all of them, some nanoseconds each; a tenth would join what different reads
+/// wait for, and let one read load what another one needs.
 const MARKS_MAX: usize = 64;
 
 impl<R> Snapshot<R> {
