@@ -7,7 +7,7 @@ use std::{
 };
 
 use larder_core::{
-    BoxFuture, Clock, Epoch, Error, ErrorKind, Name, Position, Value,
+    BoxFuture, Clock, Dependency, Epoch, Error, ErrorKind, Invalidation, Name, Position, Value,
     change::{Change, RowChange},
     feed::{Doubt, Feed, FeedSink},
 };
@@ -183,4 +183,25 @@ async fn commit_told_in_parts_is_seen_at_once() {
     hand.tell(1, Some(&two), Some(&reading(2, 1, 2, 21)));
     hand.confirm(1);
     assert_eq!(ground.shown(0..9).await, [(1, 11), (2, 21)]);
+}
+
+/// A transaction that names rows which no trigger saw is heard; one that names a label is not.
+#[tokio::test]
+async fn recorded_invalidation_of_rows_puts_them_in_doubt() {
+    let one = reading(1, 1, 1, 10);
+    let (ground, hand) = followed(are_records, std::slice::from_ref(&one)).await;
+    ground.origin.put(reading(1, 1, 1, 11));
+    let record = |dependency: Dependency| {
+        let mut told = Invalidation::default();
+        told.extend([dependency]);
+        hand.sink().recorded("hand", &told);
+    };
+    record(Dependency::tag("reading"));
+    record(Dependency::table("hand", "other"));
+    assert_eq!(ground.shown(0..9).await, [(1, 10)]);
+    record(Dependency::table("hand", "reading"));
+    assert_eq!(ground.shown(0..9).await, [(1, 11)]);
+    ground.origin.put(reading(1, 1, 1, 12));
+    hand.sink().records_lost("hand", Doubt::LogBroken);
+    assert_eq!(ground.shown(0..9).await, [(1, 12)]);
 }
