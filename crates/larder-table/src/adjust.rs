@@ -8,7 +8,7 @@ use std::sync::Arc;
 use larder_core::{Error, ErrorKind};
 
 use crate::{
-    index::Key,
+    index::IndexKey,
     lane::{AnyRanges, typed},
     ranges::Ranges,
     record::Record,
@@ -29,7 +29,7 @@ pub struct Adjusted<R> {
     pub refreshed: usize,
 }
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     /// Loads the records of `window` for the first time.
     ///
     /// # Errors
@@ -172,12 +172,12 @@ struct Moved<R> {
 }
 
 /// Says how a first load has ended, also when it was dropped.
-struct Loading<'a, R: Record, W: Key> {
+struct Loading<'a, R: Record, W: IndexKey> {
     table: &'a Table<R, W>,
     ended: Progress,
 }
 
-impl<R: Record, W: Key> Drop for Loading<'_, R, W> {
+impl<R: Record, W: IndexKey> Drop for Loading<'_, R, W> {
     fn drop(&mut self) {
         self.table.0.loaded.send_replace(self.ended);
     }

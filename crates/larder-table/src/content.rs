@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, panic, sync::Arc, thread};
 use larder_core::{Error, ErrorKind};
 
 use crate::{
-    index::{AnyIndex, Change, Index, Key, Ordered},
+    index::{AnyIndex, Change, Index, IndexKey, Ordered},
     measure::{Measure, Nothing},
     record::Record,
 };
@@ -69,7 +69,10 @@ impl<R: Record> Content<R> {
     }
 
     /// The index at `place`, if its keys are `K` and its measure is `M`.
-    pub(crate) fn index<K: Key, M: Measure<R>>(&self, place: usize) -> Option<&Ordered<R, K, M>> {
+    pub(crate) fn index<K: IndexKey, M: Measure<R>>(
+        &self,
+        place: usize,
+    ) -> Option<&Ordered<R, K, M>> {
         self.indexes.get(place)?.as_any().downcast_ref()
     }
 
@@ -77,7 +80,7 @@ impl<R: Record> Content<R> {
     ///
     /// # Callers must
     /// have seen that it is of this table. Only a group has a measure, and no handle.
-    pub(crate) fn of<K: Key>(&self, index: &Index<R, K>) -> &Ordered<R, K, Nothing> {
+    pub(crate) fn of<K: IndexKey>(&self, index: &Index<R, K>) -> &Ordered<R, K, Nothing> {
         self.index(index.place).expect("the index of this table")
     }
 

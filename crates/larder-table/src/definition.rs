@@ -20,7 +20,7 @@ use larder_core::{Error, ErrorKind};
 use crate::{
     content::{Content, Limits, PRIMARY},
     group::Group,
-    index::{AnyIndex, Index, Key, Keys, Ordered, Spec},
+    index::{AnyIndex, Index, IndexKey, Keys, Ordered, Spec},
     lane::{AnyLane, Lane},
     measure::{Measure, Nothing, Number, Summed},
     origin::Fill,
@@ -66,7 +66,7 @@ impl<R: Record> Definition<R> {
         definition
     }
 
-    fn add<K: Key, M: Measure<R>>(
+    fn add<K: IndexKey, M: Measure<R>>(
         &mut self,
         name: &str,
         keys: Keys<R, K>,
@@ -87,7 +87,7 @@ impl<R: Record> Definition<R> {
 
     /// Orders the records by a key of each: a column, a tuple of several, or anything that can be
     /// computed from the record alone.
-    pub fn index<K: Key>(
+    pub fn index<K: IndexKey>(
         &mut self,
         name: &str,
         key: impl Fn(&R) -> K + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl<R: Record> Definition<R> {
     }
 
     /// The same; no two records may have the same key.
-    pub fn unique<K: Key>(
+    pub fn unique<K: IndexKey>(
         &mut self,
         name: &str,
         key: impl Fn(&R) -> K + Send + Sync + 'static,
@@ -106,7 +106,7 @@ impl<R: Record> Definition<R> {
 
     /// The same with any number of keys for each record, which is found under each of them, and
     /// once where several of them are read.
-    pub fn multi<K: Key>(
+    pub fn multi<K: IndexKey>(
         &mut self,
         name: &str,
         keys: impl Fn(&R) -> Vec<K> + Send + Sync + 'static,
@@ -116,7 +116,7 @@ impl<R: Record> Definition<R> {
 
     /// Groups the records, and keeps of each group how many there are and the sum, the smallest and
     /// the largest of a number of each.
-    pub fn group<G: Key, N: Number + Key>(
+    pub fn group<G: IndexKey, N: Number + IndexKey>(
         &mut self,
         name: &str,
         group: impl Fn(&R) -> G + Send + Sync + 'static,
@@ -134,7 +134,7 @@ impl<R: Record> Definition<R> {
     ///
     /// # Panics
     /// If `index` is of another definition.
-    pub fn loads_by<K: Key, F>(
+    pub fn loads_by<K: IndexKey, F>(
         &mut self,
         index: &Index<R, K>,
         loader: impl Fn(Ranges<K>, Fill<R>) -> F + Send + Sync + 'static,
@@ -172,7 +172,7 @@ impl<R: Record> Definition<R> {
     /// # Errors
     /// `Config` when nothing was said of how records are loaded by `window`, or it is an index of
     /// another definition.
-    pub fn build<K: Key>(self, window: &Index<R, K>) -> Result<Table<R, K>, Error> {
+    pub fn build<K: IndexKey>(self, window: &Index<R, K>) -> Result<Table<R, K>, Error> {
         let refused = |detail: String| {
             Error::new(ErrorKind::Config, "define table")
                 .subject(format!("`{}`", self.name))

@@ -23,7 +23,7 @@ use larder_core::{
 };
 
 use crate::{
-    index::{Index, Key},
+    index::{Index, IndexKey},
     lane::AnyRanges,
     ranges::Ranges,
     record::Record,
@@ -130,7 +130,7 @@ impl<R: Record> Rules<R> {
     /// foreign key, of its children by the primary key they refer to. Records are touched under the
     /// key of the row as it was and as it is. `None` says that it cannot be told.
     #[must_use]
-    pub fn touches<K: Key>(
+    pub fn touches<K: IndexKey>(
         mut self,
         table: impl Into<Arc<str>>,
         index: &Index<R, K>,
@@ -195,7 +195,7 @@ impl Drop for Followed {
 }
 
 /// Where the feed delivers.
-struct Sink<R: Record, W: Key> {
+struct Sink<R: Record, W: IndexKey> {
     table: Weak<Inner<R, W>>,
     rules: Vec<(Arc<str>, Rule<R>)>,
     proven: Arc<AtomicU64>,
@@ -210,7 +210,7 @@ pub(crate) struct Told<R: Record> {
     pub(crate) everything: bool,
 }
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     /// Follows `feed`, by `rules`, for as long as there is a handle on this table. To be called
     /// before [`Table::load`], so that nothing that happens meanwhile is missed.
     ///
@@ -270,7 +270,7 @@ impl<R: Record, W: Key> Table<R, W> {
     }
 }
 
-impl<R: Record, W: Key> Sink<R, W> {
+impl<R: Record, W: IndexKey> Sink<R, W> {
     fn table(&self) -> Option<Table<R, W>> {
         self.table.upgrade().map(Table)
     }
@@ -341,7 +341,7 @@ fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Op
     Some(())
 }
 
-impl<R: Record, W: Key> FeedSink for Sink<R, W> {
+impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
     fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
         let Some(table) = self.table() else { return };
         table.apply(position, self.told(changes));
@@ -373,7 +373,7 @@ impl<R: Record, W: Key> FeedSink for Sink<R, W> {
     }
 }
 
-impl<R: Record, W: Key> fmt::Debug for Sink<R, W> {
+impl<R: Record, W: IndexKey> fmt::Debug for Sink<R, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sink").finish_non_exhaustive()
     }

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// What a key of an index can be: anything with an order. Floats have one in [`crate::Float`].
-pub trait Key: Ord + Clone + fmt::Debug + Send + Sync + 'static {}
+pub trait IndexKey: Ord + Clone + fmt::Debug + Send + Sync + 'static {}
 
-impl<K: Ord + Clone + fmt::Debug + Send + Sync + 'static> Key for K {}
+impl<K: Ord + Clone + fmt::Debug + Send + Sync + 'static> IndexKey for K {}
 
 /// An index of a table, by which it is read. Cheap to clone.
 pub struct Index<R, K> {
@@ -56,7 +56,7 @@ pub(crate) enum Keys<R, K> {
     Many(Box<ManyKeys<R, K>>),
 }
 
-impl<R, K: Key> Keys<R, K> {
+impl<R, K: IndexKey> Keys<R, K> {
     /// The keys of `record`, sorted, each once.
     pub(crate) fn of(&self, record: &R, each: &mut dyn FnMut(K)) {
         match self {
@@ -113,7 +113,7 @@ pub(crate) trait AnyIndex<R>: Send + Sync {
     fn as_any(&self) -> &(dyn Any + Send + Sync);
 }
 
-impl<R: Record, K: Key, M: Measure<R>> AnyIndex<R> for Ordered<R, K, M> {
+impl<R: Record, K: IndexKey, M: Measure<R>> AnyIndex<R> for Ordered<R, K, M> {
     fn changed(&self, changes: &[Change<R>]) -> Result<Arc<dyn AnyIndex<R>>, Error> {
         let keys = &self.spec.keys;
         let mut edits: Vec<Edit<K, R>> = Vec::with_capacity(changes.len() * 2);
@@ -170,7 +170,7 @@ impl<R: Record, K: Key, M: Measure<R>> AnyIndex<R> for Ordered<R, K, M> {
     }
 }
 
-impl<R, K: Key, M> Spec<R, K, M> {
+impl<R, K: IndexKey, M> Spec<R, K, M> {
     #[cold]
     fn repeated(&self) -> Error {
         let Self { name, table, .. } = self;

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 use larder_core::{Error, ErrorKind};
 
 use crate::{
-    index::{Index, Key},
+    index::{Index, IndexKey},
     ranges::Ranges,
     record::Record,
     snapshot::{Meanwhile, Touched},
@@ -19,21 +19,26 @@ use crate::{
 /// Naming a change by more than one index lets more reads pass by it untouched; one is enough for
 /// it to be carried out.
 #[must_use = "nothing is invalidated until `commit`"]
-pub struct Invalidation<'a, R: Record, W: Key> {
+pub struct Invalidation<'a, R: Record, W: IndexKey> {
     pub(crate) table: &'a Table<R, W>,
     touched: Vec<Touched>,
     meanwhile: Meanwhile,
     refused: Option<Error>,
 }
 
-impl<'a, R: Record, W: Key> Invalidation<'a, R, W> {
+impl<'a, R: Record, W: IndexKey> Invalidation<'a, R, W> {
     pub(crate) fn new(table: &'a Table<R, W>) -> Self {
         Self { table, touched: Vec::new(), meanwhile: Meanwhile::Refresh, refused: None }
     }
 
     /// The records whose key of `index` was in `old` or is in `new`: rows that changed, came, went
     /// or moved. What lies outside the window is left out by itself (TD11).
-    pub fn by<K: Key>(mut self, index: &Index<R, K>, old: &Ranges<K>, new: &Ranges<K>) -> Self {
+    pub fn by<K: IndexKey>(
+        mut self,
+        index: &Index<R, K>,
+        old: &Ranges<K>,
+        new: &Ranges<K>,
+    ) -> Self {
         if let Err(error) = self.table.own(index) {
             self.refused.get_or_insert(error);
             return self;
@@ -77,7 +82,7 @@ impl<'a, R: Record, W: Key> Invalidation<'a, R, W> {
     }
 }
 
-impl<R: Record, W: Key> fmt::Debug for Invalidation<'_, R, W> {
+impl<R: Record, W: IndexKey> fmt::Debug for Invalidation<'_, R, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invalidation")
             .field("touched", &self.touched)

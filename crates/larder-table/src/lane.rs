@@ -11,7 +11,7 @@ use larder_core::{BoxFuture, Error};
 
 use crate::{
     content::Content,
-    index::{Key, Keys, Spec},
+    index::{IndexKey, Keys, Spec},
     measure::Measure,
     origin::{Fill, Loader},
     ranges::{Cut, Ranges, Side},
@@ -30,11 +30,11 @@ pub(crate) trait AnyRanges: Any + Send + Sync + fmt::Debug {
 }
 
 /// The ranges as those of `K`.
-pub(crate) fn typed<K: Key>(ranges: &dyn AnyRanges) -> &Ranges<K> {
+pub(crate) fn typed<K: IndexKey>(ranges: &dyn AnyRanges) -> &Ranges<K> {
     ranges.as_any().downcast_ref().expect("ranges are of the type of their index")
 }
 
-impl<K: Key> AnyRanges for Ranges<K> {
+impl<K: IndexKey> AnyRanges for Ranges<K> {
     fn is_empty(&self) -> bool {
         self.is_empty()
     }
@@ -95,7 +95,7 @@ pub(crate) trait AnyLane<R: Record>: Send + Sync {
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
-impl<R: Record, K: Key, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
+impl<R: Record, K: IndexKey, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
     fn name(&self) -> &str {
         &self.spec.name
     }
@@ -148,7 +148,7 @@ impl<R: Record, K: Key, M: Measure<R>> AnyLane<R> for Lane<R, K, M> {
 }
 
 /// The ranks between which the keys of each range stand.
-pub(crate) fn stretches<R, K: Key, M: Measure<R>>(
+pub(crate) fn stretches<R, K: IndexKey, M: Measure<R>>(
     tree: &Tree<K, R, M>,
     ranges: &Ranges<K>,
 ) -> Vec<(usize, usize)> {
@@ -163,7 +163,7 @@ pub(crate) fn stretches<R, K: Key, M: Measure<R>>(
 
 /// Whether `key` is the first of the keys of `record` that lie in `ranges`: a record that has
 /// several of them is read once.
-pub(crate) fn is_first<R, K: Key>(
+pub(crate) fn is_first<R, K: IndexKey>(
     keys: &Keys<R, K>,
     ranges: &Ranges<K>,
     key: &K,

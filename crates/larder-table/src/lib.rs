@@ -98,7 +98,7 @@ pub use definition::Definition;
 pub use float::Float;
 pub use follow::{Image, Rules};
 pub use group::{Aggregate, Group};
-pub use index::{Index, Key};
+pub use index::{Index, IndexKey};
 pub use invalidation::Invalidation;
 pub use measure::Number;
 pub use origin::Fill;

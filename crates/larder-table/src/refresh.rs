@@ -9,7 +9,7 @@ use larder_core::{Error, ErrorKind};
 
 use crate::{
     content::Content,
-    index::Key,
+    index::IndexKey,
     lane::{AnyLane, AnyRanges},
     origin::Fill,
     record::Record,
@@ -25,7 +25,7 @@ pub(crate) struct Answer<R> {
     pub(crate) records: Vec<Arc<R>>,
 }
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     /// Loads again all that was invalidated until now, also what reads go on with meanwhile; how
     /// many invalidations that were. Does nothing when there are none.
     ///

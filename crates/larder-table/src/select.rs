@@ -11,7 +11,7 @@ use larder_core::{Error, ErrorKind};
 
 use crate::{
     group::{Aggregate, Group},
-    index::{Index, Key, Ordered},
+    index::{Index, IndexKey, Ordered},
     lane::{AnyRanges, stretches, typed},
     measure::{Nothing, Number, Summed},
     ranges::Ranges,
@@ -37,7 +37,7 @@ pub enum Outside {
 
 /// A read in the making: [`Table::select`].
 #[must_use = "nothing is read until `read`"]
-pub struct Select<'a, R: Record, W: Key, K: Key> {
+pub struct Select<'a, R: Record, W: IndexKey, K: IndexKey> {
     table: &'a Table<R, W>,
     index: Index<R, K>,
     ranges: Ranges<K>,
@@ -56,9 +56,13 @@ pub(crate) struct Also<R> {
 
 pub(crate) type Filter<R> = Arc<dyn Fn(&R) -> bool + Send + Sync>;
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     /// Begins a read of the records whose key of `index` is in `ranges`, in the order of the index.
-    pub fn select<K: Key>(&self, index: &Index<R, K>, ranges: Ranges<K>) -> Select<'_, R, W, K> {
+    pub fn select<K: IndexKey>(
+        &self,
+        index: &Index<R, K>,
+        ranges: Ranges<K>,
+    ) -> Select<'_, R, W, K> {
         let (also, filters) = (Vec::new(), Vec::new());
         let (index, outside) = (index.clone(), Outside::default());
         Select { table: self, index, ranges, also, filters, outside }
@@ -68,7 +72,7 @@ impl<R: Record, W: Key> Table<R, W> {
     ///
     /// # Errors
     /// As [`Select::read`]; `Config` when the range ends before it begins.
-    pub async fn range<K: Key>(
+    pub async fn range<K: IndexKey>(
         &self,
         index: &Index<R, K>,
         range: impl RangeBounds<K>,
@@ -98,7 +102,7 @@ impl<R: Record, W: Key> Table<R, W> {
     ///
     /// # Errors
     /// As [`Table::range`].
-    pub async fn first<K: Key>(
+    pub async fn first<K: IndexKey>(
         &self,
         index: &Index<R, K>,
         range: impl RangeBounds<K>,
@@ -113,7 +117,7 @@ impl<R: Record, W: Key> Table<R, W> {
     ///
     /// # Cost
     /// A logarithm of the records.
-    pub async fn aggregate<G: Key, N: Number + Key>(
+    pub async fn aggregate<G: IndexKey, N: Number + IndexKey>(
         &self,
         by: &Group<R, G, N>,
         group: &G,
@@ -180,10 +184,10 @@ fn is_due(mark: &Mark, last: u64, asked: &[(usize, &dyn AnyRanges)]) -> bool {
         && asked.iter().all(|(place, ranges)| mark.touches(*place, *ranges))
 }
 
-impl<R: Record, W: Key, K: Key> Select<'_, R, W, K> {
+impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     /// Only records whose key of `index`, another one, is in `ranges`. The order stays that of the
     /// first index; which of both is walked is decided by which has fewer records there.
-    pub fn and<L: Key>(mut self, index: &Index<R, L>, ranges: Ranges<L>) -> Self {
+    pub fn and<L: IndexKey>(mut self, index: &Index<R, L>, ranges: Ranges<L>) -> Self {
         let refused = self.table.own(index).err();
         let (place, ranges): (_, Arc<dyn AnyRanges>) = (index.place, Arc::new(ranges));
         let (lane, own) = (self.table.0.lanes.get(place).cloned(), ranges.clone());
@@ -254,9 +258,9 @@ impl<R: Record, W: Key, K: Key> Select<'_, R, W, K> {
 /// sorts.
 const SORTED_COST: usize = 8;
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     /// What of the ranges the window may not cover; `None` when it covers all of them.
-    fn missing<K: Key>(
+    fn missing<K: IndexKey>(
         &self,
         snapshot: &Snapshot<R>,
         index: &Index<R, K>,
@@ -279,7 +283,7 @@ impl<R: Record, W: Key> Table<R, W> {
 
     /// Where the answer is in the order of the index; found by another one of those named and then
     /// sorted, where that meets far fewer records.
-    fn segments_within<K: Key>(
+    fn segments_within<K: IndexKey>(
         &self,
         snapshot: &Snapshot<R>,
         index: &Index<R, K>,
@@ -299,7 +303,7 @@ impl<R: Record, W: Key> Table<R, W> {
     }
 
     /// The answer with `missing` loaded, in the order of the index.
-    async fn loaded_segments<K: Key>(
+    async fn loaded_segments<K: IndexKey>(
         &self,
         snapshot: &Snapshot<R>,
         index: &Index<R, K>,
@@ -330,7 +334,7 @@ impl<R: Record, W: Key> Table<R, W> {
 
 /// Those of `records` that have a key in `ranges`, in the order of the index, each under the first
 /// of these keys.
-fn sorted<R: Record, K: Key>(
+fn sorted<R: Record, K: IndexKey>(
     ordered: &Ordered<R, K, Nothing>,
     ranges: &Ranges<K>,
     records: impl IntoIterator<Item = Arc<R>>,
@@ -349,7 +353,7 @@ fn sorted<R: Record, K: Key>(
     sorted
 }
 
-impl<R: Record, W: Key, K: Key> fmt::Debug for Select<'_, R, W, K> {
+impl<R: Record, W: IndexKey, K: IndexKey> fmt::Debug for Select<'_, R, W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Select")
             .field("index", &self.index)

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    index::{Index, Key, Ordered},
+    index::{Index, IndexKey, Ordered},
     lane::is_first,
     measure::Nothing,
     ranges::Ranges,
@@ -24,7 +24,7 @@ pub(crate) enum Segment<R, K> {
 }
 
 /// Records in the order of an index, as they were at one moment.
-pub struct Selection<R: Record, K: Key> {
+pub struct Selection<R: Record, K: IndexKey> {
     snapshot: Arc<Snapshot<R>>,
     index: Index<R, K>,
     ranges: Ranges<K>,
@@ -32,7 +32,7 @@ pub struct Selection<R: Record, K: Key> {
     filters: Vec<Filter<R>>,
 }
 
-impl<R: Record, K: Key> Selection<R, K> {
+impl<R: Record, K: IndexKey> Selection<R, K> {
     pub(crate) fn new(
         snapshot: Arc<Snapshot<R>>,
         index: Index<R, K>,
@@ -97,7 +97,7 @@ impl<R: Record, K: Key> Selection<R, K> {
     }
 }
 
-impl<R: Record, K: Key> fmt::Debug for Selection<R, K> {
+impl<R: Record, K: IndexKey> fmt::Debug for Selection<R, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Selection").field("index", &self.index).finish_non_exhaustive()
     }

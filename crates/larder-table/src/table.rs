@@ -36,7 +36,7 @@ use tokio::{sync::watch, task::JoinError};
 use crate::{
     content::{Content, Limits, MANY, PRIMARY},
     follow::{Followed, Told},
-    index::{Index, Key},
+    index::{Index, IndexKey},
     invalidation::{Invalidation, unnamed},
     lane::{AnyLane, AnyRanges},
     ranges::Ranges,
@@ -47,9 +47,9 @@ use crate::{
 };
 
 /// A table whose window is on an index over `W`. Cloning shares it.
-pub struct Table<R: Record, W: Key>(pub(crate) Arc<Inner<R, W>>);
+pub struct Table<R: Record, W: IndexKey>(pub(crate) Arc<Inner<R, W>>);
 
-pub(crate) struct Inner<R: Record, W: Key> {
+pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) window: Index<R, W>,
     pub(crate) lanes: Vec<Arc<dyn AnyLane<R>>>,
     pub(crate) limits: Arc<Limits<R>>,
@@ -75,13 +75,13 @@ pub(crate) enum Progress {
     Done,
 }
 
-impl<R: Record, W: Key> Clone for Table<R, W> {
+impl<R: Record, W: IndexKey> Clone for Table<R, W> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<R: Record, W: Key> Table<R, W> {
+impl<R: Record, W: IndexKey> Table<R, W> {
     pub(crate) fn new(
         window: Index<R, W>,
         lanes: Vec<Arc<dyn AnyLane<R>>>,
@@ -399,18 +399,18 @@ impl<R: Record, W: Key> Table<R, W> {
 }
 
 /// A load that is under way.
-pub(crate) struct UnderWay<'a, R: Record, W: Key> {
+pub(crate) struct UnderWay<'a, R: Record, W: IndexKey> {
     table: &'a Table<R, W>,
     pub(crate) began: Began,
 }
 
-impl<R: Record, W: Key> Drop for UnderWay<'_, R, W> {
+impl<R: Record, W: IndexKey> Drop for UnderWay<'_, R, W> {
     fn drop(&mut self) {
         self.table.0.publishing.lock().end(self.began);
     }
 }
 
-impl<R: Record, W: Key> fmt::Debug for Table<R, W> {
+impl<R: Record, W: IndexKey> fmt::Debug for Table<R, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("name", &self.name()).finish_non_exhaustive()
     }
