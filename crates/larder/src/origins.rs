@@ -44,7 +44,7 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_core::{
-    Change, Digest, Epoch, Moment, Name, Stamps,
+    Change, Digest, Epoch, Moment, Name, Stamp, Stamps,
     feed::{Feed, Mark},
     history::Touched,
     store::{Begins, Origins, SchemesKnown, Standing, Step},
@@ -189,13 +189,14 @@ impl Node {
             let Some(timeline) = self.timeline(&stamp.timeline) else { continue };
             let knowledge = timeline.knowledge.lock();
             let Some(places) = &knowledge.in_store.places else { continue };
-            let place = places.place_of(stamp.as_of);
+            let shown_at = places.shown_at(stamp.as_of, knowledge.history.applied());
+            let Some(place) = shown_at else { continue };
             let is_there = |own: &Standing| {
                 own.timeline == stamp.timeline
                     && own.epoch == places.epoch()
-                    && place.is_some_and(|place| place <= own.position)
+                    && place <= own.position
             };
-            if place.is_some() && !standings.iter().any(is_there) {
+            if !standings.iter().any(is_there) {
                 let begins = Begins::After(places.last().place);
                 journal.note(step_to(&knowledge, places, begins));
             }
@@ -237,6 +238,17 @@ impl Node {
         self.timeline(&standing.timeline).is_some_and(|timeline| {
             let knowledge = timeline.knowledge.lock();
             knowledge.in_store.places.as_ref().is_some_and(|places| places.knows(standing))
+        })
+    }
+
+    /// Whether a store stands where all is that a value with `stamp` shows, in this node's words.
+    pub(crate) fn shows_no_more(&self, stamp: &Stamp, standing: &Standing) -> bool {
+        self.timeline(&stamp.timeline).is_some_and(|timeline| {
+            let knowledge = timeline.knowledge.lock();
+            let places = knowledge.in_store.places.as_ref();
+            let applied = knowledge.history.applied();
+            let place = places.and_then(|places| places.shown_at(stamp.as_of, applied));
+            place.is_some_and(|place| place <= standing.position)
         })
     }
 
@@ -325,7 +337,7 @@ impl Node {
     /// The stamps on origins of a record that is about to be written, in the words of the store;
     /// `None` where it keeps one of them without this node, or nobody can say what it reflects.
     pub(crate) fn in_places(&self, stamps: &Stamps) -> Option<Stamps> {
-        let translated = |stamp: &larder_core::Stamp| {
+        let translated = |stamp: &Stamp| {
             if *stamp.timeline == *APP {
                 return Some(stamp.clone());
             }
@@ -334,22 +346,18 @@ impl Node {
             let as_of = places.place_of(stamp.as_of)?;
             let is_current = knowledge.history.epoch() == stamp.epoch;
             let timeline = stamp.timeline.clone();
-            is_current.then(|| larder_core::Stamp { timeline, epoch: places.epoch(), as_of })
+            is_current.then(|| Stamp { timeline, epoch: places.epoch(), as_of })
         };
         stamps.iter().map(translated).collect()
     }
 
     /// A stamp on an origin of a record that was found in a store which stands at `standing`, in
     /// the words of this node.
-    pub(crate) fn as_of_place(
-        &self,
-        stamp: &larder_core::Stamp,
-        standing: &Standing,
-    ) -> Option<larder_core::Stamp> {
+    pub(crate) fn as_of_place(&self, stamp: &Stamp, standing: &Standing) -> Option<Stamp> {
         let knowledge = self.timeline(&stamp.timeline)?.knowledge.lock();
         let places = knowledge.in_store.places.as_ref().filter(|own| own.knows(standing))?;
         let as_of = places.position_of(standing.position)?;
-        Some(larder_core::Stamp { as_of, ..knowledge.history.stamp() })
+        Some(Stamp { as_of, ..knowledge.history.stamp() })
     }
 }
 

@@ -11,7 +11,8 @@
 //! table that the log does not report); position 23 at place 22, in one batch.
 //!
 //! 1. A value that was loaded as of 18 reflects the places up to 15, and some of those up to 22. It
-//!    is written as one of 15.
+//!    is written as one of 15, into a store that stands at 22 at least: of one that stands at 15
+//!    the log may go back to there, and what the value shows then never was.
 //! 2. A record that is right up to the place 20 is right up to position 15, and history is asked
 //!    about 23. What happened at 16 is of nothing that a store keeps.
 
@@ -150,6 +151,22 @@ impl Places {
         }
     }
 
+    /// At which place stands all that a value shows which was loaded as of `as_of`, by a node that
+    /// was told everything up to `applied`; `None` where more has to be told first.
+    pub(crate) fn shown_at(&self, as_of: Position, applied: Position) -> Option<Position> {
+        if applied < as_of {
+            return None;
+        }
+        match self.reach {
+            Reach::Own => Some(as_of),
+            // What was told after the last place is of nothing that a store keeps.
+            Reach::Common => {
+                let mut recent = self.recent.iter();
+                Some(recent.find(|one| as_of <= one.at).unwrap_or(self.last()).place)
+            }
+        }
+    }
+
     /// Up to which position of this node a record is right that is right up to `place`.
     pub(crate) fn position_of(&self, place: Position) -> Option<Position> {
         match self.reach {
@@ -202,6 +219,19 @@ mod tests {
             [14, 15, 18, 22, 23, 30].map(of),
             [None, Some(15), Some(15), Some(15), Some(22), Some(22)]
         );
+    }
+
+    #[test]
+    fn what_a_value_shows_stands_at_the_first_place_that_reflects_it_as_a_whole() {
+        let places = places();
+        let at = |as_of| places.shown_at(Position(as_of), Position(25)).map(|place| place.0);
+        assert_eq!(
+            [14, 15, 18, 23, 24, 25, 26].map(at),
+            [Some(15), Some(15), Some(22), Some(22), Some(22), Some(22), None]
+        );
+        let own = Places::begin(Epoch(1), Position(5), None);
+        let at = |as_of| own.shown_at(Position(as_of), Position(5)).map(|place| place.0);
+        assert_eq!([3, 5, 6].map(at), [Some(3), Some(5), None]);
     }
 
     #[test]

@@ -214,10 +214,14 @@ impl Node {
             Some((cursor, _)) if cursor.epoch == app.epoch => cursor.position,
             Some(_) | None => return Judgement::Wrong,
         };
-        // A store that is ahead of this node knows what this node does not.
+        // A store that is ahead of this node knows what this node does not; and of one that is
+        // behind the value, the origin may go back to before what that shows.
+        let is_shared = |shown: &Stamp, own| self.knows(own) && self.shows_no_more(shown, own);
         let is_known = |stamp: &Stamp| {
-            raised_to(stamp, standings)
-                .is_some_and(|(_, own)| *stamp.timeline == *APP || self.knows(own))
+            raised_to(stamp, standings).is_some_and(|(_, own)| {
+                let shown = stamps.get(&stamp.timeline);
+                *stamp.timeline == *APP || shown.is_some_and(|shown| is_shared(shown, own))
+            })
         };
         match kept.iter().all(is_known) && self.may_store(stamps, dependencies) {
             true => Judgement::Right(known),

@@ -83,25 +83,54 @@ fn what_is_forgotten_of_another_life_or_beyond_is_not_shown() {
     assert_eq!(validated(&node, Epoch(8), 5, &arrival), (5, Validity::NotShown));
 }
 
+/// Lets `node` come by a place of the log at each of the positions `at`: ten more, in another life.
+fn follow(node: &Node, at: &[u8]) {
+    let mark = |at: u8| Mark { bytes: vec![10 + at], place: Some(Position(u64::from(10 + at))) };
+    let (first, next) = at.split_first().unwrap();
+    let mut places = Places::begin(Epoch(70), Position((*first).into()), Some(mark(*first)));
+    for at in next {
+        places.advance(Position((*at).into()), Some(mark(*at)));
+    }
+    node.timeline(SHOP).unwrap().knowledge.lock().in_store = InStore::in_life(places);
+}
+
+/// A store that stands at a place of the log.
+fn shop(place: u8) -> Standing {
+    Standing {
+        timeline: SHOP.into(),
+        epoch: Epoch(70),
+        position: Position(place.into()),
+        floor: Position::START,
+        mark: Some(vec![place]),
+    }
+}
+
+#[test]
+fn a_value_that_shows_some_of_a_batch_is_not_given_to_a_store_that_lacks_the_batch() {
+    // The log may go back to 13: then what the value shows, at 15 or before, never was.
+    let node = node(100);
+    let cursor = Cursor { epoch: Epoch(9), position: Position::START, nonce: 0 };
+    node.app().knowledge.lock().line = Some(Line::new(1, cursor, 0));
+    follow(&node, &[3, 5]);
+    let line = Standing { timeline: APP.into(), epoch: cursor.epoch, ..shop(0) };
+    let dependencies: DependencySet = [row(1)].into_iter().collect();
+    let stamp = Stamp { timeline: SHOP.into(), epoch: LIFE, as_of: Position(4) };
+    let stamps: Stamps = [node.stamp(APP).unwrap(), stamp].into_iter().collect();
+    let mut kept = node.in_places(&stamps).unwrap();
+    kept.set(node.announced_stamp().unwrap());
+    assert_eq!(kept.get(SHOP).unwrap().as_of, Position(13));
+    let judged = |shop| node.judge(&stamps, &dependencies, &kept, &[line.clone(), shop]);
+    assert_eq!(judged(shop(13)), Judgement::Wrong);
+    assert_eq!(judged(shop(15)), Judgement::Right(Position::START));
+}
+
 #[test]
 fn a_store_is_given_and_gives_nothing_from_beyond_where_it_stands() {
     let node = node(100);
     let cursor = Cursor { epoch: Epoch(9), position: Position::START, nonce: 0 };
     node.app().knowledge.lock().line = Some(Line::new(1, cursor, 0));
     // In the store the life and the places of the log are others than those of this node.
-    let mark = |place: u8| Mark { bytes: vec![place], place: Some(Position(place.into())) };
-    let mut places = Places::begin(Epoch(70), Position(3), Some(mark(13)));
-    for place in [4, 5] {
-        places.advance(Position(place.into()), Some(mark(10 + place)));
-    }
-    node.timeline(SHOP).unwrap().knowledge.lock().in_store = InStore::in_life(places);
-    let shop = |place: u8| Standing {
-        timeline: SHOP.into(),
-        epoch: Epoch(70),
-        position: Position(place.into()),
-        floor: Position::START,
-        mark: Some(vec![place]),
-    };
+    follow(&node, &[3, 4, 5]);
     let standing = Standing { timeline: APP.into(), epoch: cursor.epoch, ..shop(0) };
     let dependencies: DependencySet = [row(1)].into_iter().collect();
     let stamp = |as_of| Stamp { timeline: SHOP.into(), epoch: LIFE, as_of: Position(as_of) };
