@@ -1,7 +1,7 @@
-//! Moments as people write and read them: `2026-11-22 05:33:12Z`.
+//! Moments as people write and read them: `2026-11-22 05:33:12.123Z`.
 //!
 //! By hand, because three formats and the Gregorian calendar are all that is needed.
-//! **Invariant**: what is printed reads back as the same second; what has no zone is UTC.
+//! **Invariant**: what is printed reads back as the same moment; what has no zone is UTC.
 
 use std::{fmt, str::FromStr};
 
@@ -25,7 +25,11 @@ impl fmt::Display for Moment {
         let (year, month, day) = civil(millis.div_euclid(DAY));
         let seconds = millis.rem_euclid(DAY) / 1000;
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")?;
+        match millis.rem_euclid(1000) {
+            0 => f.write_str("Z"),
+            millis => write!(f, ".{millis:03}Z"),
+        }
     }
 }
 
@@ -51,9 +55,18 @@ fn read(text: &str) -> Option<Moment> {
     };
     let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
     let (clock, zone) = time.split_at_checked(zone_at)?;
-    let days = day(&date.replace('-', ""))?;
+    let days = day(&together(date, '-', &[4, 2, 2])?)?;
     let millis = days * DAY + time_of_day(clock)? - offset(zone)?;
     u64::try_from(millis).ok().map(Moment)
+}
+
+/// The parts without what stands between them. They have the lengths that they are printed with, or
+/// `1:2:34` would be taken for 12:34, and another backup restored than was meant.
+fn together(text: &str, between: char, lengths: &[usize]) -> Option<String> {
+    let parts: Vec<&str> = text.split(between).collect();
+    let is_right = parts.len() <= lengths.len()
+        && parts.iter().zip(lengths).all(|(part, length)| part.len() == *length);
+    (is_right || parts.len() == 1).then(|| parts.concat())
 }
 
 fn day(digits: &str) -> Option<i64> {
@@ -71,7 +84,7 @@ fn time_of_day(clock: &str) -> Option<i64> {
         return Some(0);
     }
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let digits = clock.replace(':', "");
+    let digits = together(clock, ':', &[2, 2, 2])?;
     let part = |from: usize| match digits.len() <= from {
         true => Some(0),
         false => number(&digits, from, from + 2),
@@ -129,13 +142,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Moment>().map(|moment| moment.0), Ok(millis), "{text}");
         }
-        for seconds in (0..4_133_980_800).step_by(86_399 * 61) {
-            let moment = Moment(seconds * 1000);
+        for millis in (0..4_133_980_800_000).step_by(86_399 * 61_007) {
+            let moment = Moment(millis);
             assert_eq!(moment.to_string().parse(), Ok(moment), "{moment}");
         }
-        for bad in
-            ["", "yesterday", "2026-02-30", "2026-13-01", "2026-11-22 25:00", "2026-1-1", "1"]
-        {
+        for bad in [
+            "",
+            "yesterday",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-11-22 25:00",
+            "2026-1-1",
+            "2026-1-122",
+            "2026-11-22 1:2:34",
+            "2026-11-22 01:02:03:04",
+            "1",
+        ] {
             assert!(bad.parse::<Moment>().is_err(), "{bad}");
         }
     }

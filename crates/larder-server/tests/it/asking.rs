@@ -330,8 +330,13 @@ async fn a_backup_is_chosen_by_time_or_by_name() {
     assert!(first["path"].as_str().unwrap().ends_with(name), "{first}");
     // The time stands in the name, to the millisecond.
     let taken = name.strip_prefix("file.db.").unwrap().strip_suffix(".backup").unwrap();
+    // It is printed so that it chooses the same one.
+    let shown = out(&cache(&shop, file, &in_kept(&["backups"]), "").await);
+    let shown = shown.lines().nth(1).unwrap().split_once("  ").unwrap().0;
     for (restore, value) in [
         (["restore", "--as-of", taken, "--backups", "kept"], "one"),
+        (["restore", "--as-of", "2999-01-01", "--backups", "kept"], "two"),
+        (["restore", "--as-of", shown, "--backups", "kept"], "one"),
         (["restore", "--as-of", "2999-01-01", "--backups", "kept"], "two"),
         (["restore", "--yes", name, "--backups", "kept"], "one"),
     ] {
