@@ -24,8 +24,8 @@ pub struct Cache {
 /// A store: a file, whether a server has it open or not, or what a server has open.
 #[derive(Args, Clone, Debug)]
 pub struct AtStore {
-    /// The file of the store; `set`, `import` and `restore` make it if there is none [default:
-    /// store.path of the configuration]
+    /// The file of the store; `restore` and whatever writes entries make it if there is none
+    /// [default: store.path of the configuration]
     #[arg(long, value_name = "FILE", global = true)]
     pub store: Option<PathBuf>,
     /// Ask the server there in place of a file, such as http://127.0.0.1:7077.
@@ -91,8 +91,8 @@ pub struct InRegion {
     pub region: String,
 }
 
-/// Which entries.
-#[derive(Args, Clone, Debug)]
+/// Which entries; by default all of a region.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Those whose key matches; `%` stands for any characters, everything else for itself.
     #[arg(long, value_name = "PATTERN", conflicts_with = "glob")]

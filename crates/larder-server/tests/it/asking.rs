@@ -124,6 +124,25 @@ async fn the_same_words_say_the_same_of_a_file_and_of_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_not_taken_for_an_empty_region() {
+    let shop = Shop::new("wal");
+    let (running, url) = serve(&shop, "").await;
+    for (arguments, said) in [
+        (&["set", "a", "1", "--forever"][..], "inserted\n"),
+        (&["ls", "--tag", "t"], "no such entries in region `default`\n"),
+        (&["ls", "--after", "a"], "no such entries in region `default`\n"),
+        (&["tags"], "no tags in region `default`\n"),
+        (&["rm", "a"], "1 entry removed\n"),
+        (&["ls"], "no entries in region `default`\n"),
+    ] {
+        for name in [&*url, "file.db"] {
+            assert_eq!(out(&cache(&shop, name, arguments, "").await), said, "{name} {arguments:?}");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_exports_a_file_imports() {
     let shop = Shop::new("wal");
     let (running, url) = serve(&shop, "").await;

@@ -52,7 +52,7 @@ impl AtStore {
         let path = self.path()?;
         if !path.exists() {
             bail!(
-                "there is no store at {}; `set`, `import` and `restore` make one",
+                "there is no store at {}; `restore` and whatever writes entries make one",
                 path.display()
             );
         }

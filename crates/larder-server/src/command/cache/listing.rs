@@ -15,10 +15,7 @@ use crate::{
     say,
 };
 
-use super::{
-    super::shown,
-    place::{self, Place},
-};
+use super::{super::shown, place::Place};
 
 /// Entries that are read from the store at a time.
 pub(super) const PAGE: usize = 1000;
@@ -32,7 +29,9 @@ pub(super) async fn ls(at: &AtStore, arguments: &Ls) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if page.is_empty() {
-        return say_nothing_there(&store, region).await;
+        let is_everything = arguments.which == Selection::default() && after.is_none();
+        let what = if is_everything { "entries" } else { "such entries" };
+        return say_nothing_there(&store, region, what).await;
     }
     let now = Clock::system().wall();
     let row = |entry: &Value| {
@@ -81,9 +80,9 @@ fn say_more(next: Option<&str>) {
     }
 }
 
-/// Says that there is nothing, and where something is.
-async fn say_nothing_there(store: &Place, region: &str) -> Result<Exit> {
-    say!("no entries in region `{}`", shown::text(region));
+/// Says that there is nothing of what was asked for, and where entries are.
+async fn say_nothing_there(store: &Place, region: &str, what: &str) -> Result<Exit> {
+    say!("no {what} in region `{}`", shown::text(region));
     // Who may not see the statistics of a server is told as much as may be.
     let names = store.regions().await.unwrap_or_default();
     if !names.iter().any(|name| name == region) && !names.is_empty() {
@@ -102,7 +101,7 @@ pub(super) async fn tags(at: &AtStore, arguments: &Tags) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if tags.is_empty() {
-        return say_nothing_there(&store, region).await;
+        return say_nothing_there(&store, region, "tags").await;
     }
     let row = |tag: &Value| {
         let (entries, reads) = (number(tag, "entries"), number(tag, "reads"));
@@ -217,7 +216,7 @@ pub(super) async fn top(at: &AtStore, arguments: &Top) -> Result<Exit> {
     };
     let mut best: Vec<Value> = Vec::new();
     for region in &regions {
-        let everything = place::everything();
+        let everything = Selection::default();
         let mut pages = Pages::new(&store, region, &everything);
         while let Some(page) = pages.next().await? {
             best.extend(page);

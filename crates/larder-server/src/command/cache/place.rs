@@ -371,14 +371,3 @@ pub(super) fn spoken(lifetime: Lifetime) -> String {
         Lifetime::Until(_) | Lifetime::Forever => "until it is removed".to_owned(),
     }
 }
-
-/// Everything of a region.
-pub(super) fn everything() -> Selection {
-    Selection {
-        pattern: None,
-        glob: None,
-        tag: Vec::new(),
-        all_tags: Vec::new(),
-        not_tag: Vec::new(),
-    }
-}
