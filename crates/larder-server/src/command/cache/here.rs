@@ -103,13 +103,17 @@ impl Living {
     }
 }
 
+/// Whether somebody sits at the terminal who can be asked.
+pub(super) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Asks whoever sits at the terminal; off one, the command line was the answer.
 pub(super) fn is_wanted(question: &str) -> Result<bool> {
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-    if !stdin.is_terminal() || !stderr.is_terminal() {
-        return Ok(true);
+    match can_ask() {
+        true => ask(question, &mut std::io::stdin().lock(), &mut std::io::stderr()),
+        false => Ok(true),
     }
-    ask(question, &mut stdin.lock(), &mut stderr)
 }
 
 fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> Result<bool> {

@@ -317,14 +317,16 @@ impl Place {
         }
     }
 
-    /// Entries that a cache keeps under keys of its own, which no list can show.
-    pub(super) async fn keyless(&self, region: &str, which: &Selection) -> Result<u64> {
-        if which.pattern.is_some() || which.glob.is_some() {
-            return Ok(0);
-        }
+    /// How many entries a list shows, and how many it cannot show, because a cache keeps them under
+    /// keys of its own.
+    pub(super) async fn keyed(&self, region: &str, which: &Selection) -> Result<(u64, u64)> {
         let all = self.count(region, which).await?;
+        if which.pattern.is_some() || which.glob.is_some() {
+            return Ok((all, 0));
+        }
         let keyed = Selection { glob: Some("*".to_owned()), ..which.clone() };
-        Ok(all.saturating_sub(self.count(region, &keyed).await?))
+        let keyed = self.count(region, &keyed).await?;
+        Ok((keyed, all.saturating_sub(keyed)))
     }
 
     /// The file, for what is done with it as a whole.

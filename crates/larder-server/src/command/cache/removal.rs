@@ -16,19 +16,20 @@ use super::{super::shown, here, place::Place};
 
 pub(super) async fn rm(at: &AtStore, arguments: &Rm) -> Result<Exit> {
     let store = at.place().await?;
-    let is_silent = arguments.yes && !arguments.dry_run;
     let mut keys = arguments.keys.clone();
     keys.sort_unstable();
     keys.dedup();
-    if !is_silent {
+    if arguments.dry_run {
         let count = count(&store, arguments, &keys).await?;
-        if arguments.dry_run {
-            match at.json {
-                true => say!("{}", json!({ "would_remove": count })),
-                false => say!("{} would be removed", shown::entries(count)),
-            }
-            return Ok(Exit::Done);
+        match at.json {
+            true => say!("{}", json!({ "would_remove": count })),
+            false => say!("{} would be removed", shown::entries(count)),
         }
+        return Ok(Exit::Done);
+    }
+    // Where nobody is asked, nobody waits for the numbers of a million entries.
+    if !arguments.yes && here::can_ask() {
+        let count = count(&store, arguments, &keys).await?;
         let region = shown::text(&arguments.place.region);
         let question = format!("remove {} of region `{region}`?", shown::entries(count));
         if 1 < count && !here::is_wanted(&question)? {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use indicatif::ProgressBar;
 use larder::Clock;
 use larder_sqlite::store::{Lifetime, NewEntry};
 use serde_json::{Value, json};
@@ -45,23 +46,25 @@ pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
         Some(region) => vec![region.clone()],
         None => store.regions().await?,
     };
+    let (mut total, mut keyless) = (0, 0);
+    for region in &regions {
+        let (keyed, others) = store.keyed(region, &arguments.which).await?;
+        (total, keyless) = (total + keyed, keyless + others);
+    }
+    let bar = here::bar(total, "entries");
     let count = match &arguments.to {
-        None => lines(&store, &regions, arguments, &mut std::io::stdout().lock()).await?,
+        None => lines(&store, &regions, arguments, &bar, &mut std::io::stdout().lock()).await?,
         Some(path) => {
             let own = match &store {
                 Place::Here(store) => store.paths(),
                 Place::There(_) => Vec::new(),
             };
             let mut outlet = Outlet::at(path, &own)?;
-            let count = lines(&store, &regions, arguments, outlet.writer()).await?;
+            let count = lines(&store, &regions, arguments, &bar, outlet.writer()).await?;
             outlet.publish()?;
             count
         }
     };
-    let mut keyless = 0;
-    for region in &regions {
-        keyless += store.keyless(region, &arguments.which).await?;
-    }
     eprintln!("{} exported", shown::entries(count));
     if 0 < keyless {
         eprintln!("{} of caches left out: a backup holds them", shown::entries(keyless));
@@ -73,13 +76,10 @@ async fn lines(
     store: &Place,
     regions: &[String],
     arguments: &Export,
+    bar: &ProgressBar,
     to: &mut dyn Write,
 ) -> Result<u64> {
-    let mut total = 0;
-    for region in regions {
-        total += store.count(region, &arguments.which).await?;
-    }
-    let (bar, mut count) = (here::bar(total, "entries"), 0);
+    let mut count = 0;
     for region in regions {
         let mut after: Option<String> = None;
         loop {
