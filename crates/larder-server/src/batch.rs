@@ -6,7 +6,7 @@
 
 use larder::{Error, ErrorKind};
 use larder_core::clock::WallMillis;
-use larder_sqlite::store::{Entries, Lifetime, NewEntry, Placed, Stored};
+use larder_sqlite::store::{Entries, Lifetime, NewEntry, Stored};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -182,12 +182,12 @@ impl Running {
             Form::Put(lines) => {
                 let lines = self.lines(lines)?;
                 let placed = entries.insert_many(lines).await.map_err(all)?;
-                self.each(placed, |placed| json!({ "placed": word(placed) }))
+                self.each(placed, |placed| json!({ "placed": entry::placed(placed) }))
             }
             Form::Add(lines) => {
                 let lines = self.lines(lines)?;
                 let placed = entries.add_many(lines).await.map_err(all)?;
-                self.each(placed, |placed| json!({ "placed": word(placed) }))
+                self.each(placed, |placed| json!({ "placed": entry::placed(placed) }))
             }
             Form::Remove(keys) => {
                 let removed = entries.remove_many(keys).await.map_err(all)?;
@@ -333,13 +333,5 @@ impl Room {
             Problem::new(Code::EntryTooLarge, format!("by itself it has more than {limit}"))
         };
         json!({ "error": problem.as_object() })
-    }
-}
-
-fn word(placed: Placed) -> &'static str {
-    match placed {
-        Placed::Inserted => "inserted",
-        Placed::Replaced => "replaced",
-        Placed::Present => "present",
     }
 }

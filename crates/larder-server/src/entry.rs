@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use larder_core::clock::WallMillis;
-use larder_sqlite::store::{Entry, Lifetime, Meta, NewEntry, Stored, TagStats, ValueKind};
+use larder_sqlite::store::{Entry, Lifetime, Meta, NewEntry, Placed, Stored, TagStats, ValueKind};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
@@ -36,6 +36,15 @@ pub fn bytes(shown: &Value) -> Option<Vec<u8>> {
         (Some(text), _) => Some(text.as_bytes().to_vec()),
         (None, Some(text)) => STANDARD.decode(text).ok(),
         (None, None) => None,
+    }
+}
+
+/// What became of an entry that was written, in a word.
+pub fn placed(placed: Placed) -> &'static str {
+    match placed {
+        Placed::Inserted => "inserted",
+        Placed::Replaced => "replaced",
+        Placed::Present => "present",
     }
 }
 

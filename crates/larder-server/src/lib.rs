@@ -15,8 +15,8 @@
 //! 6. [`origin`], [`catalog`], [`body`], [`parameters`]: from a statement to bytes.
 //! 7. [`literal`], [`items`], [`spoken`], [`declared`], [`rows`], [`tables`]: from what
 //!    clients and settings say to dependencies and changes.
-//! 8. [`mod@entry`], [`stats`], [`moment`]: an entry of a store and how the store is doing, as
-//!    JSON; moments as people write them.
+//! 8. [`mod@entry`], [`batch`], [`stats`], [`moment`]: an entry of a store, many of them at once,
+//!    and how the store is doing, as JSON; moments as people write them.
 //! 9. [`demo`]: the music shop.
 
 pub mod cli;

@@ -203,6 +203,15 @@ impl Code {
     }
 }
 
+/// What is wrong with each of the items of a problem, as `key: detail`.
+pub fn items(named: Option<&Value>) -> Vec<String> {
+    let said = |item: &Value| {
+        let text = |at| item.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        format!("{}: {}", text("/key"), text("/error/detail"))
+    };
+    named.and_then(Value::as_array).into_iter().flatten().map(said).collect()
+}
+
 /// An answer that says no.
 #[derive(Debug)]
 pub struct Problem {
@@ -247,12 +256,7 @@ impl Problem {
 
     /// What is wrong with each of the items that it names, as `key: detail`.
     pub fn items(&self) -> Vec<String> {
-        let items = self.members.get("items").and_then(Value::as_array).into_iter().flatten();
-        let text = |item: &Value, at: &str| {
-            item.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let said = |item| format!("{}: {}", text(item, "/key"), text(item, "/error/detail"));
-        items.map(said).collect()
+        items(self.members.get("items"))
     }
 
     /// The stable name.

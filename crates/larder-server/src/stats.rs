@@ -29,13 +29,10 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
         let of_caches = all.saturating_sub(keyed);
         regions.push(region(name, (keyed, of_caches), &entries.stats().await?));
     }
-    // The descriptor of another file would drop locks; asking for the length opens none.
-    let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
-    let file: u64 = store.paths().iter().map(bytes).sum();
     Ok(json!({
         "entries": stats.entries,
         "bytes": stats.bytes,
-        "file_bytes": file,
+        "file_bytes": file_bytes(store),
         "value_files": { "count": stats.files, "bytes": stats.file_bytes },
         "hits": stats.hits,
         "misses": stats.misses,
@@ -52,6 +49,13 @@ pub async fn of(store: &SqliteStore) -> Result<Value, Error> {
         "regions": regions,
         "regions_left_out": names.len().saturating_sub(REGIONS_MAX),
     }))
+}
+
+/// Bytes of all files of a store.
+pub fn file_bytes(store: &SqliteStore) -> u64 {
+    // The descriptor of another file would drop locks; asking for the length opens none.
+    let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
+    store.paths().iter().map(bytes).sum()
 }
 
 /// A backup with its name and its bytes, those of its value files included.

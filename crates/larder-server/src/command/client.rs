@@ -7,13 +7,14 @@ use std::{
     fmt,
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::Path,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cli::AtServer, config::ConfigError, exit::Exit};
+use crate::{cli::AtServer, config::ConfigError, exit::Exit, problem::items};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -53,12 +54,7 @@ impl fmt::Display for Refusal {
         match (of("title"), of("detail")) {
             (Some(title), Some(detail)) => {
                 write!(f, "{title}: {detail} ({status})")?;
-                let items = problem.get("items").and_then(Value::as_array).into_iter().flatten();
-                for item in items {
-                    let of = |at| item.pointer(at).and_then(Value::as_str).unwrap_or_default();
-                    write!(f, "; {}: {}", of("/key"), of("/error/detail"))?;
-                }
-                Ok(())
+                items(problem.get("items")).iter().try_for_each(|item| write!(f, "; {item}"))
             }
             _ => write!(f, "the server answered {status}: {body}"),
         }
@@ -100,14 +96,18 @@ impl AtServer {
 
     fn ask(&self, request: &Request<'_>) -> Result<String> {
         let address = self.address()?;
-        let token = self.token_file.as_ref().map(|path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        });
-        let token = token.transpose()?;
-        let token = token.as_deref().map(str::trim);
-        let body = exchange(address, &address.to_string(), token, PATIENCE, request)?;
+        let token = token(self.token_file.as_deref())?;
+        let body = exchange(address, &address.to_string(), token.as_deref(), PATIENCE, request)?;
         String::from_utf8(body).context("the answer is not text")
     }
+}
+
+/// The token in a file, if one was named.
+pub(super) fn token(file: Option<&Path>) -> Result<Option<String>> {
+    let Some(path) = file else { return Ok(None) };
+    let cannot = || format!("cannot read {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(cannot)?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 /// What is asked of a server.

@@ -16,17 +16,13 @@ use crate::{
     exit::Exit,
 };
 
-use super::place::{self, Place};
+use super::{
+    place::{self, Place},
+    transfer::{LINE_BYTES_MAX, REQUEST_BYTES},
+};
 
 /// What an operation may be.
 const FORMS: [&str; 6] = ["get", "put", "add", "remove", "touch", "incr"];
-
-/// Bytes of lines in one batch: a server takes no larger requests than values, and its limit is
-/// not known here. A line that is longer goes alone.
-const BYTES: usize = 1 << 20;
-
-/// A line that is longer is no operation.
-const LINE_BYTES_MAX: u64 = 512 << 20;
 
 pub(super) async fn batch(at: &AtStore, arguments: &Operations) -> Result<Exit> {
     let store = at.place_or_make().await?;
@@ -117,7 +113,7 @@ impl Group {
             || operation.form == self.form
                 && operation.region == self.region
                 && self.items.len() < ITEMS_MAX
-                && self.bytes + bytes <= BYTES
+                && self.bytes + bytes <= REQUEST_BYTES
     }
 
     fn push(&mut self, operation: Operation, number: u64, bytes: usize) {

@@ -15,7 +15,7 @@ use larder_sqlite::store::{
 
 use crate::{
     cli::{AtStore, ConfigFile, Kept, Living, Selection},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Store},
 };
 
 /// The limits belong to whoever serves the file: a command that had its own would evict entries
@@ -28,11 +28,10 @@ impl AtStore {
         if let Some(path) = &self.store {
             return Ok(path.clone());
         }
-        let inputs = super::super::inputs(&ConfigFile { config: None }, None);
         let problem = "no store is named: say which file with --store FILE, or in `store.path` of \
                        the configuration";
-        let store = Config::load(inputs)?.store;
-        store.map(|store| store.path).ok_or_else(|| ConfigError::new("store", problem))
+        let path = configured()?.map(|store| store.path);
+        path.ok_or_else(|| ConfigError::new("store", problem))
     }
 
     /// Where backups are kept: where it was said, or where the configuration says.
@@ -40,8 +39,7 @@ impl AtStore {
         if let Some(directory) = &kept.backups {
             return Ok(directory.clone());
         }
-        let inputs = super::super::inputs(&ConfigFile { config: None }, None);
-        let directory = Config::load(inputs)?.store.and_then(|store| store.backups);
+        let directory = configured()?.and_then(|store| store.backups);
         let problem = "it is not known where backups are kept: name the file of the backup, or the \
                        directory with --backups DIR or in `store.backups` of the configuration";
         directory.ok_or_else(|| ConfigError::new("store.backups", problem))
@@ -70,6 +68,12 @@ impl AtStore {
             .shards_as_found();
         Ok(SqliteStore::open_with(self.path()?, options).await?)
     }
+}
+
+/// The store of the configuration.
+fn configured() -> Result<Option<Store>, ConfigError> {
+    let inputs = super::super::inputs(&ConfigFile { config: None }, None);
+    Ok(Config::load(inputs)?.store)
 }
 
 impl Selection {
@@ -149,12 +153,6 @@ pub(super) fn percent(doing: &'static str) -> ProgressBar {
 pub(super) fn at(bar: &ProgressBar, done: u64, all: u64) {
     bar.set_length(all);
     bar.set_position(done);
-}
-
-/// Bytes of all files of a store.
-pub(super) fn bytes_of(store: &SqliteStore) -> u64 {
-    let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
-    store.paths().iter().map(bytes).sum()
 }
 
 /// A bar on a terminal, nothing elsewhere.

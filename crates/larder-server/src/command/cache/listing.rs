@@ -15,7 +15,11 @@ use crate::{
     say,
 };
 
-use super::{super::shown, place::Place};
+use super::{
+    super::shown,
+    answer::{number, text},
+    place::Place,
+};
 
 /// Entries that are read from the store at a time.
 pub(super) const PAGE: usize = 1000;
@@ -50,14 +54,6 @@ pub(super) async fn ls(at: &AtStore, arguments: &Ls) -> Result<Exit> {
     shown::columns(["key", "kind", "size", "expires in", "reads", "tags"], &rows);
     say_more(next.as_deref());
     Ok(Exit::Done)
-}
-
-fn text(of: &Value, name: &str) -> String {
-    shown::text(of.get(name).and_then(Value::as_str).unwrap_or_default())
-}
-
-fn number(of: &Value, name: &str) -> u64 {
-    of.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn moment(of: &Value, name: &str) -> WallMillis {

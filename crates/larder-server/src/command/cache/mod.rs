@@ -1,10 +1,10 @@
 //! `larder cache`: looking into a store and changing what is in it, as a file or behind a server.
 //!
-//! Reading order: `here`, how a file is opened; `place`, a file or a server, and `remote`, how the
-//! server is asked; `entry`, `listing` and `removal`, what is done with entries; `batch`, many of
-//! them; `transfer`, lines of JSON, and `outlet`, where they go; `whole`, what is done with the
-//! file. **Invariant**: the file may be in use by servers, and nothing here evicts or replaces what
-//! is theirs unasked.
+//! Reading order: `here`, how a file is opened; `place`, a file or a server, `remote`, how the
+//! server is asked, and `answer`, what is read out of what either says; `entry`, `listing` and
+//! `removal`, what is done with entries; `batch`, many of them; `transfer`, lines of JSON, and
+//! `outlet`, where they go; `whole`, what is done with the file. **Invariant**: the file may be in
+//! use by servers, and nothing here evicts or replaces what is theirs unasked.
 
 use anyhow::{Context as _, Result};
 
@@ -18,6 +18,8 @@ mod here;
 mod place;
 
 mod remote;
+
+mod answer;
 
 mod entry;
 

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use larder::Clock;
 use larder_core::{Error, ErrorKind};
-use larder_sqlite::store::{Finished, Lifetime, Meta, NewEntry, Placed, SqliteStore, Stored};
+use larder_sqlite::store::{Finished, Lifetime, Meta, NewEntry, SqliteStore, Stored};
 use serde_json::Value;
 
 use crate::{
@@ -207,12 +207,7 @@ impl Place {
                 }
             }
         };
-        Ok(match placed {
-            Placed::Inserted => "inserted",
-            Placed::Replaced => "replaced",
-            Placed::Present => "present",
-        }
-        .to_owned())
+        Ok(entry::placed(placed).to_owned())
     }
 
     /// What the value that is computed from now on is to be written with.

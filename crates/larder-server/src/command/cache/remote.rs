@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::Selection;
 
 use super::{
-    super::client::{Refusal, Request, encoded, exchange},
+    super::client::{Refusal, Request, encoded, exchange, token},
+    answer::{number, word},
     place::OVERTAKEN,
 };
 
@@ -80,11 +81,7 @@ impl Remote {
         if host.is_empty() || host.contains('/') {
             bail!("`{url}` is no server: write http://HOST:PORT");
         }
-        let token = token_file.map(|path| {
-            let cannot = || format!("cannot read {}", path.display());
-            std::fs::read_to_string(path).with_context(cannot).map(|text| text.trim().to_owned())
-        });
-        Ok(Self { url: url.to_owned(), host: host.to_owned(), token: token.transpose()? })
+        Ok(Self { url: url.to_owned(), host: host.to_owned(), token: token(token_file)? })
     }
 
     /// The answer as JSON; `None` where there is no such entry.
@@ -111,7 +108,7 @@ impl Remote {
     }
 
     fn get(&self, path: &str) -> Result<Value> {
-        self.ask(&Request::new("GET", path), PATIENCE).map(Option::unwrap_or_default)
+        self.send("GET", path)
     }
 
     fn send(&self, method: &'static str, path: &str) -> Result<Value> {
@@ -125,7 +122,7 @@ impl Remote {
         self.ask(&request, PATIENCE).map(Option::unwrap_or_default)
     }
 
-    /// At most `limit` items of the member `of`, of one page, and where the next begins.
+    /// At most `limit` entries as listings show them, and where the next begin.
     pub(super) fn page(
         &self,
         region: &str,
@@ -162,6 +159,7 @@ impl Remote {
         self.pages(&format!("/v1/tags{}", Query::of(region).0), "tags", after, limit)
     }
 
+    /// At most `limit` items of the member `of`, and where the next begin.
     fn pages(
         &self,
         path: &str,
@@ -224,7 +222,7 @@ impl Remote {
             request = request.header("Larder-Begun", begun);
         }
         match self.ask(&request, PATIENCE) {
-            Ok(placed) => Ok(word(&placed.unwrap_or_default(), "placed")),
+            Ok(placed) => Ok(word(&placed.unwrap_or_default(), "placed").to_owned()),
             Err(error) => match error.downcast_ref::<Refusal>() {
                 Some(refusal) if refusal.code() == "precondition-failed" => {
                     Ok("present".to_owned())
@@ -238,7 +236,7 @@ impl Remote {
     /// What the value that is computed from now on is to be written with.
     pub(super) fn begin(&self, region: &str, key: &str) -> Result<String> {
         let query = format!(":begin{}", Query::of(region).0);
-        Ok(word(&self.send("POST", &path(key, &query))?, "begun"))
+        Ok(word(&self.send("POST", &path(key, &query))?, "begun").to_owned())
     }
 
     /// Writes lines of an export; how many.
@@ -331,12 +329,4 @@ fn path(key: &str, rest: &str) -> String {
 fn select(region: &str, which: &Selection) -> Query {
     let (none, some) = (Query::of(region), Query::of(region).selected(which));
     if none.0 == some.0 { none.with("all", "true") } else { some }
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn word(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -31,14 +31,14 @@ use super::{
 };
 
 /// A line that is longer is no entry: values may have 64 MiB, and escapes make six bytes of one.
-const LINE_BYTES_MAX: u64 = 512 << 20;
+pub(super) const LINE_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of lines that become one commit.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Bytes of lines in one request to a server, whose limit is not known; a line that is longer goes
-/// alone.
-const REQUEST_BYTES: usize = 1 << 20;
+/// Bytes of lines in one request: a server takes no larger ones than values, and its limit is not
+/// known here. A line that is longer goes alone.
+pub(super) const REQUEST_BYTES: usize = 1 << 20;
 
 pub(super) async fn export(at: &AtStore, arguments: &Export) -> Result<Exit> {
     let store = at.place().await?;

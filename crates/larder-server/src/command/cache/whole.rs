@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use larder_core::{Error, ErrorKind, clock::WallMillis};
-use larder_sqlite::store::{self, Condition, Depth, Resharded, SqliteStore};
+use larder_sqlite::store::{self, Condition, Depth, Progress, Resharded, SqliteStore};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,7 +16,13 @@ use crate::{
     say, stats,
 };
 
-use super::{super::shown, here, place::Place, remote::Remote};
+use super::{
+    super::shown,
+    answer::{number, text},
+    here,
+    place::Place,
+    remote::Remote,
+};
 
 pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
     if let Some(remote) = at.remote()? {
@@ -42,10 +48,8 @@ pub(super) async fn backup(at: &AtStore, arguments: &Backup) -> Result<Exit> {
     };
     let bar = here::bar(0, "pages");
     let told = bar.clone();
-    let taken = store.backup_with(&to, move |progress| {
-        told.set_length(progress.pages);
-        told.set_position(progress.done);
-    });
+    let progress = move |so_far: Progress| here::at(&told, so_far.done, so_far.pages);
+    let taken = store.backup_with(&to, progress);
     let taken = taken.await?;
     bar.finish_and_clear();
     let bytes = taken.bytes();
@@ -81,14 +85,6 @@ pub(super) async fn backups(at: &AtStore, arguments: &Backups) -> Result<Exit> {
     };
     shown::columns(["taken", "size", "name"], &kept.iter().map(row).collect::<Vec<_>>());
     Ok(Exit::Done)
-}
-
-fn number(of: &Value, name: &str) -> u64 {
-    of.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn text(of: &Value, name: &str) -> String {
-    shown::text(of.get(name).and_then(Value::as_str).unwrap_or_default())
 }
 
 pub(super) async fn restore(at: &AtStore, arguments: &Restore) -> Result<Exit> {
@@ -247,11 +243,7 @@ pub(super) async fn reshard(at: &AtStore, arguments: &Reshard) -> Result<Exit> {
     let (path, count) = (at.path()?, arguments.shards);
     let bar = here::bar(0, "entries");
     let told = bar.clone();
-    let done = store::reshard(path, count, move |done, all| {
-        told.set_length(all);
-        told.set_position(done);
-    });
-    let done = done.await?;
+    let done = store::reshard(path, count, move |done, all| here::at(&told, done, all)).await?;
     bar.finish_and_clear();
     let Resharded { before, entries, left, .. } = done;
     if at.json {
@@ -274,7 +266,7 @@ pub(super) async fn reshard(at: &AtStore, arguments: &Reshard) -> Result<Exit> {
 pub(super) async fn vacuum(at: &AtStore) -> Result<Exit> {
     let store =
         at.place().await?.file("it vacuums by itself; `larder cache vacuum` does it now")?;
-    let length = || here::bytes_of(&store);
+    let length = || stats::file_bytes(&store);
     let before = length();
     let bar = here::percent("removing what is gone");
     let told = bar.clone();

@@ -94,15 +94,15 @@ pub(super) async fn put(
         Finished::Placed(placed) => placed,
         finished => return Err(overtaken(finished)),
     };
-    let (status, word) = match placed {
-        Placed::Inserted => (StatusCode::CREATED, "inserted"),
-        Placed::Replaced => (StatusCode::OK, "replaced"),
+    let status = match placed {
+        Placed::Inserted => StatusCode::CREATED,
+        Placed::Replaced => StatusCode::OK,
         Placed::Present => {
             let detail = "there is an entry under this key; it was left alone";
             return Err(Problem::new(Code::PreconditionFailed, detail));
         }
     };
-    let mut response = super::super::json(status, &json!({ "placed": word }));
+    let mut response = super::super::json(status, &json!({ "placed": entry::placed(placed) }));
     response.headers_mut().insert(ETAG, etag);
     Ok(response)
 }
