@@ -43,10 +43,10 @@
 //!
 //! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` (what is asked,
 //! covered and touched), `table.rs` (the handle, with the interleavings), then one file for each
-//! thing that is done: `select.rs`, `adjust.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`.
-//! Below: `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
-//! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `origin.rs`,
-//! `group.rs` and `measure.rs` (sums).
+//! thing that is done: `select.rs`, `page.rs`, `adjust.rs`, `invalidation.rs`, `refresh.rs`,
+//! `follow.rs`. Below: `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an
+//! index whatever its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load),
+//! `origin.rs`, `group.rs` and `measure.rs` (sums).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -62,6 +62,8 @@ mod table;
 mod select;
 
 mod selection;
+
+mod page;
 
 mod adjust;
 
@@ -102,6 +104,7 @@ pub use index::{Index, IndexKey};
 pub use invalidation::Invalidation;
 pub use measure::Number;
 pub use origin::Fill;
+pub use page::{Cursor, Page, Paged};
 pub use ranges::Ranges;
 pub use record::Record;
 pub use select::{Outside, Select};

@@ -189,6 +189,28 @@ impl<K: Ord + Clone> Ranges<K> {
         self.intersection(&other.complement())
     }
 
+    /// Every key from `key` on.
+    pub(crate) fn since(key: K) -> Self {
+        Self(vec![(Cut::At(key, Side::Before), Cut::End)])
+    }
+
+    /// Every key up to `key`, which is one of them.
+    pub(crate) fn until(key: K) -> Self {
+        Self(vec![(Cut::Start, Cut::At(key, Side::Behind))])
+    }
+
+    /// The keys of this one that come before all of `gap`.
+    pub(crate) fn before(&self, gap: &Self) -> Self {
+        let first = gap.0.first().map_or(Cut::End, |(low, _)| low.clone());
+        self.intersection(&Self::normal(vec![(Cut::Start, first)]))
+    }
+
+    /// The keys of this one that come behind all of `gap`.
+    pub(crate) fn behind(&self, gap: &Self) -> Self {
+        let last = gap.0.last().map_or(Cut::Start, |(_, high)| high.clone());
+        self.intersection(&Self::normal(vec![(last, Cut::End)]))
+    }
+
     fn complement(&self) -> Self {
         let (mut gaps, mut from) = (Vec::with_capacity(self.0.len() + 1), Cut::Start);
         for (low, high) in &self.0 {

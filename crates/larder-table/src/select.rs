@@ -38,18 +38,18 @@ pub enum Outside {
 /// A read in the making: [`Table::select`].
 #[must_use = "nothing is read until `read`"]
 pub struct Select<'a, R: Record, W: IndexKey, K: IndexKey> {
-    table: &'a Table<R, W>,
-    index: Index<R, K>,
-    ranges: Ranges<K>,
-    also: Vec<Also<R>>,
+    pub(crate) table: &'a Table<R, W>,
+    pub(crate) index: Index<R, K>,
+    pub(crate) ranges: Ranges<K>,
+    pub(crate) also: Vec<Also<R>>,
     filters: Vec<Filter<R>>,
-    outside: Outside,
+    pub(crate) outside: Outside,
 }
 
 /// Ranges of another index, which a record must be in as well.
 pub(crate) struct Also<R> {
-    place: usize,
-    ranges: Arc<dyn AnyRanges>,
+    pub(crate) place: usize,
+    pub(crate) ranges: Arc<dyn AnyRanges>,
     filter: Filter<R>,
     refused: Option<Error>,
 }
@@ -222,34 +222,66 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     /// Within the window and with nothing in doubt: a logarithm of the records for each range, no
     /// round trip; records are neither copied nor counted until they are looked at.
     pub async fn read(self) -> Result<Selection<R, K>, Error> {
-        let Self { table, index, ranges, also, mut filters, outside } = self;
-        table.own(&index)?;
+        let Decided { snapshot, missing } = self.decide(&self.ranges).await?;
+        let Self { table, ref index, ref ranges, ref also, .. } = self;
+        let segments = match &missing {
+            None => table.segments_within(&snapshot, index, ranges, also),
+            Some(missing) => {
+                let missing = self.to_load(missing, ranges)?;
+                vec![Segment::Loaded(
+                    table.joined(&snapshot, index, ranges, ranges, missing).await?,
+                )]
+            }
+        };
+        let filters = self.conditions();
+        Ok(Selection::new(snapshot, self.index, self.ranges, segments, filters))
+    }
+
+    /// What a read of `ranges`, all of this one's or some of them, is decided by.
+    pub(crate) async fn decide(&self, ranges: &Ranges<K>) -> Result<Decided<R, K>, Error> {
+        let Self { table, index, also, .. } = self;
+        table.own(index)?;
         if let Some(refused) = also.iter().find_map(|also| also.refused.clone()) {
             return Err(refused);
         }
         let named = also.iter().map(|also| (also.place, &*also.ranges));
-        let asked: Vec<(usize, &dyn AnyRanges)> = std::iter::once((index.place, &ranges as _))
+        let asked: Vec<(usize, &dyn AnyRanges)> = std::iter::once((index.place, ranges as _))
             .chain(named)
             .filter(|(place, _)| !table.lane(*place).has_many())
             .collect();
         let snapshot = table.fresh(&asked).await?;
-        let missing = table.missing(&snapshot, &index, &ranges, &also);
-        let segments = match (&missing, outside) {
-            (None, _) => {
-                Counts::add(&table.0.counts.hits, 1);
-                table.segments_within(&snapshot, &index, &ranges, &also)
-            }
-            (Some(_), Outside::Refuse) => return Err(table.not_covered(&index)),
-            (Some(missing), Outside::LoadMissing) => {
-                table.loaded_segments(&snapshot, &index, &ranges, missing).await?
-            }
-            (Some(_), Outside::LoadAll) => {
-                table.loaded_segments(&snapshot, &index, &ranges, &ranges).await?
-            }
-        };
-        filters.extend(also.into_iter().map(|also| also.filter));
-        Ok(Selection::new(snapshot, index, ranges, segments, filters))
+        let missing = table.missing(&snapshot, index, ranges, also);
+        if missing.is_none() {
+            Counts::add(&table.0.counts.hits, 1);
+        }
+        Ok(Decided { snapshot, missing })
     }
+
+    /// What is asked of the origin when `missing` of `ranges` is not covered.
+    pub(crate) fn to_load<'r>(
+        &self,
+        missing: &'r Ranges<K>,
+        ranges: &'r Ranges<K>,
+    ) -> Result<&'r Ranges<K>, Error> {
+        match self.outside {
+            Outside::Refuse => Err(self.table.not_covered(&self.index)),
+            Outside::LoadMissing => Ok(missing),
+            Outside::LoadAll => Ok(ranges),
+        }
+    }
+
+    /// All that a record must meet besides having a key in the ranges.
+    pub(crate) fn conditions(&self) -> Vec<Filter<R>> {
+        let also = self.also.iter().map(|also| also.filter.clone());
+        self.filters.iter().cloned().chain(also).collect()
+    }
+}
+
+/// What a read is decided by.
+pub(crate) struct Decided<R, K> {
+    pub(crate) snapshot: Arc<Snapshot<R>>,
+    /// What of that which is asked the window may not cover; `None` when it covers all of it.
+    pub(crate) missing: Option<Ranges<K>>,
 }
 
 /// So many times fewer records another index must meet for its way to be taken. Finding, copying
@@ -293,31 +325,44 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let ordered = snapshot.content.of(index);
         let stretches = stretches(&ordered.tree, ranges);
         let own: usize = stretches.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
-        let count = |also: &Also<R>| self.lane(also.place).count(&snapshot.content, &*also.ranges);
-        let fewest = also.iter().map(|also| (count(also), also)).min_by_key(|(count, _)| *count);
-        let Some((_, also)) = fewest.filter(|(count, _)| count * SORTED_COST < own) else {
+        let Some(also) = self.cheaper(snapshot, also, |_| own) else {
             return stretches.into_iter().map(|(from, to)| Segment::Kept { from, to }).collect();
         };
         let found = self.lane(also.place).within(&snapshot.content, &*also.ranges);
         vec![Segment::Loaded(sorted(ordered, ranges, found))]
     }
 
-    /// The answer with `missing` loaded, in the order of the index.
-    async fn loaded_segments<K: IndexKey>(
+    /// That of the other indexes by which records are found with less work than by walking past
+    /// so many of them as `walked` says, where so many are found by it.
+    pub(crate) fn cheaper<'s>(
+        &self,
+        snapshot: &Snapshot<R>,
+        also: &'s [Also<R>],
+        walked: impl Fn(usize) -> usize,
+    ) -> Option<&'s Also<R>> {
+        let count = |also: &Also<R>| self.lane(also.place).count(&snapshot.content, &*also.ranges);
+        let fewest = also.iter().map(|also| (count(also), also)).min_by_key(|(count, _)| *count);
+        fewest.filter(|(count, _)| count * SORTED_COST < walked(*count)).map(|(_, also)| also)
+    }
+
+    /// The records of `asked`, which are some of `ranges`, with those of `missing` loaded, in the
+    /// order of the index.
+    pub(crate) async fn joined<K: IndexKey>(
         &self,
         snapshot: &Snapshot<R>,
         index: &Index<R, K>,
         ranges: &Ranges<K>,
+        asked: &Ranges<K>,
         missing: &Ranges<K>,
-    ) -> Result<Vec<Segment<R, K>>, Error> {
+    ) -> Result<Vec<(K, Arc<R>)>, Error> {
         Counts::add(&self.0.counts.misses, 1);
         let loaded = self.ask(index.place, missing).await?;
-        let kept = self.lane(index.place).within(&snapshot.content, &ranges.without(missing));
+        let kept = self.lane(index.place).within(&snapshot.content, &asked.without(missing));
         // A record that was moved meanwhile is where the load found it, and nowhere else.
         let is_loaded = |record: &Arc<R>| loaded.binary_search_by(|own| own.order(record)).is_ok();
         let kept = kept.into_iter().filter(|record| !is_loaded(record));
         let found = kept.chain(loaded.iter().cloned());
-        Ok(vec![Segment::Loaded(sorted(snapshot.content.of(index), ranges, found))])
+        Ok(sorted(snapshot.content.of(index), ranges, found))
     }
 
     #[cold]
@@ -334,7 +379,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 
 /// Those of `records` that have a key in `ranges`, in the order of the index, each under the first
 /// of these keys.
-fn sorted<R: Record, K: IndexKey>(
+pub(crate) fn sorted<R: Record, K: IndexKey>(
     ordered: &Ordered<R, K, Nothing>,
     ranges: &Ranges<K>,
     records: impl IntoIterator<Item = Arc<R>>,

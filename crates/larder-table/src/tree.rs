@@ -99,19 +99,21 @@ impl<K, R, M: Measure<R>> Node<K, R, M> {
             Below::Blocks(blocks) => blocks.first().and_then(|block| block.node.first()),
         }
     }
+
+    /// The first record of the slot at `place`.
+    fn first_at(&self, place: usize) -> Option<&Arc<R>> {
+        match &self.below {
+            Below::Records(records) => records.get(place),
+            Below::Blocks(blocks) => blocks.get(place).and_then(|block| block.node.first()),
+        }
+    }
 }
 
 impl<K: Ord, R: Record, M: Measure<R>> Node<K, R, M> {
     /// How the slot at `place` stands to an entry.
     fn order_at(&self, place: usize, key: &K, record: &R) -> Ordering {
         let own = self.keys.get(place).expect("a slot of this node");
-        own.cmp(key).then_with(|| {
-            let first = match &self.below {
-                Below::Records(records) => records.get(place),
-                Below::Blocks(blocks) => blocks.get(place).and_then(|block| block.node.first()),
-            };
-            first.expect("no block is empty").order(record)
-        })
+        own.cmp(key).then_with(|| self.first_at(place).expect("no block is empty").order(record))
     }
 }
 
@@ -148,6 +150,26 @@ impl<K, R, M: Measure<R>> Tree<K, R, M> {
                 Below::Records(_) => return rank + place,
                 Below::Blocks(blocks) => {
                     // The point lies in the last block that begins before it, or at its end.
+                    let Some(into) = place.checked_sub(1) else { return rank };
+                    rank += before(blocks, into);
+                    node = &blocks.get(into).expect("a block of this node").node;
+                }
+            }
+        }
+    }
+
+    /// The same for what is said of an entry by its key and its record.
+    pub(crate) fn rank_of(&self, is_before: impl Fn(&K, &R) -> bool) -> usize {
+        let (mut node, mut rank) = (&*self.root, 0);
+        loop {
+            let is_before = |place| {
+                let entry = node.keys.get(place).zip(node.first_at(place));
+                entry.is_some_and(|(key, record)| is_before(key, record))
+            };
+            let place = partition(node.width(), is_before);
+            match &node.below {
+                Below::Records(_) => return rank + place,
+                Below::Blocks(blocks) => {
                     let Some(into) = place.checked_sub(1) else { return rank };
                     rank += before(blocks, into);
                     node = &blocks.get(into).expect("a block of this node").node;
