@@ -1,6 +1,7 @@
 //! Rows: what a benchmark found, as a table for people and as JSON for programs.
 //!
-//! **Invariant**: a row without a peer has neither a peer's value nor a ratio.
+//! **Invariant**: a ratio is of two figures of one run on one machine; a row without a peer has
+//! neither a peer's value nor a ratio.
 
 use std::{fs, path::Path};
 
@@ -19,9 +20,9 @@ pub(crate) struct Row {
     pub(crate) unit: &'static str,
     /// With what it was compared.
     pub(crate) peer: Option<String>,
-    /// The same figure of the peer, from the same run.
+    /// The same figure of the peer.
     pub(crate) peer_value: Option<f64>,
-    /// `value / peer_value`.
+    /// `value / peer_value`, where both are from the same run.
     pub(crate) ratio: Option<f64>,
     /// Rounds, or samples for a percentile.
     pub(crate) runs: usize,
@@ -39,12 +40,21 @@ impl Row {
         Self { name, value, unit, peer: None, peer_value: None, ratio: None, runs }
     }
 
-    /// Compares it with a peer's figure in the same unit.
+    /// Compares it with a peer's figure of the same run, in the same unit.
     #[must_use]
     pub(crate) fn against(mut self, peer: impl Into<String>, peer_value: f64) -> Self {
         self.peer = Some(peer.into());
         self.peer_value = Some(peer_value);
         self.ratio = Some(self.value / peer_value);
+        self
+    }
+
+    /// Shows a peer's figure beside it that is from elsewhere, as the peer's name says: between
+    /// machines there is no ratio.
+    #[must_use]
+    pub(crate) fn beside(mut self, peer: impl Into<String>, peer_value: f64) -> Self {
+        self.peer = Some(peer.into());
+        self.peer_value = Some(peer_value);
         self
     }
 }
