@@ -4,9 +4,17 @@
 //! by name is waited for, so that it outlives the process. **Invariant**: steps reach the store in
 //! the order in which the histories took them up, all timelines together: whoever finds the
 //! position of a commit in the store also finds what was recorded in it. What cannot be written
-//! stays here, and the store stays where it stands, which is as right as before.
+//! stays here, and the store stays where it stands, which is as right as before. Only what is
+//! invalidated by name overtakes: it does not wait until it is settled who is right about an
+//! origin. So it is in the store earlier than it has to be, never later.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use larder_core::{
     Digest, Error, ErrorKind,
@@ -54,8 +62,10 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// So many of the noted steps are in the store.
+    /// So many of the noted steps are in the store, but for those that nobody vouched for.
     written: u64,
+    /// Of so many, those that were invalidated by name are.
+    announced: u64,
     /// So many could not be written, and why.
     failed: Option<(u64, Error)>,
     closed: bool,
@@ -98,13 +108,25 @@ impl Journal {
     /// # Errors
     /// What keeps it from being written; it is tried again. `Closed`.
     pub(crate) async fn written(&self) -> Result<(), Error> {
+        self.reached(|progress| progress.written).await
+    }
+
+    /// Waits until everything that was invalidated by name before is in the store.
+    ///
+    /// # Errors
+    /// As [`Journal::written`].
+    pub(crate) async fn announced(&self) -> Result<(), Error> {
+        self.reached(|progress| progress.announced).await
+    }
+
+    async fn reached(&self, so_many: fn(&Progress) -> u64) -> Result<(), Error> {
         let number = self.waiting.lock().noted;
         let mut progress = self.progress.subscribe();
         loop {
             {
                 let now = progress.borrow_and_update();
                 match &now.failed {
-                    _ if number <= now.written => return Ok(()),
+                    _ if number <= so_many(&now) => return Ok(()),
                     Some((failed, error)) if number <= *failed => return Err(error.clone()),
                     _ if now.closed => break,
                     _ => {}
@@ -121,50 +143,94 @@ impl Journal {
     /// the store refuses something, the feeds are asked who is right.
     pub(crate) async fn run(self: Arc<Self>, node: SharedNode, feeds: Arc<[Arc<dyn Feed>]>) {
         let mut refusals = 0;
-        while let Some(store) = self.store() {
+        while self.store().is_some() {
             let (steps, noted) = {
                 let mut waiting = self.waiting.lock();
                 (std::mem::take(&mut waiting.steps), waiting.noted)
             };
             if steps.is_empty() {
-                drop(store);
                 self.arrived.notified().await;
                 continue;
             }
-            // Not kept while it is waited for, so that it can be let go of meanwhile.
-            let translated = node.in_words_of_store(&steps);
-            let applying =
-                (!translated.is_empty()).then(|| store.apply(translated.clone(), knows(&node)));
-            drop(store);
-            let applying = async {
-                match applying {
-                    Some(applying) => applying.await,
-                    None => Ok(Applied::default()),
-                }
+            let Some((steps, refused)) = self.apply(steps, noted, &node).await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
             };
-            match applying.await {
-                Ok(Applied { place, refused }) => {
-                    let announced = steps.iter().find(|step| step.announced.is_some());
-                    if let (Some(place), Some(step)) = (place, announced) {
-                        node.placed(place, step.position);
-                    }
-                    node.were_written(&translated, &refused);
-                    refusals = if refused.is_empty() { 0 } else { refusals + 1 };
-                    let again = agree(&node, &feeds, steps, &refused).await;
-                    if !again.is_empty() && refusals <= REFUSALS_MAX {
-                        self.take_back(again);
-                        continue;
-                    }
-                    self.progress.send_modify(|progress| {
-                        (progress.written, progress.failed) = (noted, None);
-                    });
+            refusals = if refused.is_empty() { 0 } else { refusals + 1 };
+            let asked = agree(&node, &feeds, steps, &refused);
+            let again = self.beside(&node, pin!(asked)).await;
+            if !again.is_empty() && refusals <= REFUSALS_MAX {
+                self.take_back(again);
+                continue;
+            }
+            self.progress.send_modify(|progress| progress.written = noted);
+        }
+    }
+
+    /// Writes `steps`, the last that were noted when `noted` were; says which the store refused.
+    /// Those that could not be written wait again: `None`.
+    async fn apply(
+        &self,
+        steps: Vec<Step>,
+        noted: u64,
+        node: &SharedNode,
+    ) -> Option<(Vec<Step>, Vec<Standing>)> {
+        let Some(store) = self.store() else {
+            self.take_back(steps);
+            return None;
+        };
+        let translated = node.in_words_of_store(&steps);
+        let applying =
+            (!translated.is_empty()).then(|| store.apply(translated.clone(), knows(node)));
+        // Not kept while it is waited for, so that it can be let go of meanwhile.
+        drop(store);
+        let applied = match applying {
+            Some(applying) => applying.await,
+            None => Ok(Applied::default()),
+        };
+        match applied {
+            Ok(Applied { place, refused }) => {
+                let announced = steps.iter().find(|step| step.announced.is_some());
+                if let (Some(place), Some(step)) = (place, announced) {
+                    node.placed(place, step.position);
                 }
-                Err(error) => {
-                    self.take_back(steps);
-                    tracing::warn!(%error, "changes cannot be applied to the store; they are kept");
-                    self.progress.send_modify(|progress| progress.failed = Some((noted, error)));
-                    tokio::time::sleep(PAUSE).await;
-                }
+                node.were_written(&translated, &refused);
+                self.progress.send_modify(|progress| {
+                    (progress.announced, progress.failed) = (noted, None);
+                });
+                Some((steps, refused))
+            }
+            Err(error) => {
+                self.take_back(steps);
+                tracing::warn!(%error, "changes cannot be applied to the store; they are kept");
+                self.progress.send_modify(|progress| progress.failed = Some((noted, error)));
+                None
+            }
+        }
+    }
+
+    /// Lets `other` end, and meanwhile writes what is invalidated by name.
+    async fn beside<T>(
+        &self,
+        node: &SharedNode,
+        mut other: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        loop {
+            let mut arrived = pin!(self.arrived.notified());
+            let ended = poll_fn(|context| match other.as_mut().poll(context) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending => arrived.as_mut().poll(context).map(|()| None),
+            });
+            if let Some(ended) = ended.await {
+                return ended;
+            }
+            let (step, noted) = {
+                let mut waiting = self.waiting.lock();
+                let named = waiting.steps.iter().position(|step| step.announced.is_some());
+                (named.map(|index| waiting.steps.remove(index)), waiting.noted)
+            };
+            if let Some(step) = step {
+                self.apply(vec![step], noted, node).await;
             }
         }
     }
@@ -204,7 +270,7 @@ async fn agree(
 ) -> Vec<Step> {
     let mut again = Vec::new();
     for standing in refused {
-        // An origin that does not answer must not hold up what is invalidated by name.
+        // An origin that does not answer must not hold up what is noted of others.
         let asked = l2::within(async { Ok(node.ask_about(feeds, standing, Dispute::Take).await) });
         if asked.await.unwrap_or(false) {
             let is_of_it = |step: &&Step| step.timeline == standing.timeline;

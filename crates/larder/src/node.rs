@@ -153,7 +153,7 @@ impl Node {
     /// What keeps the store from writing it.
     pub(crate) async fn make_durable(&self) -> Result<(), Error> {
         match &self.journal {
-            Some(journal) => journal.written().await,
+            Some(journal) => journal.announced().await,
             None => Ok(()),
         }
     }

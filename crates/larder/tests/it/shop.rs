@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) artists: Region<i64, i64>,
     /// Of a table that nothing watches.
     pub(crate) notes: Region<i64, i64>,
+    /// Of nothing: to wait until something was written.
+    settling: Region<i64, i64>,
 }
 
 /// How a node comes to know of a change.
@@ -156,12 +158,22 @@ impl Node {
         };
         let (albums, artists) = (region("albums", BY_ID), region("artists", BY_ARTIST));
         let notes = region("notes", NOTE);
-        Self { cache, albums, artists, notes }
+        let settling = cache.region::<i64, i64>("settling").ttl(MINUTE).stored();
+        let settling = settling.loader(async |_, load: Load| {
+            load.depends_on(Dependency::tag("settling"));
+            Ok::<_, Error>(0)
+        });
+        let settling = settling.build().unwrap();
+        Self { cache, albums, artists, notes, settling }
     }
 
     /// What has happened here is in the store when this returns, and what did elsewhere is known.
     pub(crate) async fn settle(&self) {
-        drop(self.cache.invalidate([Dependency::tag("nothing has this")]).await.unwrap());
+        self.cache.catch_up().await.unwrap();
+        // A value is written after all that was known when it was loaded, also where that was
+        // refused at first.
+        self.cache.invalidate([Dependency::tag("settling")]).await.unwrap();
+        self.settling.get_or_load(&0).await.unwrap();
         self.cache.catch_up().await.unwrap();
     }
 
