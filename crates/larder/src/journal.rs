@@ -36,8 +36,9 @@ use crate::{
 /// ten times fewer are touched by a large import.
 const DIGESTS_MAX: usize = 50_000;
 
-/// How often in a row a refused step is tried again. The store moves on while the feed is asked,
-/// and a step that is not written costs what the store has of its origin.
+/// How often in a row a refused step is tried again at once: the store moves on while the feed is
+/// asked. After that, who moves it is left alone for a while, and the step stays: if it were let
+/// go of, the gap would end what all processes have in the store of its origin.
 const REFUSALS_MAX: u32 = 8;
 
 /// The pause after an attempt that failed.
@@ -157,14 +158,33 @@ impl Journal {
                 continue;
             };
             refusals = if refused.is_empty() { 0 } else { refusals + 1 };
-            let asked = agree(&node, &feeds, steps, &refused);
+            let asked = async {
+                let again = agree(&node, &feeds, steps, &refused).await;
+                if !again.is_empty() && REFUSALS_MAX < refusals {
+                    self.give_way(noted, refusals).await;
+                }
+                again
+            };
             let again = self.beside(&node, pin!(asked)).await;
-            if !again.is_empty() && refusals <= REFUSALS_MAX {
+            if again.is_empty() {
+                self.progress.send_modify(|progress| progress.written = noted);
+            } else {
                 self.take_back(again);
-                continue;
             }
-            self.progress.send_modify(|progress| progress.written = noted);
         }
+    }
+
+    /// Lets others move the store, and those go who wait for what they keep from being written.
+    async fn give_way(&self, noted: u64, refusals: u32) {
+        let error = Error::new(ErrorKind::Conflict, "apply a change of an origin to the store")
+            .detail(format!(
+                "other processes moved it {refusals} times meanwhile; it is tried again"
+            ));
+        if refusals == REFUSALS_MAX + 1 {
+            tracing::warn!(%error, "values of this origin are not kept in the store meanwhile");
+        }
+        self.progress.send_modify(|progress| progress.failed = Some((noted, error)));
+        tokio::time::sleep(PAUSE).await;
     }
 
     /// Writes `steps`, the last that were noted when `noted` were; says which the store refused.

@@ -215,3 +215,27 @@ async fn what_is_invalidated_by_name_does_not_wait_until_an_origin_answers() {
     let named: Vec<_> = store.carried_out.lock().iter().filter_map(announced).collect();
     assert_eq!(named[..2], ["app/Tag(with it)", "app/Tag(while it is asked)"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_refused_again_and_again_is_written_in_the_end() {
+    let (node, store) = shop(usize::from(u8::MAX));
+    let journal = node.journal().unwrap();
+    journal.written().await.unwrap();
+    let refusals = u64::from(3 * REFUSALS_MAX);
+    *store.refusals.lock() = refusals;
+    change(&node, 101);
+    assert_eq!(journal.written().await.unwrap_err().kind(), ErrorKind::Conflict);
+    change(&node, 102);
+    let pauses = PAUSE * u32::try_from(refusals).unwrap();
+    let written = async {
+        while journal.written().await.is_err() {
+            journal.progress.subscribe().changed().await.unwrap();
+        }
+    };
+    timeout(pauses, written).await.unwrap();
+    let carried_out = store.carried_out.lock();
+    let step = carried_out.last().unwrap();
+    // As one, from where the store stood: nothing that others keep there falls.
+    assert_eq!((step.begins, step.position), (Begins::After(Position(100)), Position(102)));
+    assert_eq!(*store.refusals.lock(), 0);
+}
