@@ -72,18 +72,26 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         });
         let got = got.await.inspect_err(|error| self.say_unavailable(error))?;
         let Some(FoundRecord { bytes, standings }) = got else { return Ok(None) };
-        // Others that follow the same origins may have been faster, or be in another life.
+        let undecodable = |error| {
+            self.counters.store_undecodable.add(1);
+            tracing::debug!(region = %self.name, %error, "a record cannot be read: a miss");
+            Ok(None)
+        };
+        let record = match Record::decode(&bytes) {
+            Ok(record) => record,
+            Err(error) => return undecodable(error),
+        };
+        // Others that follow the same origins may have been faster, or be in another life. An
+        // origin that it does not depend on may be silent for as long as it likes.
         for standing in self.cache.node.unknown(&standings) {
-            self.cache.ask_about(standing, Dispute::Leave).await;
+            if record.stamps.get(&standing.timeline).is_some() {
+                self.cache.ask_about(standing, Dispute::Leave).await;
+            }
         }
-        let promoted = match self.promote(l2, key, &bytes, &standings) {
+        let promoted = match self.promote(l2, key, record, &standings) {
             Ok(Some(promoted)) => promoted,
             Ok(None) => return Ok(None),
-            Err(error) => {
-                self.counters.store_undecodable.add(1);
-                tracing::debug!(region = %self.name, %error, "a record cannot be read: a miss");
-                return Ok(None);
-            }
+            Err(error) => return undecodable(error),
         };
         let Promoted { stamps, dependencies, .. } = &promoted;
         // As after a load: what this node does not know yet, it asks.
@@ -99,10 +107,9 @@ impl<K, V: Send + Sync + 'static, E: Send + Sync + 'static> Inner<K, V, E> {
         &self,
         l2: &L2<V>,
         key: &KeyBytes,
-        bytes: &[u8],
+        record: Record,
         standings: &[Standing],
     ) -> Result<Option<Promoted<V>>, Error> {
-        let record = Record::decode(bytes)?;
         let node = &self.cache.node;
         let (now, wall) = (node.clock.now(), node.clock.wall());
         if record.key != key.within_region()

@@ -22,6 +22,7 @@ use larder::{
     MemoryLimit, Name, Notice, Region, SingleFlight, Source, Span, Tracked, Value,
     sqlite::store::{SqliteStore, StoreOptions},
 };
+use larder_core::feed::Mark;
 use larder_testkit::{random::Random, temp::TempDir};
 use tokio::sync::Semaphore;
 
@@ -348,6 +349,60 @@ async fn what_depends_on_an_origin_is_kept_by_one_and_the_rest_by_both() {
     assert_eq!(other.read("shop:x").await, (2, Source::Loaded));
     assert_eq!(other.read("tag:a").await, (1, Source::Store));
     assert_eq!(other.region.stats().store_overtaken, 1);
+}
+
+/// A feed that is at a place of its log, and does not answer when it is asked about another one.
+#[derive(Debug)]
+struct Distant {
+    name: Name,
+    mark: u8,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Feed for Distant {
+    fn timeline(&self) -> &Name {
+        &self.name
+    }
+
+    fn start(&self, sink: Arc<dyn FeedSink>) -> Result<(), Error> {
+        let place = Some(larder::Position(1));
+        sink.marking(&self.name, Some(Mark { bytes: vec![self.mark], place }));
+        Silent(self.name.clone()).start(sink)
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn has_passed<'a>(&'a self, _: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+
+    fn stop(&self) {}
+}
+
+#[tokio::test]
+async fn an_origin_is_asked_only_about_what_depends_on_it() {
+    let place = Place::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let feed = |mark, asked: &Arc<AtomicUsize>| -> Vec<Arc<dyn Feed>> {
+        vec![Arc::new(Distant { name: "shop".into(), mark, asked: asked.clone() })]
+    };
+    let staleness = Duration::from_secs(1);
+    let one = place.node_with(feed(1, &asked), staleness).await;
+    one.invalidate("tag:none").await;
+    // In place of the life that `one` is in, which is not told of that.
+    let other = place.node_with(feed(2, &Arc::default()), staleness).await;
+    other.invalidate("tag:none").await;
+    one.cache.catch_up().await.unwrap();
+    for (key, number) in [("tag:a", 0), ("shop:x", 1)] {
+        assert_eq!(other.read(key).await, (number, Source::Loaded));
+    }
+    assert_eq!(one.read("tag:a").await, (0, Source::Store));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(one.read("shop:x").await, (2, Source::Loaded));
+    assert_ne!(asked.load(Ordering::SeqCst), 0);
 }
 
 /// Where a process that is to be killed or stopped keeps its store.
