@@ -31,7 +31,7 @@
 //! assert_eq!(last.iter().rev().map(|one| one.time).collect::<Vec<_>>(), [7, 6, 5]);
 //!
 //! // Two indexes in one read: of device 7, what the window covers of these times.
-//! let device = table.select(&by_device, Ranges::of((7, 0)..(8, 0))?);
+//! let device = table.select(&by_device, Ranges::prefix(7));
 //! let both = device.and(&by_time, Ranges::of(2..4)?).read().await?;
 //! assert_eq!(both.count(), 2);
 //!
@@ -41,12 +41,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` (what is asked,
-//! covered and touched), `table.rs` (the handle, with the interleavings), then one file for each
-//! thing that is done: `select.rs`, `page.rs`, `adjust.rs`, `invalidation.rs`, `refresh.rs`,
-//! `follow.rs`. Below: `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an
-//! index whatever its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load),
-//! `origin.rs`, `group.rs` and `measure.rs` (sums).
+//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and
+//! `prefix.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
+//! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
+//! `adjust.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`. Below: `snapshot.rs` (what is
+//! published), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs`
+//! (the order itself), `recent.rs` (a feed beside a load), `origin.rs`, `group.rs` and
+//! `measure.rs` (sums).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -56,6 +57,8 @@ mod record;
 mod definition;
 
 mod ranges;
+
+mod prefix;
 
 mod table;
 
@@ -105,6 +108,7 @@ pub use invalidation::Invalidation;
 pub use measure::Number;
 pub use origin::Fill;
 pub use page::{Cursor, Page, Paged};
+pub use prefix::{Prefixed, Successor};
 pub use ranges::Ranges;
 pub use record::Record;
 pub use select::{Outside, Select};
