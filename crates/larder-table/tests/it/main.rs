@@ -3,6 +3,7 @@
 //! - `origin`: an origin in this process, whose loads a test can stop
 //! - `reads`: what can be asked, and what it costs the origin
 //! - `pages`: reads that go on where the last one stopped, while records come, go and move
+//! - `windows`: windows of every kind
 //! - `faults`: TD1-TD15 as the interleavings that showed them
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
@@ -15,6 +16,8 @@ mod origin;
 mod reads;
 
 mod pages;
+
+mod windows;
 
 mod faults;
 

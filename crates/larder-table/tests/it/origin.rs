@@ -120,6 +120,18 @@ impl Ground {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Definition<Reading>)) -> Self {
+        Self::define(change, |by_time, _| by_time)
+    }
+
+    /// The window is on the primary key.
+    pub(crate) fn by_key() -> Self {
+        Self::define(|_| {}, |_, by_id| by_id)
+    }
+
+    fn define(
+        change: impl FnOnce(&mut Definition<Reading>),
+        window: impl Fn(Index<Reading, i64>, Index<Reading, i64>) -> Index<Reading, i64>,
+    ) -> Self {
         let origin = Arc::new(Origin {
             rows: Mutex::default(),
             permits: Semaphore::new(1_000_000),
@@ -143,7 +155,7 @@ impl Ground {
             own.clone().load(move |one| ranges.contains(&one.id), fill)
         });
         change(&mut definition);
-        let table = definition.build(&by_time).unwrap();
+        let table = definition.build(&window(by_time.clone(), by_id)).unwrap();
         Self { origin, table, by_time, by_device, values, by_digit }
     }
 
