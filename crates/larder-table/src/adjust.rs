@@ -34,9 +34,10 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     ///
     /// # Errors
     /// `Conflict` when the table is loaded or being loaded; `Config` when the feed it follows does
-    /// not tell of a table that a rule speaks of; those of the loader; `Limit` when the
-    /// records are more than the table may hold; `Conflict` when a key comes twice. After an error
-    /// the table is as it was, and may be loaded again.
+    /// not tell of a table that a rule speaks of; those of the loader, and `Timeout` when it takes
+    /// longer than [`crate::Definition::load_timeout`]; `Limit` when the records are more than the
+    /// table may hold; `Conflict` when a key comes twice. After an error the table is as it was,
+    /// and may be loaded again.
     ///
     /// # Cancel safety
     /// Dropped before it ends, it has changed nothing.

@@ -26,7 +26,7 @@ use crate::{
     origin::Fill,
     ranges::Ranges,
     record::Record,
-    table::Table,
+    table::{Defined, Table},
     tree::Tree,
 };
 
@@ -39,6 +39,7 @@ pub struct Definition<R: Record> {
     weigh: Arc<dyn Fn(&R) -> usize + Send + Sync>,
     bytes_max: u64,
     wait: Duration,
+    load_timeout: Duration,
 }
 
 /// What a table holds at most, unless its definition says otherwise: 1 GiB.
@@ -46,6 +47,11 @@ const BYTES_MAX: u64 = 1 << 30;
 
 /// How long reads wait for the load of a table, unless its definition says otherwise.
 const WAIT: Duration = Duration::from_secs(30);
+
+/// How long one load may take, unless the definition of a table says otherwise: what a big join
+/// needs, and no longer than what a feed tells meanwhile can be kept. Ten times more would keep
+/// those rows for an hour behind an origin that hangs; a tenth would end loads that are only large.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Numbers of definitions, so that an index of one table is not taken for one of another.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -61,6 +67,7 @@ impl<R: Record> Definition<R> {
             weigh: Arc::new(|_| size_of::<R>()),
             bytes_max: BYTES_MAX,
             wait: WAIT,
+            load_timeout: LOAD_TIMEOUT,
         };
         definition.add("primary", Keys::One(Box::new(R::key)), Nothing);
         definition
@@ -167,6 +174,14 @@ impl<R: Record> Definition<R> {
         self
     }
 
+    /// How long one load of records may take, whatever it is for; without this 5 minutes. Then it
+    /// is given up with a `Timeout`, and the table is as it was: what a feed tells while a load is
+    /// under way is kept until it ends, so a load that never ended would let that grow for ever.
+    pub fn load_timeout(&mut self, at_most: Duration) -> &mut Self {
+        self.load_timeout = at_most;
+        self
+    }
+
     /// The table, empty and not yet loaded. Its window is a set of ranges of `window`.
     ///
     /// # Errors
@@ -192,7 +207,9 @@ impl<R: Record> Definition<R> {
             Limits { weigh: self.weigh, bytes_max: self.bytes_max, table: self.name.clone() };
         let content = Content::empty(self.orders);
         let lanes = self.lanes.into_iter().map(Arc::from).collect();
-        Ok(Table::new(window.clone(), lanes, content, limits, self.wait))
+        let (wait, load_timeout) = (self.wait, self.load_timeout);
+        let defined = Defined { window: window.clone(), lanes, limits, wait, load_timeout };
+        Ok(Table::new(defined, content))
     }
 }
 

@@ -3,7 +3,8 @@
 //! A table that follows a feed is written by two: the feed puts rows as they are told, and loads
 //! put what they read. It stands apart from the table because what is compared here are positions
 //! and nothing else. **Invariant**: what a load read never takes the place of a row that was told
-//! of behind the position at which the load began.
+//! of behind the position at which the load began. What is kept for a load is bounded in time,
+//! because every load has a deadline.
 //!
 //! # Implementation notes
 //!

@@ -124,10 +124,22 @@ impl<R: Record, W: IndexKey> Table<R, W> {
                     lane.name()
                 )));
         };
-        loading.await?;
+        let ended = tokio::time::timeout(self.0.load_timeout, loading).await;
+        ended.unwrap_or_else(|_| Err(self.took_too_long(lane.name())))?;
         let mut records = fill.finish()?;
         records.retain(|record| lane.holds(ranges, record));
         Ok(records)
+    }
+
+    #[cold]
+    fn took_too_long(&self, index: &str) -> Error {
+        Error::new(ErrorKind::Timeout, "load records of table")
+            .subject(format!("`{}`", self.name()))
+            .detail(format!(
+                "the loader of the index `{index}` did not end within {:?}; nothing was changed; \
+                 let it take longer with `load_timeout`, or make the window smaller",
+                self.0.load_timeout
+            ))
     }
 
     /// The records that go and those that come when the answers take the place of what they were

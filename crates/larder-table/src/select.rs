@@ -213,7 +213,8 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     /// # Errors
     /// `Timeout` when the table is not loaded in time, `NotFound` when `index` is of another table
     /// or the window does not cover what is asked and that is refused, `Unsupported` when it would
-    /// have to be loaded by an index that has no loader; those of the loader.
+    /// have to be loaded by an index that has no loader; those of the loader, and `Timeout` when it
+    /// takes too long.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

@@ -62,6 +62,16 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) loaded: watch::Sender<Progress>,
     wait: Duration,
+    pub(crate) load_timeout: Duration,
+}
+
+/// What a definition says of a table, for all of its life.
+pub(crate) struct Defined<R: Record, W> {
+    pub(crate) window: Index<R, W>,
+    pub(crate) lanes: Vec<Arc<dyn AnyLane<R>>>,
+    pub(crate) limits: Limits<R>,
+    pub(crate) wait: Duration,
+    pub(crate) load_timeout: Duration,
 }
 
 /// What is to be published, and what is to be said of it.
@@ -82,13 +92,8 @@ impl<R: Record, W: IndexKey> Clone for Table<R, W> {
 }
 
 impl<R: Record, W: IndexKey> Table<R, W> {
-    pub(crate) fn new(
-        window: Index<R, W>,
-        lanes: Vec<Arc<dyn AnyLane<R>>>,
-        content: Content<R>,
-        limits: Limits<R>,
-        wait: Duration,
-    ) -> Self {
+    pub(crate) fn new(defined: Defined<R, W>, content: Content<R>) -> Self {
+        let Defined { window, lanes, limits, wait, load_timeout } = defined;
         let snapshot = Snapshot { content, window: None, marks: Vec::new(), last: 0 };
         Self(Arc::new(Inner {
             window,
@@ -102,6 +107,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             turn: tokio::sync::Mutex::new(()),
             loaded: watch::Sender::new(Progress::NotYet),
             wait,
+            load_timeout,
         }))
     }
 

@@ -76,15 +76,19 @@ fn times(range: std::ops::Range<i64>) -> Ranges<i64> {
     Ranges::of(range).unwrap()
 }
 
-async fn followed(
-    rules: impl FnOnce(&Ground) -> Rules<Reading>,
-    rows: &[Reading],
-) -> (Ground, Arc<Hand>) {
-    let ground = Ground::new();
+fn follow(ground: Ground, rules: impl FnOnce(&Ground) -> Rules<Reading>) -> (Ground, Arc<Hand>) {
     let hand = Arc::new(Hand { name: "hand".into(), sink: OnceLock::new() });
     let rules = rules(&ground).max_staleness(Duration::from_secs(3600));
     ground.table.follow(hand.clone(), rules, Clock::system()).unwrap();
     hand.confirm(0);
+    (ground, hand)
+}
+
+async fn followed(
+    rules: impl FnOnce(&Ground) -> Rules<Reading>,
+    rows: &[Reading],
+) -> (Ground, Arc<Hand>) {
+    let (ground, hand) = follow(Ground::new(), rules);
     rows.iter().for_each(|row| ground.origin.put(row.clone()));
     ground.table.load(times(0..9)).await.unwrap();
     (ground, hand)
@@ -204,4 +208,29 @@ async fn recorded_invalidation_of_rows_puts_them_in_doubt() {
     ground.origin.put(reading(1, 1, 1, 12));
     hand.sink().records_lost("hand", Doubt::LogBroken);
     assert_eq!(ground.shown(0..9).await, [(1, 12)]);
+}
+
+/// What is told while a load is under way is kept for it, so no load is under way for ever.
+#[tokio::test(start_paused = true)]
+async fn load_that_does_not_end_is_given_up_and_holds_nothing_up() {
+    let one = reading(1, 1, 1, 10);
+    let ground = Ground::with(|definition| {
+        definition.load_timeout(Duration::from_secs(60));
+    });
+    ground.origin.put(one.clone());
+    let (ground, hand) = follow(ground, are_records);
+    ground.origin.stop();
+    let late = ground.table.load(times(0..9)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout);
+    assert!(late.to_string().contains("60s") && late.to_string().contains("`time`"), "{late}");
+    ground.origin.permits.add_permits(1);
+    ground.table.load(times(0..9)).await.unwrap();
+    assert_eq!(ground.table.adjust(times(0..20)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    let newer = reading(1, 1, 1, 11);
+    hand.tell(1, Some(&one), Some(&newer));
+    hand.confirm(1);
+    ground.origin.put(newer);
+    assert_eq!(ground.shown(0..9).await, [(1, 11)], "the window is as it was, and goes on");
+    let outside = ground.table.range(&ground.by_time, 0..10).await.unwrap_err();
+    assert_eq!(outside.kind(), ErrorKind::Timeout);
 }
