@@ -13,7 +13,8 @@
 //! 3. [`timeline`]: positions, epochs, stamps; [`history`]: the bounded memory of changes.
 //! 4. [`freshness`] and [`flight`]: the two decisions, as pure functions.
 //! 5. [`token`], [`record`], [`invalidation`]: what leaves the process.
-//! 6. [`feed`], [`origin`], [`store`]: what a backend implements. [`claim`] and [`announcement`]:
+//! 6. [`feed`], [`origin`], [`store`]: what a backend implements; [`fork`]: one feed for several.
+//!    [`claim`] and [`announcement`]:
 //!    what caches that share a store do about loads and invalidations.
 //!
 //! **Invariant**: nothing in this crate reads a clock, a file or a socket, except [`clock`], which
@@ -58,6 +59,8 @@ pub mod token;
 pub mod record;
 
 pub mod feed;
+
+pub mod fork;
 
 pub mod origin;
 

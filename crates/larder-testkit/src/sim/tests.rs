@@ -3,8 +3,9 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use larder_core::{
-    Clock, Error, ErrorKind, Stamp,
-    feed::{Feed, FeedSink},
+    Change, Clock, Epoch, Error, ErrorKind, Invalidation, Moment, Position, Stamp,
+    feed::{Doubt, Feed, FeedSink},
+    fork::Fork,
     origin::{Answer, Origin},
 };
 
@@ -24,6 +25,26 @@ struct SimWorld {
     saved: Option<Saved>,
     background: i64,
     starts: Starts,
+    /// The feed that the suite follows, where another one came first.
+    branch: Option<Forked>,
+}
+
+/// Two branches of a feed.
+struct Forked {
+    first: Arc<dyn Feed>,
+    second: Arc<dyn Feed>,
+}
+
+/// The sink of the first.
+#[derive(Debug)]
+struct Nobody;
+
+impl FeedSink for Nobody {
+    fn received(&self, _: &str, _: Position, _: &[Change]) {}
+    fn confirmed(&self, _: &str, _: Position, _: Moment) {}
+    fn restarted(&self, _: &str, _: Epoch, _: Position, _: Doubt) {}
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+    fn records_lost(&self, _: &str, _: Doubt) {}
 }
 
 /// In which life of its feed a world is.
@@ -42,7 +63,26 @@ impl SimWorld {
     fn new(seed: u64, stamp: StampFrom) -> Self {
         let origin = SimOrigin::new("sim", seed, Clock::manual(), stamp);
         let random = Random::new(seed).split(1);
-        Self { origin, random, saved: None, background: 100, starts: Starts::First }
+        Self { origin, random, saved: None, background: 100, starts: Starts::First, branch: None }
+    }
+
+    /// One whose feed another sink follows already, in the midst of what it tells.
+    fn joined(seed: u64, stamp: StampFrom) -> Self {
+        let world = Self::new(seed, stamp);
+        let fork = Fork::new(Arc::new(world.origin.clone()));
+        let branch = Forked { first: fork.branch(), second: fork.branch() };
+        Self { branch: Some(branch), ..world }
+    }
+
+    fn join(&mut self, sink: Arc<dyn FeedSink>) {
+        let Some(Forked { first, second }) = &self.branch else { return };
+        first.start(Arc::new(Nobody)).unwrap();
+        let second = second.clone();
+        for _ in 0..self.random.below(12) {
+            let choice = self.random.next();
+            self.pump(choice);
+        }
+        second.start(sink).unwrap();
     }
 
     fn left(seed: u64, stamp: StampFrom) -> Self {
@@ -62,7 +102,10 @@ impl World for SimWorld {
     type Load = Loading;
 
     fn feed(&self) -> &dyn Feed {
-        &self.origin
+        match &self.branch {
+            None => &self.origin,
+            Some(forked) => &*forked.second,
+        }
     }
 
     fn clock(&self) -> &Clock {
@@ -118,6 +161,7 @@ impl World for SimWorld {
 
     fn start(&mut self, sink: Arc<dyn FeedSink>) {
         match self.starts {
+            Starts::First if self.branch.is_some() => self.join(sink),
             Starts::First => self.feed().start(sink).unwrap(),
             Starts::Second => conformance::start_where_it_was_left(self, sink),
         }
@@ -152,11 +196,11 @@ impl World for SimWorld {
 
     fn catch_up(&mut self) -> Result<(), Error> {
         self.tick();
-        match block_on(self.origin.catch_up()) {
+        match block_on(self.feed().catch_up()) {
             // The feed waits behind its start barrier until every commit in the log is shown.
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 self.origin.hidden().into_iter().for_each(|commit| self.origin.show(commit));
-                block_on(self.origin.catch_up())
+                block_on(self.feed().catch_up())
             }
             result => result,
         }
@@ -173,6 +217,34 @@ mod stamped_in_the_snapshot {
     use super::{SimWorld, StampFrom};
 
     crate::conformance!(|seed| SimWorld::new(seed, StampFrom::Snapshot));
+}
+
+/// But for those checks of which each starts a feed again that was left.
+macro_rules! joined {
+    ($stamp:expr) => {
+        crate::conformance!(@each |seed| super::SimWorld::joined(seed, $stamp);
+            a_feed_restarts_before_anything_else
+            positions_grow_and_confirmations_follow
+            a_commit_before_catch_up_is_received
+            a_rolled_back_commit_changes_nothing
+            rows_are_told_apart
+            a_load_beside_a_commit_claims_no_more_than_it_reflects
+            another_server_starts_a_new_epoch
+            an_older_state_starts_a_new_epoch
+            another_schema_starts_a_new_epoch
+            a_gap_in_the_log_is_not_passed_over
+            silence_while_the_origin_cannot_be_asked
+            no_random_schedule_shows_an_old_value_as_fresh
+        );
+    };
+}
+
+mod joined_and_stamped_before_the_load {
+    joined!(super::StampFrom::Before);
+}
+
+mod joined_and_stamped_in_the_snapshot {
+    joined!(super::StampFrom::Snapshot);
 }
 
 mod stamped_before_the_load_in_a_second_life {
