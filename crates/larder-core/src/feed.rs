@@ -174,6 +174,15 @@ pub trait Feed: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(false)))
     }
 
+    /// Whether its marks have places, as far as it can be said before it starts. One that says so
+    /// and then gives a mark without a place has nothing kept of it in a store: whoever would keep
+    /// that has to be the only one, and none was asked to be. See [`Mark::place`].
+    ///
+    /// The default has none.
+    fn has_places(&self) -> bool {
+        false
+    }
+
     /// Whether all that touches `dependency` is told at places of the log, so that another feed
     /// tells it there too; what only this process can notice is not. See [`Mark::place`].
     fn is_placed(&self, dependency: &Dependency) -> bool {

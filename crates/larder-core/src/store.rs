@@ -45,15 +45,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn remove<'a>(&'a self, region: &'a str, key: &'a [u8]) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// Attaches one cache to what the store keeps of timelines, if it does: to the announcements
-    /// and to the timelines of `origins`, which all caches share; those whose places only one feed
-    /// knows, one cache at a time keeps. Called
-    /// once for each cache, before it reads; it may block for as long as a commit takes, and with
-    /// origins for a second.
+    /// and to the timelines of `origins`, which all caches share as far as their feeds have places;
+    /// the others one cache at a time keeps, among those that say that they follow such. Called
+    /// once for each cache, before it reads; it may block for as long as a commit takes, and for a
+    /// second more where it follows positions.
     ///
     /// # Errors
     /// `Unavailable` and the like when the store does not answer.
-    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
-        let _ = origins;
+    fn attach(&self, origins: &[Name], follows: Follows) -> Result<Option<Attached>, Error> {
+        let _ = (origins, follows);
         Ok(None)
     }
 
@@ -144,14 +144,23 @@ pub trait Claims: fmt::Debug + Send + Sync + 'static {
     fn next_commit(&self) -> BoxFuture<'static, ()>;
 }
 
+/// By what a cache follows its origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// By places of their logs, as all others do: see [`crate::feed::Feed::has_places`].
+    Places,
+    /// One of them at least by positions that nobody else can follow.
+    Positions,
+}
+
 /// Whether a cache keeps, in a store, timelines whose positions nobody else can follow: those of
 /// feeds whose marks have no place. The others are kept by all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// It does. It is the only one.
     Kept,
-    /// Another one does: what depends on such an origin is neither written nor read here.
-    KeptElsewhere,
+    /// Another one may: what depends on such an origin is neither written nor read here.
+    NotKept,
 }
 
 /// What one cache has of a store. Dropping `tracked` hands back what it alone may keep.

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::{
     bell::{Bell, Ear, Rung},
     knowledge::{Knowledge, UNWATCHED},
+    origin::Track,
     watcher::Watcher,
 };
 
@@ -50,6 +51,7 @@ const ALERT: u32 = 64;
 pub struct SqliteFeed {
     knowledge: Arc<Knowledge>,
     timeline: Name,
+    track: Track,
     clock: Clock,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -97,6 +99,7 @@ impl SqliteFeed {
         interval: Duration,
         watcher: Watcher,
     ) -> Result<Self, Error> {
+        let track = watcher.track();
         let shared = Shared {
             path,
             interval,
@@ -104,8 +107,8 @@ impl SqliteFeed {
             desk: Mutex::default(),
             bell: Bell::new()?,
         };
-        let timeline = knowledge.timeline().clone();
-        Ok(Self { knowledge, timeline, clock, shared: Arc::new(shared), thread: Mutex::default() })
+        let (timeline, thread) = (knowledge.timeline().clone(), Mutex::default());
+        Ok(Self { knowledge, timeline, track, clock, shared: Arc::new(shared), thread })
     }
 
     /// Starts, on the thread that `spawn` makes.
@@ -205,6 +208,11 @@ impl Feed for SqliteFeed {
             self.catch_up().await?;
             self.shared.watcher.lock().has_passed(mark)
         })
+    }
+
+    /// In `rows` mode, also where the log turns out not to be there.
+    fn has_places(&self) -> bool {
+        self.track == Track::Rows
     }
 
     /// What the log does not report each watcher counts for itself.

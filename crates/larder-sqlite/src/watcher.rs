@@ -175,6 +175,11 @@ impl Watcher {
         self.sink.is_some()
     }
 
+    /// How changes are noticed, if the database is as it has to be for that.
+    pub(crate) fn track(&self) -> Track {
+        self.track
+    }
+
     /// Everything that was visible before this is known.
     pub(crate) fn confirmed(&self) -> Moment {
         self.confirmed

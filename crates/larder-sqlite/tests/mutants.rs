@@ -14,7 +14,7 @@ use larder_core::{
     Dependency, Digest, Epoch, Invalidation, Mode, Position,
     claim::Fence,
     safeguard::Safeguard,
-    store::{Begins, Judgement, NewRecord, SchemesKnown, Step, Store as _},
+    store::{Begins, Follows, Judgement, NewRecord, SchemesKnown, Step, Store as _},
 };
 use larder_sqlite::{
     Track, outbox,
@@ -204,7 +204,7 @@ fn change_of_a_row_nobody_told_of() -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(place.path("cache.db")).await.unwrap();
-        let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+        let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
         let step = |begins, to, tables| Step {
             timeline: "shop".into(),
             epoch: Epoch(1),

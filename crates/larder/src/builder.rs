@@ -9,7 +9,7 @@ use larder_core::{
     Clock, Error, ErrorKind, Name,
     feed::{Doubt, Feed, FeedSink},
     history,
-    store::Store,
+    store::{Follows, Store},
     timeline::APP,
 };
 use larder_memory::{MemoryLimit, MemoryTier};
@@ -133,7 +133,10 @@ impl CacheBuilder {
         let tier = MemoryTier::new(self.memory, self.clock.clone());
         let names: Vec<Name> = self.feeds.iter().map(|feed| feed.timeline().clone()).collect();
         let moment = self.clock.now();
-        let (attached, unattached) = match self.store.as_ref().map(|store| store.attach(&names)) {
+        let in_places = self.feeds.iter().all(|feed| feed.has_places());
+        let follows = if in_places { Follows::Places } else { Follows::Positions };
+        let attach = |store: &Arc<dyn Store>| store.attach(&names, follows);
+        let (attached, unattached) = match self.store.as_ref().map(attach) {
             None => (None, None),
             Some(Ok(attached)) => (attached, None),
             Some(Err(error)) => {

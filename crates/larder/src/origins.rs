@@ -160,7 +160,7 @@ impl Node {
         let Some(journal) = self.journal() else { return };
         let (reach, at) = (Reach::of(mark.as_ref()), knowledge.history.applied());
         knowledge.in_store.offered = None;
-        if reach == Reach::Own && self.origins == Origins::KeptElsewhere {
+        if reach == Reach::Own && self.origins == Origins::NotKept {
             knowledge.in_store.places = None;
             return;
         }

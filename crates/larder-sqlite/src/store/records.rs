@@ -9,7 +9,7 @@ use larder_core::{
     BoxFuture, Error, Name,
     claim::Fence,
     clock::WallMillis,
-    store::{Attached, Claims, Store, Written},
+    store::{Attached, Claims, Follows, Store, Written},
 };
 
 use super::{
@@ -24,8 +24,8 @@ use super::{
 };
 
 impl Store for SqliteStore {
-    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
-        tracked::attach(self, origins).map(Some)
+    fn attach(&self, origins: &[Name], follows: Follows) -> Result<Option<Attached>, Error> {
+        tracked::attach(self, origins, follows).map(Some)
     }
 
     fn claims(&self) -> Option<Arc<dyn Claims>> {

@@ -10,8 +10,8 @@ use larder_core::{
     BoxFuture, Dependency, Error, ErrorKind, Name, WallMillis,
     announcement::{Cursor, Look},
     store::{
-        Applied, Attached, FoundRecord, Judgement, Knows, NewRecord, Origins, Standing, Step,
-        TrackedStore, Written,
+        Applied, Attached, Follows, FoundRecord, Judgement, Knows, NewRecord, Origins, Standing,
+        Step, TrackedStore, Written,
     },
     timeline::APP,
 };
@@ -57,8 +57,15 @@ struct Adopted {
 }
 
 /// Attaches a cache that follows `origins` to `store`.
-pub(crate) fn attach(store: &SqliteStore, origins: &[Name]) -> Result<Attached, Error> {
-    let keeping = if origins.is_empty() { None } else { Keeping::of(store.path())? };
+pub(crate) fn attach(
+    store: &SqliteStore,
+    origins: &[Name],
+    follows: Follows,
+) -> Result<Attached, Error> {
+    let keeping = match follows {
+        Follows::Places => None,
+        Follows::Positions => Keeping::of(store.path())?,
+    };
     let (queue, path) = (store.writer_queue().clone(), store.path().display().to_string());
     // It waits for a commit, which a thread of the runtime must not.
     let adopted = std::thread::scope(|scope| {
@@ -67,8 +74,7 @@ pub(crate) fn attach(store: &SqliteStore, origins: &[Name]) -> Result<Attached, 
     });
     let panicked = || Error::new(ErrorKind::Panicked, "attach to the store");
     let Adopted { cursor, mut standings, schemes } = adopted.unwrap_or_else(|_| Err(panicked()))?;
-    let is_kept = origins.is_empty() || keeping.is_some();
-    let kept = if is_kept { Origins::Kept } else { Origins::KeptElsewhere };
+    let kept = if keeping.is_some() { Origins::Kept } else { Origins::NotKept };
     standings.retain(|own| origins.contains(&own.timeline));
     let (author, keeping) = (life::random()?, keeping.map(Arc::new));
     let tracked = Arc::new(Session { store: store.clone(), author, keeping });

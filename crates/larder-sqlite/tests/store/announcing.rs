@@ -7,7 +7,8 @@ use larder_core::{
     announcement::{Announced, Announcement, Cursor, News},
     claim::Fence,
     store::{
-        Attached, Begins, Judgement, NewRecord, SchemesKnown, Step, Store, TrackedStore, Written,
+        Attached, Begins, Follows, Judgement, NewRecord, SchemesKnown, Step, Store, TrackedStore,
+        Written,
     },
 };
 use larder_sqlite::store::SqliteStore;
@@ -40,7 +41,7 @@ fn announced(position: u64, digest: u64) -> Step {
 }
 
 async fn attach(store: &SqliteStore) -> Attached {
-    store.attach(&[]).unwrap().unwrap()
+    store.attach(&[], Follows::Places).unwrap().unwrap()
 }
 
 async fn apply(tracked: &Arc<dyn TrackedStore>, steps: Vec<Step>) -> Cursor {

@@ -13,7 +13,7 @@ use std::{
 use larder_core::{
     Clock, Dependency, Epoch, Position, WallMillis,
     claim::Fence,
-    store::{Begins, Judgement, NewRecord, SchemesKnown, Step, Store as _, Written},
+    store::{Begins, Follows, Judgement, NewRecord, SchemesKnown, Step, Store as _, Written},
 };
 use larder_sqlite::store::{Depth, Lifetime, NewEntry, Select, SqliteStore, StoreOptions, Stored};
 use rusqlite::{Connection, types::Value};
@@ -87,7 +87,7 @@ async fn write(store: &SqliteStore) {
     let untracked = b"record".to_vec();
     let put = store.put("untracked", &[1, 0, 255], untracked, None, Fence::Open);
     assert_eq!(put.await.unwrap(), Written::Kept);
-    let tracked = store.attach(&["shop".into()]).unwrap().unwrap().tracked;
+    let tracked = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap().tracked;
     let app = Dependency::tag("front");
     for (key, of) in [(&[1], &dependency()), (&[2], &app)] {
         let written = tracked.put("tracked", key, record(b"tracked", of)).await.unwrap();
@@ -222,7 +222,7 @@ fn a_store_that_was_written_once_is_read() {
         let untracked = store.get("untracked", &[1, 0, 255]).await.unwrap();
         assert_eq!(untracked.as_deref(), Some(&b"record"[..]));
         // It is the life that it was: nothing that depends on something has fallen.
-        let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+        let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
         assert_eq!(attached.schemes, dependency().scheme().into_iter().collect::<Vec<_>>());
         let shop = attached.standings.iter().find(|standing| &*standing.timeline == "shop");
         let shop = shop.unwrap();

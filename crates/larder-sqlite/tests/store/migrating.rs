@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use larder_core::{
     Clock, Dependency, Epoch, Position,
-    store::{Begins, SchemesKnown, Step, Store as _},
+    store::{Begins, Follows, SchemesKnown, Step, Store as _},
 };
 use larder_sqlite::store::{Depth, Lifetime, NewEntry, Select, SqliteStore, Stored};
 use rusqlite::Connection;
@@ -68,7 +68,7 @@ fn a_store_of_format_1_becomes_one_of_this_format_with_all_that_is_in_it() {
         assert_eq!((report.entries, report.files), (7, 0));
         // It is the life that it was: what depends on something has not fallen, and still does.
         let shop = Dependency::scope("shop", "Album", [("ArtistId", 90_i64)]);
-        let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+        let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
         assert_eq!(attached.schemes, shop.scheme().into_iter().collect::<Vec<_>>());
         let standing = attached.standings.iter().find(|standing| &*standing.timeline == "shop");
         let standing = standing.unwrap();

@@ -6,8 +6,8 @@ use larder_core::{
     Dependency, Digest, Epoch, Position,
     claim::Fence,
     store::{
-        Applied, Attached, Begins, Judgement, Knows, NewRecord, Origins, SchemesKnown, Standing,
-        Step, Store, Written,
+        Applied, Attached, Begins, Follows, Judgement, Knows, NewRecord, Origins, SchemesKnown,
+        Standing, Step, Store, Written,
     },
 };
 use larder_sqlite::store::SqliteStore;
@@ -35,7 +35,11 @@ fn after(before: u64, to: u64, digest: u64, mark: u8) -> Step {
 }
 
 fn attach(store: &SqliteStore) -> Attached {
-    store.attach(&["shop".into()]).unwrap().unwrap()
+    attach_to(store, Follows::Places)
+}
+
+fn attach_to(store: &SqliteStore, follows: Follows) -> Attached {
+    store.attach(&["shop".into()], follows).unwrap().unwrap()
 }
 
 fn record(digest: u64) -> NewRecord {
@@ -205,13 +209,16 @@ fn what_cannot_be_shared_one_cache_keeps_until_it_is_gone() {
     run(async {
         let place = Place::new();
         let store = place.open().await;
-        let one = attach(&store);
+        let sharing = attach(&store);
+        assert_eq!(sharing.origins, Origins::NotKept);
+        // Whoever shares what it follows is in nobody's way.
+        let one = attach_to(&store, Follows::Positions);
         assert_eq!(one.origins, Origins::Kept);
         bring(&one, step(Begins::Anew(None), 5, 0, 5), &[]).await;
-        let other = attach(&store);
-        assert_eq!(other.origins, Origins::KeptElsewhere);
+        let other = attach_to(&store, Follows::Positions);
+        assert_eq!(other.origins, Origins::NotKept);
         assert_eq!(other.standings[0].epoch, Epoch(8), "what can be, goes on there too");
         drop(one);
-        assert_eq!(attach(&store).origins, Origins::Kept);
+        assert_eq!(attach_to(&store, Follows::Positions).origins, Origins::Kept);
     });
 }

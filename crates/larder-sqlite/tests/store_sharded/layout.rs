@@ -5,7 +5,10 @@
 
 use std::fs;
 
-use larder_core::{Error, ErrorKind, store::Store};
+use larder_core::{
+    Error, ErrorKind,
+    store::{Follows, Store},
+};
 use larder_sqlite::store::{SqliteStore, StoreOptions};
 
 use crate::place::{FILES, Place, forever, run};
@@ -145,7 +148,7 @@ fn one_life_for_all_files() {
 fn values_that_can_be_invalidated_are_refused_and_told_where_they_can_be_kept() {
     run(async {
         let place = Place::new();
-        let error = place.open().await.attach(&[]).unwrap_err();
+        let error = place.open().await.attach(&[], Follows::Places).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("`shards = 1`"), "{error}");
     });

@@ -140,14 +140,14 @@ fn a_store_that_somebody_has_open_is_left_as_it_is() {
 fn what_can_be_invalidated_is_left_and_counted() {
     use larder_core::{
         Dependency, DependencySet, Position,
-        store::{Judgement, NewRecord},
+        store::{Follows, Judgement, NewRecord},
     };
     run(async {
         let place = Place::new();
         let store = place.open_with(place.options().shards(1)).await;
         store.entries("r").insert("k", forever("x")).await.unwrap();
         {
-            let attached = store.attach(&[]).unwrap().unwrap();
+            let attached = store.attach(&[], Follows::Places).unwrap().unwrap();
             let on: DependencySet = [Dependency::tag("t")].into_iter().collect();
             let record = NewRecord {
                 bytes: vec![1],

@@ -37,6 +37,10 @@ impl Feed for SimOrigin {
         Box::pin(std::future::ready(passed))
     }
 
+    fn has_places(&self) -> bool {
+        true
+    }
+
     fn stop(&self) {
         self.state.lock().stop();
     }

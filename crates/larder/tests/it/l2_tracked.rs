@@ -24,8 +24,8 @@ use larder_core::{
     announcement::{Cursor, Look},
     claim::Fence,
     store::{
-        Applied, Attached, Begins, FoundRecord, Judgement, Knows, NewRecord, SchemesKnown, Step,
-        TrackedStore, Written,
+        Applied, Attached, Begins, Follows, FoundRecord, Judgement, Knows, NewRecord, SchemesKnown,
+        Step, TrackedStore, Written,
     },
 };
 use larder_testkit::temp::TempDir;
@@ -331,13 +331,13 @@ impl Store for Late {
         Store::remove(&self.store, region, key)
     }
 
-    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
+    fn attach(&self, origins: &[Name], follows: Follows) -> Result<Option<Attached>, Error> {
         let gate = self.gate.clone();
         let late = |attached: Attached| Attached {
             tracked: Arc::new(LateTracked { tracked: attached.tracked, gate }),
             ..attached
         };
-        Ok(self.store.attach(origins)?.map(late))
+        Ok(self.store.attach(origins, follows)?.map(late))
     }
 }
 
@@ -403,7 +403,7 @@ async fn a_write_that_was_overtaken_on_its_way_into_the_store_is_not_done() {
 async fn a_store_that_missed_a_step_shows_nothing_from_before_it() {
     let place = Place::new();
     let store = place.store().await;
-    let attached = store.attach(&["shop".into()]).unwrap().unwrap();
+    let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
     assert_eq!(attached.standings, []);
     let step = |epoch, from, to| Step {
         timeline: "shop".into(),

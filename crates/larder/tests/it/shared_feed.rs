@@ -43,6 +43,20 @@ async fn what_one_has_loaded_the_other_serves_without_a_load() {
 }
 
 #[tokio::test]
+async fn nobody_takes_or_waits_for_the_lock_of_those_who_cannot_share() {
+    let shop = Shop::new();
+    let lock = shop.path().join("cache.db-origins");
+    drop(shop.node(Hears::Soon).await);
+    assert!(!lock.exists(), "it was taken");
+    // Held by another one, as by a cache that follows some origin in `database` mode.
+    let held = rusqlite::Connection::open(&lock).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let [one, other] = [shop.node(Hears::Soon).await, shop.node(Hears::Soon).await];
+    assert_eq!(one.album(1).await, (1, Source::Loaded));
+    assert_eq!(other.album(1).await, (1, Source::Store));
+}
+
+#[tokio::test]
 async fn a_change_falls_for_both_whoever_hears_of_it_first() {
     for (first, second) in [(Hears::Soon, Hears::WhenItAsks), (Hears::WhenItAsks, Hears::Soon)] {
         let shop = Shop::new();

@@ -10,7 +10,7 @@ use larder_core::{
     BoxFuture, Error, ErrorKind, Name,
     claim::{Claim, Fence, Patience},
     clock::WallMillis,
-    store::{Attached, Claims, Store, Taken, Written},
+    store::{Attached, Claims, Follows, Store, Taken, Written},
 };
 
 use super::{Family, Kept, SqliteStore, layout::place_of};
@@ -33,9 +33,9 @@ impl Family {
 }
 
 impl Store for SqliteStore {
-    fn attach(&self, origins: &[Name]) -> Result<Option<Attached>, Error> {
+    fn attach(&self, origins: &[Name], follows: Follows) -> Result<Option<Attached>, Error> {
         match &self.0 {
-            Kept::One(shard) => shard.attach(origins),
+            Kept::One(shard) => shard.attach(origins, follows),
             // An invalidation would have to be in all files or in none, and a process that is
             // killed between two of them leaves one behind whose entries it reached.
             Kept::Many(family) => Err(Error::new(ErrorKind::Unsupported, "attach to the store")
