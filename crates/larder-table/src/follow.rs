@@ -205,6 +205,8 @@ struct Sink<R: Record, W: IndexKey> {
 pub(crate) struct Told<R: Record> {
     /// The last state of each record that was told of.
     pub(crate) rows: Vec<(R::Key, Option<Arc<R>>)>,
+    /// Each record as it was before.
+    pub(crate) left: Vec<Arc<R>>,
     pub(crate) touched: Vec<Touched>,
     /// Everything is in doubt.
     pub(crate) everything: bool,
@@ -277,7 +279,8 @@ impl<R: Record, W: IndexKey> Sink<R, W> {
 
     /// What the rules make of `changes`.
     fn told(&self, changes: &[Change]) -> Told<R> {
-        let mut told = Told { rows: Vec::new(), touched: Vec::new(), everything: false };
+        let (rows, left, touched) = (Vec::new(), Vec::new(), Vec::new());
+        let mut told = Told { rows, left, touched, everything: false };
         for change in changes {
             told.everything |= match change {
                 Change::Row(row) => {
@@ -325,7 +328,8 @@ fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Op
                 None => Some(None),
             });
             let (old, new) = (old?, new?);
-            told.rows.extend(old.map(|old| (old.key(), None)));
+            told.rows.extend(old.iter().map(|old| (old.key(), None)));
+            told.left.extend(old.map(Arc::new));
             told.rows.extend(new.map(|new| (new.key(), Some(Arc::new(new)))));
         }
         Rule::Touch(Place { place, .. }, ranges) => {

@@ -46,8 +46,8 @@
 //! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
 //! `adjust.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`. Below: `snapshot.rs` (what is
 //! published), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs`
-//! (the order itself), `recent.rs` (a feed beside a load), `origin.rs`, `group.rs` and
-//! `measure.rs` (sums).
+//! (the order itself), `recent.rs` (a feed beside a load), `flight.rs` (loads that reads
+//! share), `origin.rs`, `group.rs` and `measure.rs` (sums).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -73,6 +73,8 @@ mod adjust;
 mod invalidation;
 
 mod refresh;
+
+mod flight;
 
 mod follow;
 

@@ -28,6 +28,8 @@ pub(crate) struct Recent<R: Record> {
     /// Told, and not yet visible to loads: it is put into the table when it is, whole commits at
     /// once.
     pending: Rows<R>,
+    /// As they were before what is pending: where a load that misses that would find them.
+    left: Vec<(Position, Arc<R>)>,
     /// In the table, and told since the oldest load that is under way began.
     rows: Rows<R>,
     /// Where loads began that have not ended.
@@ -41,6 +43,9 @@ pub(crate) struct Recent<R: Record> {
 /// Each row as it is since a position; `None` where it was deleted.
 type Rows<R> = BTreeMap<<R as Record>::Key, (Position, Option<Arc<R>>)>;
 
+/// Rows that are shown now, and records as they were before.
+type Shown<R> = (Vec<(<R as Record>::Key, Option<Arc<R>>)>, Vec<Arc<R>>);
+
 /// Where a load began: what is confirmed there it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Began {
@@ -50,9 +55,10 @@ pub(crate) struct Began {
 
 impl<R: Record> Default for Recent<R> {
     fn default() -> Self {
-        let (pending, rows, loads) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let (pending, left, rows, loads) =
+            (Rows::<R>::new(), Vec::new(), Rows::<R>::new(), Vec::new());
         let (confirmed, epoch, forgotten) = (Position(0), Epoch::VOID, Position(0));
-        Self { pending, rows, loads, confirmed, epoch, forgotten }
+        Self { pending, left, rows, loads, confirmed, epoch, forgotten }
     }
 }
 
@@ -86,9 +92,14 @@ impl<R: Record> Recent<R> {
         self.pending.insert(key, (position, row));
     }
 
+    /// Records were told of that were like this before.
+    pub(crate) fn left(&mut self, position: Position, left: Vec<Arc<R>>) {
+        self.left.extend(left.into_iter().map(|row| (position, row)));
+    }
+
     /// What was told up to `position` is visible to loads that begin now: the rows that are to be
-    /// put into the table.
-    pub(crate) fn confirm(&mut self, position: Position) -> Vec<(R::Key, Option<Arc<R>>)> {
+    /// put into the table, and what was there before them, also of those told of several times.
+    pub(crate) fn confirm(&mut self, position: Position) -> Shown<R> {
         self.confirmed = self.confirmed.max(position);
         let confirmed = self.confirmed;
         let pending = std::mem::take(&mut self.pending).into_iter();
@@ -98,12 +109,14 @@ impl<R: Record> Recent<R> {
         let told = visible.iter().map(|(key, (_, row))| (key.clone(), row.clone())).collect();
         self.rows.extend(visible);
         self.forget();
-        told
+        let left = self.left.extract_if(.., |(position, _)| *position <= confirmed);
+        (told, left.map(|(_, row)| row).collect())
     }
 
     /// A new life: positions of the old one mean nothing any more.
     pub(crate) fn restart(&mut self, epoch: Epoch, start: Position) {
         self.pending.clear();
+        self.left.clear();
         self.rows.clear();
         (self.confirmed, self.epoch, self.forgotten) = (start, epoch, start);
     }

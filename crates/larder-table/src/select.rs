@@ -214,7 +214,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     /// `Timeout` when the table is not loaded in time, `NotFound` when `index` is of another table
     /// or the window does not cover what is asked and that is refused, `Unsupported` when it would
     /// have to be loaded by an index that has no loader; those of the loader, and `Timeout` when it
-    /// takes too long.
+    /// takes too long, `Panicked` when it panics.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -357,7 +357,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         missing: &Ranges<K>,
     ) -> Result<Vec<(K, Arc<R>)>, Error> {
         Counts::add(&self.0.counts.misses, 1);
-        let loaded = self.ask(index.place, missing).await?;
+        let loaded = self.ask_together(index.place, missing).await?;
         let kept = self.lane(index.place).within(&snapshot.content, &asked.without(missing));
         // A record that was moved meanwhile is where the load found it, and nowhere else.
         let is_loaded = |record: &Arc<R>| loaded.binary_search_by(|own| own.order(record)).is_ok();

@@ -8,6 +8,7 @@ pub(crate) struct Counts {
     pub(crate) hits: AtomicU64,
     pub(crate) hits_with_refresh: AtomicU64,
     pub(crate) misses: AtomicU64,
+    pub(crate) misses_shared: AtomicU64,
     pub(crate) refreshes: AtomicU64,
     pub(crate) adjustments: AtomicU64,
     pub(crate) expired: AtomicU64,
@@ -38,6 +39,8 @@ pub struct TableStats {
     pub hits_with_refresh: u64,
     /// Reads for which the origin was asked.
     pub misses: u64,
+    /// Those of them that took the result of a load which another read had begun.
+    pub misses_shared: u64,
     /// Times that invalid records were loaded again.
     pub refreshes: u64,
     /// Changes of the window, the first load included.

@@ -35,6 +35,7 @@ use tokio::{sync::watch, task::JoinError};
 
 use crate::{
     content::{Content, Limits, MANY, PRIMARY},
+    flight::Flights,
     follow::{Followed, Told},
     index::{Index, IndexKey},
     invalidation::{Invalidation, unnamed},
@@ -56,6 +57,7 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) counts: Counts,
     state: ArcSwap<Snapshot<R>>,
     publishing: Mutex<Recent<R>>,
+    pub(crate) flights: Flights<R>,
     pub(crate) followed: OnceLock<Followed>,
     confirmed: watch::Sender<(Epoch, Position)>,
     /// Held by whoever loads.
@@ -102,6 +104,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             counts: Counts::default(),
             state: ArcSwap::from_pointee(snapshot),
             publishing: Mutex::default(),
+            flights: Flights::default(),
             followed: OnceLock::new(),
             confirmed: watch::Sender::new((Epoch::VOID, Position(0))),
             turn: tokio::sync::Mutex::new(()),
@@ -163,6 +166,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             hits: count(&counts.hits),
             hits_with_refresh: count(&counts.hits_with_refresh),
             misses: count(&counts.misses),
+            misses_shared: count(&counts.misses_shared),
             refreshes: count(&counts.refreshes),
             adjustments: count(&counts.adjustments),
             expired: count(&counts.expired),
@@ -212,6 +216,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         }
         let mut next = Snapshot::clone(&now);
         next.mark(touched, meanwhile, None);
+        self.leave_marked(&next, now.last);
         self.0.state.store(Arc::new(next));
         Ok(())
     }
@@ -296,8 +301,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 
     /// Keeps the rows that a feed told of until they are visible, and marks what it named.
     pub(crate) fn apply(&self, position: Position, told: Told<R>) {
-        let Told { rows, touched, everything } = told;
+        let Told { rows, left, touched, everything } = told;
         let mut recent = self.0.publishing.lock();
+        recent.left(position, left);
         for (key, row) in rows {
             recent.told(position, key, row);
         }
@@ -305,13 +311,14 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             return;
         }
         let mut next = Snapshot::clone(&self.snapshot());
-        let position = Some((recent.confirmed().0, position));
+        let (before, position) = (next.last, Some((recent.confirmed().0, position)));
         if everything {
             self.mark_all(&mut next, position);
         }
         for touched in touched {
             next.mark(vec![touched], Meanwhile::Refresh, position);
         }
+        self.leave_marked(&next, before);
         self.0.state.store(Arc::new(next));
     }
 
@@ -321,6 +328,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let mut next = Snapshot::clone(&self.snapshot());
         if next.window.is_some() || self.is_loading() {
             self.mark_all(&mut next, None);
+            self.0.flights.leave(|_, _| true);
             self.0.state.store(Arc::new(next));
         }
     }
@@ -335,7 +343,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// whole commits at once.
     pub(crate) fn confirm(&self, position: Position) {
         let mut recent = self.0.publishing.lock();
-        let told = recent.confirm(position);
+        let before = recent.confirmed().1;
+        let (told, left) = recent.confirm(position);
+        self.leave_shown(before, recent.confirmed(), &told, &left);
         if !told.is_empty() {
             let mut next = Snapshot::clone(&self.snapshot());
             match self.laid_over(&next, told) {
@@ -361,9 +371,48 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         if next.window.is_some() || self.is_loading() {
             self.mark_all(&mut next, None);
         }
+        self.0.flights.leave(|_, _| true);
         self.0.state.store(Arc::new(next));
         drop(recent);
         self.0.confirmed.send_replace((epoch, start));
+    }
+
+    /// Nobody joins a load any more that may miss what was marked behind the number `before`.
+    /// Called before the marks are published: whoever sees them finds no such load.
+    fn leave_marked(&self, next: &Snapshot<R>, before: u64) {
+        self.leave_touched(|mark| before < mark.number, &next.marks);
+    }
+
+    /// The same for what was told of and is shown now, and was not before.
+    fn leave_shown(
+        &self,
+        before: Position,
+        (epoch, confirmed): (Epoch, Position),
+        told: &[(R::Key, Option<Arc<R>>)],
+        left: &[Arc<R>],
+    ) {
+        if self.0.flights.is_empty() {
+            return;
+        }
+        let is_shown = |mark: &Mark| {
+            let shown = mark.position.filter(|(own, _)| *own == epoch);
+            shown.is_some_and(|(_, position)| before < position && position <= confirmed)
+        };
+        self.leave_touched(is_shown, &self.snapshot().marks);
+        let came = told.iter().filter_map(|(_, row)| row.as_ref());
+        let rows: Vec<&Arc<R>> = came.chain(left).collect();
+        self.0.flights.leave(|place, ranges| {
+            let lane = self.lane(place);
+            rows.iter().any(|row| lane.holds(ranges, row))
+        });
+    }
+
+    fn leave_touched(&self, is_new: impl Fn(&Mark) -> bool, marks: &[Arc<Mark>]) {
+        let new: Vec<&Arc<Mark>> = marks.iter().filter(|mark| is_new(mark)).collect();
+        self.0.flights.leave(|place, ranges| {
+            let is_many = self.lane(place).has_many();
+            new.iter().any(|mark| is_many || mark.touches(place, ranges))
+        });
     }
 
     /// Waits until loads that begin now see what the marks are of.

@@ -4,6 +4,7 @@
 //! - `reads`: what can be asked, and what it costs the origin
 //! - `pages`: reads that go on where the last one stopped, while records come, go and move
 //! - `windows`: windows of every kind
+//! - `flights`: loads that reads share
 //! - `faults`: TD1-TD15 as the interleavings that showed them
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
@@ -18,6 +19,8 @@ mod reads;
 mod pages;
 
 mod windows;
+
+mod flights;
 
 mod faults;
 

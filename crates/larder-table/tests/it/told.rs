@@ -12,6 +12,7 @@ use larder_core::{
     feed::{Doubt, Feed, FeedSink},
 };
 use larder_table::{Image, Ranges, Rules};
+use tokio::task::JoinHandle;
 
 use super::origin::{Ground, Reading, reading};
 
@@ -233,4 +234,116 @@ async fn load_that_does_not_end_is_given_up_and_holds_nothing_up() {
     assert_eq!(ground.shown(0..9).await, [(1, 11)], "the window is as it was, and goes on");
     let outside = ground.table.range(&ground.by_time, 0..10).await.unwrap_err();
     assert_eq!(outside.kind(), ErrorKind::Timeout);
+}
+
+/// A read of these times, which has gone as far as it can.
+async fn reader(ground: &Ground, times: std::ops::Range<i64>) -> JoinHandle<Vec<(i64, i64)>> {
+    let (table, by_time) = (ground.table.clone(), ground.by_time.clone());
+    let read = tokio::spawn(async move {
+        let found = table.range(&by_time, times).await.unwrap();
+        found.iter().map(|one| (one.id, one.value)).collect()
+    });
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    read
+}
+
+/// Of rows outside the window nothing is kept, and yet a load that missed their change is not for
+/// those who come after it.
+#[tokio::test]
+async fn reader_after_a_row_was_told_of_does_not_join_the_load_before_it() {
+    let [stays, goes, comes, other] = [
+        reading(1, 1, 15, 10),
+        reading(2, 1, 16, 20),
+        reading(3, 1, 50, 30),
+        reading(4, 1, 60, 40),
+    ];
+    let rows = [stays.clone(), goes.clone(), comes.clone(), other.clone()];
+    let changes = [
+        (stays, reading(1, 1, 15, 11), vec![(1, 11), (2, 20)]),
+        (goes, reading(2, 1, 70, 21), vec![(1, 11)]),
+        (comes, reading(3, 1, 17, 31), vec![(1, 11), (3, 31)]),
+    ];
+    let (ground, hand) = followed(are_records, &rows).await;
+    for (position, (old, new, shown)) in (1..).zip(changes) {
+        ground.origin.stop();
+        let early = reader(&ground, 10..20).await;
+        ground.origin.put(new.clone());
+        hand.tell(position, Some(&old), Some(&new));
+        hand.confirm(position);
+        let late = reader(&ground, 10..20).await;
+        ground.origin.permits.add_permits(100);
+        assert_ne!(early.await.unwrap(), shown, "the change came after it");
+        assert_eq!(late.await.unwrap(), shown);
+    }
+    ground.origin.stop();
+    let loads = ground.origin.loads();
+    let early = reader(&ground, 10..20).await;
+    hand.tell(9, Some(&other), None);
+    hand.confirm(9);
+    let late = reader(&ground, 12..20).await;
+    assert_eq!(ground.origin.loads(), loads + 1, "that was somewhere else");
+    ground.origin.permits.add_permits(100);
+    assert_eq!(early.await.unwrap(), late.await.unwrap());
+}
+
+/// The second interleaving of `flight.rs`: a load that began after the feed told of a change, and
+/// before the origin showed it, is not for those who waited until it did.
+#[tokio::test]
+async fn reader_that_waited_for_a_change_does_not_join_a_load_that_could_not_see_it() {
+    let by_time = |ground: &Ground| {
+        Rules::new().touches("reading", &ground.by_time, |row: &Image<'_>| row.integer("time"))
+    };
+    let old = reading(1, 1, 15, 10);
+    let (ground, hand) = followed(by_time, std::slice::from_ref(&old)).await;
+    ground.origin.stop();
+    // What A must refresh first, so that the change is told between its coming and its load.
+    let invalidation = ground.table.invalidation();
+    invalidation.by(&ground.by_time, &Ranges::only([5]), &Ranges::none()).commit().unwrap();
+    let a = reader(&ground, 0..20).await;
+    let new = reading(1, 1, 15, 11);
+    hand.tell(1, Some(&old), Some(&new));
+    let loads = ground.origin.loads();
+    ground.origin.end_one();
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ground.origin.loads(), loads + 1, "A has begun its load");
+    let b = reader(&ground, 10..20).await;
+    ground.origin.put(new);
+    hand.confirm(1);
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    ground.origin.permits.add_permits(100);
+    assert_eq!(a.await.unwrap(), [(1, 10)], "the change came after it");
+    assert_eq!(b.await.unwrap(), [(1, 11)]);
+}
+
+/// When everything is in doubt, so is what a load under way reads.
+#[tokio::test]
+async fn reader_after_a_doubt_does_not_join_the_load_before_it() {
+    let (ground, hand) = follow(Ground::new(), are_records);
+    ground.origin.put(reading(1, 1, 15, 10));
+    // An empty window is loaded again without a load.
+    ground.table.load(Ranges::none()).await.unwrap();
+    type Doubts = fn(&Hand);
+    let doubts: [Doubts; 2] = [
+        |hand| hand.sink().records_lost("hand", Doubt::LogBroken),
+        |hand| {
+            hand.sink().restarted("hand", Epoch(2), Position(0), Doubt::Replaced);
+            hand.confirm(0);
+        },
+    ];
+    for (value, doubt) in (11..).zip(doubts) {
+        ground.origin.stop();
+        let early = reader(&ground, 10..20).await;
+        ground.origin.put(reading(1, 1, 15, value));
+        doubt(&hand);
+        let late = reader(&ground, 10..20).await;
+        ground.origin.permits.add_permits(100);
+        assert_eq!(early.await.unwrap(), [(1, value - 1)], "the change came after it");
+        assert_eq!(late.await.unwrap(), [(1, value)]);
+    }
 }
