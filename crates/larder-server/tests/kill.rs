@@ -18,7 +18,8 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender},
     },
     thread::JoinHandle,
     time::Duration,
@@ -43,6 +44,7 @@ const COUNTERS: u64 = 16;
 const READERS: usize = 4;
 const WRITER_RESTS: Duration = Duration::from_millis(10);
 const READY_WITHIN: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_server_is_back_within_a_second_and_the_origin_is_intact() {
@@ -127,12 +129,14 @@ impl Place {
     fn round(&self, random: &mut Random, round: u32) -> Run {
         let mut server = Server::start(self);
         let stop = Arc::new(AtomicBool::new(false));
-        let answers = Arc::new(AtomicU64::new(0));
+        let (answered, answers) = mpsc::channel();
         let writer = writer(&self.database(), stop.clone());
         let readers: Vec<JoinHandle<()>> =
-            (0..READERS).map(|_| reader(server.address, stop.clone(), answers.clone())).collect();
-        let enough = answers.load(Ordering::SeqCst) + 50 + random.below(500);
-        wait_until("there is load", || enough <= answers.load(Ordering::SeqCst));
+            (0..READERS).map(|_| reader(server.address, stop.clone(), answered.clone())).collect();
+        let enough = 50 + random.below(500);
+        for _ in 0..enough {
+            answers.recv_timeout(PATIENCE).expect("there is load");
+        }
         let before = self.log_end();
         server.kill();
         let mut again = Server::start(self);
@@ -152,7 +156,7 @@ impl Place {
         let ready_after = again.ready_after;
         assert!(ready_after <= READY_WITHIN, "round {round}: ready after {ready_after:?}");
         again.kill();
-        Run { ready_after, answers: answers.load(Ordering::SeqCst) }
+        Run { ready_after, answers: enough + answers.try_iter().count() as u64 }
     }
 
     fn check_integrity(&self) {
@@ -191,14 +195,14 @@ fn writer(database: &Path, stop: Arc<AtomicBool>) -> JoinHandle<Vec<u64>> {
 }
 
 /// Reads until told to stop. That the server goes away under it is what the test does.
-fn reader(address: SocketAddr, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) -> JoinHandle<()> {
+fn reader(address: SocketAddr, stop: Arc<AtomicBool>, answered: Sender<()>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut id = 0;
         while !stop.load(Ordering::SeqCst) {
             id = (id + 1) % COUNTERS;
             match get(address, &format!("/v1/resources/count?id={id}")) {
                 Some(text) if text.starts_with("HTTP/1.1 200") => {
-                    answers.fetch_add(1, Ordering::SeqCst);
+                    answered.send(()).unwrap();
                 }
                 _ => std::thread::yield_now(),
             }
@@ -258,11 +262,12 @@ impl Drop for Server {
     }
 }
 
+/// Asks again and again, because a server tells nobody when it will answer something else.
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let clock = Clock::system();
     let began = clock.now();
     while !holds() {
-        assert!(clock.now().since(began) < Duration::from_secs(20), "{what}: not in 20 s");
+        assert!(clock.now().since(began) < PATIENCE, "{what}: not in {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

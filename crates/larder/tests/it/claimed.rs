@@ -5,10 +5,7 @@
 //! unless its owner is lost; and of two loads the later one is what the store keeps.
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +20,8 @@ use larder::{
 use larder_core::claim::LAPSE;
 use larder_testkit::temp::TempDir;
 use tokio::sync::Semaphore;
+
+use crate::peer::{self, Peer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -268,21 +267,18 @@ async fn a_flight_that_is_cancelled_gives_its_claim_back() {
     assert_eq!(reader.await.unwrap(), (0, Source::Loaded));
 }
 
-/// Where a process that is to be killed or stopped keeps its store.
-const PLACE_OF_CHILD: &str = "LARDER_TEST_PLACE_OF_CLAIMANT";
-
-/// Run in a process of its own by the tests below; else it does nothing. It loads `a`, whose value
-/// is 1, once it is told to go on, and then says what became of it.
+/// Run in a process of its own by the tests below. It loads `a`, whose value is 1, once it is told
+/// to go on, and then says what became of it.
 #[test]
 fn life_of_a_claimant() {
-    let Ok(path) = env::var(PLACE_OF_CHILD) else { return };
+    let Some(path) = peer::place() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let region = system_node(Path::new(&path), 1, Asks::BeforeItAnswers).await;
+        let region = system_node(&path, 1, Asks::BeforeItAnswers).await;
         let fetched = region.fetch(&"a".into()).await.unwrap();
         let (kept, stats) = (fetched.kept == larder::Kept::InMemory, region.stats());
         let next = region.fetch(&"a".into()).await.unwrap();
-        println!("\nended {} {kept} {} {}", fetched.value, stats.outrun, next.value);
+        peer::say(format_args!("ended {} {kept} {} {}", fetched.value, stats.outrun, next.value));
     });
 }
 
@@ -302,8 +298,8 @@ async fn system_node(path: &Path, value: u64, asks: Asks) -> Numbers {
         .loader(move |_, _: Load| async move {
             if asks == Asks::BeforeItAnswers {
                 let asked = tokio::task::spawn_blocking(|| {
-                    println!("\nloading");
-                    std::io::stdin().lines().next();
+                    peer::say("loading");
+                    peer::told().next();
                 });
                 asked.await.unwrap();
             }
@@ -314,77 +310,41 @@ async fn system_node(path: &Path, value: u64, asks: Asks) -> Numbers {
         .unwrap()
 }
 
-/// A process that loads, and what it says.
-struct Claimant {
-    child: Child,
-    tell: ChildStdin,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Claimant {
-    fn start(path: &Path) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "claimed::life_of_a_claimant", "--nocapture"])
-            .env(PLACE_OF_CHILD, path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let tell = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, tell, lines }
-    }
-
-    /// The next line that begins with `word`.
-    fn says(&mut self, word: &str) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find(|line| line.starts_with(word)).unwrap()
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Claimant {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+/// A process that loads.
+fn claimant_at(place: &Place) -> Peer {
+    let mut claimant = Peer::start("claimed::life_of_a_claimant", &place.path());
+    assert_eq!(claimant.says(), "loading");
+    claimant
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_load_a_cold_key_once() {
     // KD1.
     let place = Place::new();
-    let mut claimant = Claimant::start(&place.path());
-    claimant.says("loading");
+    let mut claimant = claimant_at(&place);
     let here = system_node(&place.path(), 2, Asks::Nobody).await;
     let readers: Vec<_> = (0..20).map(|_| read(&here, "a")).collect();
     awaits(&here, 1).await;
-    claimant.tell.write_all(b"go on\n").unwrap();
+    claimant.tell("go on");
     for reader in readers {
         // Whoever comes after the flight has ended finds its value in memory.
         let (value, source) = reader.await.unwrap();
         assert!(value == 1 && matches!(source, Source::Store | Source::Hit), "{source:?}");
     }
     assert_eq!(here.stats().loads, 0);
-    assert_eq!(claimant.says("ended"), "ended 1 true 0 1");
+    assert_eq!(claimant.says(), "ended 1 true 0 1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_owner_is_killed_the_next_one_loads() {
     // KD2: after three seconds without a sign of life.
     let place = Place::new();
-    let mut claimant = Claimant::start(&place.path());
-    claimant.says("loading");
+    let mut claimant = claimant_at(&place);
     let here = system_node(&place.path(), 2, Asks::Nobody).await;
     let reader = read(&here, "a");
     awaits(&here, 1).await;
     assert_eq!(here.stats().loads, 0);
-    claimant.child.kill().unwrap();
+    claimant.kill();
     assert_eq!(reader.await.unwrap(), (2, Source::Loaded));
 }
 
@@ -393,15 +353,14 @@ async fn when_the_owner_is_killed_the_next_one_loads() {
 async fn a_process_that_was_stopped_and_wakes_late_does_not_write_over_the_newer_value() {
     // KD9.
     let place = Place::new();
-    let mut claimant = Claimant::start(&place.path());
-    claimant.says("loading");
+    let mut claimant = claimant_at(&place);
     claimant.signal("-STOP");
     let here = system_node(&place.path(), 2, Asks::Nobody).await;
     assert_eq!(read(&here, "a").await.unwrap(), (2, Source::Loaded));
     claimant.signal("-CONT");
-    claimant.tell.write_all(b"go on\n").unwrap();
+    claimant.tell("go on");
     // What it loaded goes to its reader, is not kept, and the next reader finds what is newer.
-    assert_eq!(claimant.says("ended"), "ended 1 false 1 2");
+    assert_eq!(claimant.says(), "ended 1 false 1 2");
     let third = system_node(&place.path(), 3, Asks::Nobody).await;
     assert_eq!(third.get(&"a".into()).await.unwrap().as_deref(), Some(&2));
 }

@@ -4,9 +4,6 @@
 //! and whatever ended in between; what was not touched does.
 
 use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +27,8 @@ use larder_core::{
 };
 use larder_testkit::temp::TempDir;
 use tokio::sync::Semaphore;
+
+use crate::peer::{self, Peer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -446,13 +445,10 @@ async fn floor(tracked: &Arc<dyn TrackedStore>) -> Position {
     standings.iter().find(|own| &*own.timeline == "shop").unwrap().floor
 }
 
-/// Where a process that is to be killed keeps its store.
-const PLACE_OF_KILLED: &str = "LARDER_TEST_PLACE_OF_KILLED";
-
-/// Run in a process of its own by the test below; else it does nothing.
+/// Run in a process of its own by the test below.
 #[test]
 fn life_of_a_process_that_is_killed() {
-    let Ok(path) = env::var(PLACE_OF_KILLED) else { return };
+    let Some(path) = peer::place() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(path).await.unwrap();
@@ -463,7 +459,7 @@ fn life_of_a_process_that_is_killed() {
             assert_eq!(source(&region, key).await, Source::Loaded);
         }
         cache.invalidate([Dependency::tag("a")]).await.unwrap();
-        println!("\ninvalidated");
+        peer::say("invalidated");
         std::future::pending::<()>().await;
     });
 }
@@ -472,17 +468,9 @@ fn life_of_a_process_that_is_killed() {
 async fn what_was_invalidated_stays_so_where_the_process_is_killed_at_once() {
     let directory = TempDir::new("killed").unwrap();
     let path = directory.path().join("cache.db");
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "l2_tracked::life_of_a_process_that_is_killed", "--nocapture"])
-        .env(PLACE_OF_KILLED, &path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let told = lines.map_while(Result::ok).any(|line| line == "invalidated");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(told);
+    let mut peer = Peer::start("l2_tracked::life_of_a_process_that_is_killed", &path);
+    assert_eq!(peer.says(), "invalidated");
+    peer.kill();
     let cache = Cache::builder().store(SqliteStore::open(&path).await.unwrap()).build().unwrap();
     let region = Place::new().region(&cache).unwrap();
     assert_eq!(source(&region, "tag:a").await, Source::Loaded);

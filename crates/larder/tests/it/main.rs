@@ -20,6 +20,7 @@
 //! - `stored`: values in bytes that name nothing (features `derive`, `sqlite` and `positional`)
 //! - `shared`: tracked values and invalidations of caches and processes on one store
 //! - `shared_feed`: the same for what depends on an origin, with its feed in each of them
+//! - `peer`: this program once more, as another process (features `sqlite` and `store`)
 //! - `shop`: the database, the store and the nodes of these
 //! - `origin`: a cache over an origin with a feed
 //! - `named`: rows that a loader read by its own means (feature `sqlite`)
@@ -75,6 +76,9 @@ mod stored;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod shared;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod peer;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod shop;

@@ -6,10 +6,7 @@
 //! store; a node that could not look calls nothing fresh.
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,12 +16,14 @@ use std::{
 
 use larder::{
     BoxFuture, Cache, Change, Clock, Dependency, Description, Error, Feed, FeedSink, Load,
-    MemoryLimit, Name, Notice, Region, SingleFlight, Source, Span, Tracked, Value,
+    MemoryLimit, Name, Notice, Region, SingleFlight, Source, Span, Subscription, Tracked, Value,
     sqlite::store::{SqliteStore, StoreOptions},
 };
 use larder_core::feed::Mark;
 use larder_testkit::{random::Random, temp::TempDir};
 use tokio::sync::Semaphore;
+
+use crate::peer::{self, Peer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -405,30 +404,37 @@ async fn an_origin_is_asked_only_about_what_depends_on_it() {
     assert_ne!(asked.load(Ordering::SeqCst), 0);
 }
 
-/// Where a process that is to be killed or stopped keeps its store.
-const PLACE_OF_CHILD: &str = "LARDER_TEST_PLACE_OF_PEER";
-
 /// How old the knowledge of the child may be.
 const CHILD_STALENESS: Duration = Duration::from_millis(50);
 
-/// Run in a process of its own by the tests below; else it does nothing. For each line it is told,
-/// `read KEY` or `drop KEY`, it does that and says what it found.
+/// Run in a process of its own by the tests below. For each line it is told, `read KEY` or
+/// `drop KEY`, it does that and says what it found. It subscribes when it is told to `listen`, and
+/// told to `hear` waits until something was invalidated since.
 #[test]
 fn life_of_a_peer() {
-    let Ok(path) = env::var(PLACE_OF_CHILD) else { return };
+    let Some(path) = peer::place() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let node = system_node(Path::new(&path), 100).await;
-        println!("\npeer ready");
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            match line.split_once(' ').unwrap() {
+        let node = system_node(&path, 100).await;
+        let mut told = node.cache.subscribe();
+        peer::say("ready");
+        for line in peer::told() {
+            match line.split_once(' ').unwrap_or((&line, "")) {
                 ("read", key) => {
                     let (value, source) = node.read(key).await;
-                    println!("\npeer {value} {source:?}");
+                    peer::say(format_args!("{value} {source:?}"));
                 }
-                (_, key) => {
+                ("drop", key) => {
                     node.invalidate(key).await;
-                    println!("\npeer dropped");
+                    peer::say("dropped");
+                }
+                ("listen", _) => {
+                    told = node.cache.subscribe();
+                    peer::say("listens");
+                }
+                _ => {
+                    hears(&mut told).await;
+                    peer::say("heard");
                 }
             }
         }
@@ -453,72 +459,33 @@ async fn system_node(path: &Path, first: u64) -> Node {
     Node { cache, region, store }
 }
 
+/// Waits until something was invalidated.
+async fn hears(told: &mut Subscription) {
+    let notice = tokio::time::timeout(MINUTE, told.next()).await;
+    assert!(matches!(notice, Ok(Some(Notice::Invalidated(_)))));
+}
+
 /// A process on the same store.
-struct Peer {
-    child: Child,
-    tell: ChildStdin,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Peer {
-    fn start(path: &Path) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "shared::life_of_a_peer", "--nocapture"])
-            .env(PLACE_OF_CHILD, path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let tell = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut peer = Self { child, tell, lines };
-        assert_eq!(peer.says(), "ready");
-        peer
-    }
-
-    fn tell(&mut self, what: &str) {
-        writeln!(self.tell, "{what}").unwrap();
-    }
-
-    fn says(&mut self) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find_map(|line| line.strip_prefix("peer ").map(str::to_owned)).unwrap()
-    }
-
-    fn does(&mut self, what: &str) -> String {
-        self.tell(what);
-        self.says()
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn peer_at(place: &Place) -> Peer {
+    let mut peer = Peer::start("shared::life_of_a_peer", &place.path());
+    assert_eq!(peer.says(), "ready");
+    peer
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_see_each_others_entries_and_invalidations() {
     let place = Place::new();
-    let mut peer = Peer::start(&place.path());
+    let mut peer = peer_at(&place);
     let here = system_node(&place.path(), 0).await;
     let (key, value) = kept_by_both(&mut peer, &here).await;
     let mut told = here.cache.subscribe();
-    assert_eq!(peer.does(&format!("drop {key}")), "dropped");
-    assert!(matches!(told.next().await, Some(Notice::Invalidated(_))));
+    assert_eq!(peer.does(format!("drop {key}")), "dropped");
+    hears(&mut told).await;
     assert!(here.read(&key).await.0 < 100);
+    assert_eq!(peer.does("listen"), "listens");
     here.invalidate(&key).await;
-    // No event tells this process when that one has looked; it is a matter of milliseconds, and a
-    // fresh answer is an error after fifty of them.
-    tokio::time::sleep(CHILD_STALENESS).await;
-    assert_eq!(peer.does(&format!("read {key}")), format!("{} Loaded", value + 1));
+    assert_eq!(peer.does("hear"), "heard");
+    assert_eq!(peer.does(format!("read {key}")), format!("{} Loaded", value + 1));
 }
 
 /// A key that the peer has loaded and this node has from the store, and its value. On a machine
@@ -526,7 +493,7 @@ async fn two_processes_see_each_others_entries_and_invalidations() {
 async fn kept_by_both(peer: &mut Peer, here: &Node) -> (String, u64) {
     for number in 0..100 {
         let key = format!("tag:{number}");
-        let said = peer.does(&format!("read {key}"));
+        let said = peer.does(format!("read {key}"));
         let read = here.read(&key).await;
         if said == format!("{} Loaded", read.0) && read.1 == Source::Store {
             return (key, read.0);
@@ -539,18 +506,17 @@ async fn kept_by_both(peer: &mut Peer, here: &Node) -> (String, u64) {
 async fn what_was_acknowledged_by_a_process_that_is_killed_then_is_known_here() {
     // A kill between its history and the commit leaves nothing, and nobody was told otherwise.
     let place = Place::new();
-    let mut peer = Peer::start(&place.path());
+    let mut peer = peer_at(&place);
     let here = system_node(&place.path(), 0).await;
     assert_eq!(here.read("tag:a").await, (0, Source::Loaded));
     assert_eq!(here.read("tag:b").await, (1, Source::Loaded));
     assert_eq!(peer.does("drop tag:a"), "dropped");
-    peer.child.kill().unwrap();
-    peer.child.wait().unwrap();
+    peer.kill();
     here.cache.catch_up().await.unwrap();
     assert_eq!(here.read("tag:a").await, (2, Source::Loaded));
     assert_eq!(here.read("tag:b").await, (1, Source::Hit));
     // Another one begins, and this one goes on.
-    let mut peer = Peer::start(&place.path());
+    let mut peer = peer_at(&place);
     assert_eq!(peer.does("drop tag:b"), "dropped");
     here.cache.catch_up().await.unwrap();
     assert_eq!(here.read("tag:b").await, (3, Source::Loaded));
@@ -560,7 +526,7 @@ async fn what_was_acknowledged_by_a_process_that_is_killed_then_is_known_here() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_stopped_for_longer_than_max_staleness_serves_nothing_old() {
     let place = Place::new();
-    let mut peer = Peer::start(&place.path());
+    let mut peer = peer_at(&place);
     let here = system_node(&place.path(), 0).await;
     assert_eq!(peer.does("read tag:a"), "100 Loaded");
     for round in 1..=5 {

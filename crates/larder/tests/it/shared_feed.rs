@@ -7,10 +7,7 @@
 //! nobody can say, it is a miss.
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -21,7 +18,10 @@ use std::{
 use larder::{MemoryLimit, Source};
 use larder_testkit::random::Random;
 
-use crate::shop::{Hears, Node, Shop};
+use crate::{
+    peer::{self, Peer},
+    shop::{Hears, Node, Shop},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -207,9 +207,6 @@ async fn a_token_of_one_is_reached_on_the_other() {
     one.cache.reach(&other.cache.token(), MINUTE).await.unwrap();
 }
 
-/// Where a process that is to be killed or stopped keeps its shop.
-const PLACE_OF_CHILD: &str = "LARDER_TEST_PLACE_OF_SHOP";
-
 /// How old the knowledge of a process may be that is stopped.
 const CHILD_STALENESS: Duration = Duration::from_millis(50);
 
@@ -217,76 +214,32 @@ async fn process_node(path: &Path) -> Node {
     Node::open(path, Hears::Soon, CHILD_STALENESS, MemoryLimit::default()).await
 }
 
-/// Run in a process of its own by the tests below; else it does nothing. For each line it is told,
-/// the id of an album, it says what it read.
+/// Run in a process of its own by the tests below. For each line it is told, the id of an album, it
+/// says what it read; for any other it asks the origin what has changed.
 #[test]
 fn life_of_a_shop() {
-    let Ok(path) = env::var(PLACE_OF_CHILD) else { return };
+    let Some(path) = peer::place() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let node = process_node(Path::new(&path)).await;
-        println!("\npeer ready");
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            let (version, source) = node.album(line.parse().unwrap()).await;
-            println!("\npeer {version} {source:?}");
+        let node = process_node(&path).await;
+        peer::say("ready");
+        for line in peer::told() {
+            let Ok(id) = line.parse() else {
+                node.cache.catch_up().await.unwrap();
+                peer::say("caught up");
+                continue;
+            };
+            let (version, source) = node.album(id).await;
+            peer::say(format_args!("{version} {source:?}"));
         }
     });
 }
 
 /// A process on the same shop and store.
-struct Peer {
-    child: Child,
-    tell: ChildStdin,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Peer {
-    fn start(path: &Path) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "shared_feed::life_of_a_shop", "--nocapture"])
-            .env(PLACE_OF_CHILD, path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let tell = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut peer = Self { child, tell, lines };
-        assert_eq!(peer.says(), "ready");
-        peer
-    }
-
-    fn tell(&mut self, id: i64) {
-        writeln!(self.tell, "{id}").unwrap();
-    }
-
-    fn says(&mut self) -> String {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find_map(|line| line.strip_prefix("peer ").map(str::to_owned)).unwrap()
-    }
-
-    fn reads(&mut self, id: i64) -> String {
-        self.tell(id);
-        self.says()
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn peer_of(shop: &Shop) -> Peer {
+    let mut peer = Peer::start("shared_feed::life_of_a_shop", shop.path());
+    assert_eq!(peer.says(), "ready");
+    peer
 }
 
 /// An album of which the peer has said `Loaded` and this process then has it from the store. On a
@@ -294,7 +247,7 @@ impl Drop for Peer {
 /// is tried.
 async fn shared_by_both(peer: &mut Peer, here: &Node) -> i64 {
     for id in 1..=8 {
-        let said = peer.reads(id);
+        let said = peer.does(id);
         let (version, source) = here.album(id).await;
         if said == format!("{version} Loaded") && source == Source::Store {
             return id;
@@ -306,7 +259,7 @@ async fn shared_by_both(peer: &mut Peer, here: &Node) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_process_that_is_killed_has_kept_is_served_and_falls() {
     let shop = Shop::new();
-    let mut peer = Peer::start(shop.path());
+    let mut peer = peer_of(&shop);
     let here = process_node(shop.path()).await;
     let id = shared_by_both(&mut peer, &here).await;
     peer.kill();
@@ -318,12 +271,12 @@ async fn what_a_process_that_is_killed_has_kept_is_served_and_falls() {
         assert_eq!(node.album(id).await.0, version);
     }
     // Another one begins, and this one goes on.
-    let mut peer = Peer::start(shop.path());
+    let mut peer = peer_of(&shop);
     let version = shop.change(id);
     let said = |source: &str| format!("{version} {source}");
     here.cache.catch_up().await.unwrap();
     assert_eq!(here.album(id).await.0, version);
-    let says = peer.reads(id);
+    let says = peer.does(id);
     assert!([said("Store"), said("Loaded")].contains(&says), "{says}");
 }
 
@@ -331,7 +284,7 @@ async fn what_a_process_that_is_killed_has_kept_is_served_and_falls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_stopped_while_the_origin_changed_serves_nothing_old() {
     let shop = Shop::new();
-    let mut peer = Peer::start(shop.path());
+    let mut peer = peer_of(&shop);
     let here = process_node(shop.path()).await;
     let id = shared_by_both(&mut peer, &here).await;
     for _ in 0..5 {
@@ -354,7 +307,7 @@ async fn a_process_that_was_stopped_while_the_origin_changed_serves_nothing_old(
 async fn a_process_that_sleeps_through_a_new_life_of_the_log_serves_nothing_of_the_old_one() {
     let shop = Shop::new();
     shop.change(3);
-    let mut peer = Peer::start(shop.path());
+    let mut peer = peer_of(&shop);
     let here = process_node(shop.path()).await;
     let id = shared_by_both(&mut peer, &here).await;
     shop.change(1);
@@ -364,6 +317,7 @@ async fn a_process_that_sleeps_through_a_new_life_of_the_log_serves_nothing_of_t
     shop.take_back_a_change();
     here.cache.catch_up().await.unwrap();
     assert_eq!(here.album(1).await.0, 1);
+    // For longer than what it knows may be old.
     tokio::time::sleep(CHILD_STALENESS * 2).await;
     peer.tell(1);
     peer.signal("-CONT");
@@ -373,8 +327,8 @@ async fn a_process_that_sleeps_through_a_new_life_of_the_log_serves_nothing_of_t
     let version = shop.change(id);
     here.cache.catch_up().await.unwrap();
     assert_eq!(here.album(id).await.0, version);
-    tokio::time::sleep(CHILD_STALENESS * 2).await;
-    let says = peer.reads(id);
+    assert_eq!(peer.does("catch up"), "caught up");
+    let says = peer.does(id);
     assert!(says.starts_with(&format!("{version} ")), "{says}");
 }
 
