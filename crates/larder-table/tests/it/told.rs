@@ -347,3 +347,22 @@ async fn reader_after_a_doubt_does_not_join_the_load_before_it() {
         assert_eq!(late.await.unwrap(), [(1, value)]);
     }
 }
+
+/// A change may be told of at a position that is confirmed already: what is shown is shown.
+#[tokio::test]
+async fn reader_after_a_late_change_does_not_join_the_load_before_it() {
+    let by_time = |ground: &Ground| {
+        Rules::new().touches("reading", &ground.by_time, |row: &Image<'_>| row.integer("time"))
+    };
+    let (old, new) = (reading(1, 1, 15, 10), reading(1, 1, 15, 11));
+    let (ground, hand) = followed(by_time, std::slice::from_ref(&old)).await;
+    hand.confirm(1);
+    ground.origin.stop();
+    let early = reader(&ground, 10..20).await;
+    ground.origin.put(new.clone());
+    hand.tell(1, Some(&old), Some(&new));
+    let late = reader(&ground, 10..20).await;
+    ground.origin.permits.add_permits(100);
+    assert_eq!(early.await.unwrap(), [(1, 10)], "the change came after it");
+    assert_eq!(late.await.unwrap(), [(1, 11)]);
+}
