@@ -3,7 +3,10 @@
 //! The first load is an adjust of an empty window. **Invariant**: what expires, what comes and the
 //! new window are published in one step, after everything that can fail (TD3, TD6).
 
-use std::sync::Arc;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use larder_core::{Error, ErrorKind};
 
@@ -21,13 +24,16 @@ use crate::{
 /// What a change of the window did.
 #[derive(Debug)]
 pub struct Adjusted<R> {
-    /// Records that were loaded, by primary key.
+    /// Records that were loaded, those that were invalid and loaded again included, by primary key.
     pub loaded: Vec<Arc<R>>,
     /// Records that went, by primary key.
     pub expired: Vec<Arc<R>>,
     /// Invalidations that were carried out with it.
     pub refreshed: usize,
 }
+
+/// Who is told of changes of the window.
+pub(crate) type Observer<R> = Arc<dyn Fn(&Adjusted<R>) + Send + Sync>;
 
 impl<R: Record, W: IndexKey> Table<R, W> {
     /// Loads the records of `window` for the first time.
@@ -38,6 +44,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// longer than [`crate::Definition::load_timeout`]; `Limit` when the records are more than the
     /// table may hold; `Conflict` when a key comes twice. After an error the table is as it was,
     /// and may be loaded again.
+    ///
+    /// # Panics
+    /// If an observer panics; the table is loaded then.
     ///
     /// # Cancel safety
     /// Dropped before it ends, it has changed nothing.
@@ -63,6 +72,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.catch_up().await?;
         let window: Arc<dyn AnyRanges> = Arc::new(window);
         let count = records.len();
+        let loaded = if self.0.observers.is_empty() { Vec::new() } else { records.clone() };
         let make = move |table: &Self, now: &Snapshot<R>| {
             let content = now.content.filled(&records, &table.0.limits)?;
             Ok((Snapshot { content, window: Some(window.clone()), ..now.clone() }, ()))
@@ -71,6 +81,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         Counts::add(&self.0.counts.adjustments, 1);
         Counts::add(&self.0.counts.loaded, count);
         loading.ended = Progress::Done;
+        drop((under_way, loading));
+        self.tell_observers(&Adjusted { loaded, expired: Vec::new(), refreshed: 0 });
         Ok(count)
     }
 
@@ -85,6 +97,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// As [`Table::load`], and `Timeout` when the table is not loaded in time. After an error the
     /// table is as it was.
     ///
+    /// # Panics
+    /// If an observer panics; the window was moved then.
+    ///
     /// # Cancel safety
     /// Dropped before it ends, it has changed nothing.
     pub async fn adjust(&self, window: Ranges<W>) -> Result<Adjusted<R>, Error> {
@@ -95,6 +110,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// changes.
     ///
     /// # Errors
+    /// As [`Table::adjust`].
+    ///
+    /// # Panics
     /// As [`Table::adjust`].
     ///
     /// # Cancel safety
@@ -133,7 +151,22 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         Counts::add(&self.0.counts.adjustments, 1);
         Counts::add(&self.0.counts.loaded, adjusted.loaded.len());
         Counts::add(&self.0.counts.expired, adjusted.expired.len());
+        drop(under_way);
+        self.tell_observers(&adjusted);
         Ok(adjusted)
+    }
+
+    /// To be called with the turn, so that observers hear in the order in which windows moved, and
+    /// when everything else is done: one that panics ends the call, and nothing that was done.
+    fn tell_observers(&self, adjusted: &Adjusted<R>) {
+        let tell = |observer: &Observer<R>| {
+            panic::catch_unwind(AssertUnwindSafe(|| observer(adjusted))).err()
+        };
+        // All of them, before the first panic goes on.
+        let panics: Vec<_> = self.0.observers.iter().filter_map(tell).collect();
+        if let Some(first) = panics.into_iter().next() {
+            panic::resume_unwind(first);
+        }
     }
 
     fn adjusted(&self, now: &Snapshot<R>, moved: &Moved<R>) -> Made<R, Adjusted<R>> {
@@ -144,11 +177,18 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let outside = lane.within(&now.content, &*old.without(&**window));
         gone.extend(outside.into_iter().filter(|record| !lane.holds(&**window, record)));
         new.extend(records.iter().cloned());
+        let mut loaded = new.clone();
         let content = now.content.changed(gone.iter().cloned(), new, &self.0.limits)?;
         gone.sort_by(|a, b| a.order(b));
         gone.dedup_by(|a, b| a.order(b).is_eq());
         gone.retain(|record| content.get(&record.key()).is_none());
-        let loaded = records.clone();
+        if !answers.is_empty() {
+            // Of what two of them gave, what is there now.
+            let is_there =
+                |one: &Arc<R>| content.get(&one.key()).is_some_and(|there| Arc::ptr_eq(there, one));
+            loaded.retain(is_there);
+            loaded.sort_by(|a, b| a.order(b));
+        }
         let adjusted = Adjusted { loaded, expired: gone, refreshed: marks.len() };
         let window = Some(window.clone());
         Ok((Snapshot { content, window, ..now.without(marks) }, adjusted))

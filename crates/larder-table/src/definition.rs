@@ -18,6 +18,7 @@ use std::{
 use larder_core::{Error, ErrorKind};
 
 use crate::{
+    adjust::{Adjusted, Observer},
     content::{Content, Limits, PRIMARY},
     group::Group,
     index::{AnyIndex, Index, IndexKey, Keys, Ordered, Spec},
@@ -40,6 +41,7 @@ pub struct Definition<R: Record> {
     bytes_max: u64,
     wait: Duration,
     load_timeout: Duration,
+    observers: Vec<Observer<R>>,
 }
 
 /// What a table holds at most, unless its definition says otherwise: 1 GiB.
@@ -68,6 +70,7 @@ impl<R: Record> Definition<R> {
             bytes_max: BYTES_MAX,
             wait: WAIT,
             load_timeout: LOAD_TIMEOUT,
+            observers: Vec::new(),
         };
         definition.add("primary", Keys::One(Box::new(R::key)), Nothing);
         definition
@@ -182,6 +185,22 @@ impl<R: Record> Definition<R> {
         self
     }
 
+    /// Tells `observer` of each change of the window, the first load included, in their order:
+    /// which records were loaded, which expired. It is called by whoever moved the window, right
+    /// after readers see it, and the next change of the window waits for it. What comes and goes
+    /// without a change of the window, because it was invalidated or a feed told of it, is not
+    /// told.
+    ///
+    /// One that panics does so in the call that moved the window, when everything is done and the
+    /// others were told.
+    pub fn observe(
+        &mut self,
+        observer: impl Fn(&Adjusted<R>) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// The table, empty and not yet loaded. Its window is a set of ranges of `window`.
     ///
     /// # Errors
@@ -208,7 +227,8 @@ impl<R: Record> Definition<R> {
         let content = Content::empty(self.orders);
         let lanes = self.lanes.into_iter().map(Arc::from).collect();
         let (wait, load_timeout) = (self.wait, self.load_timeout);
-        let defined = Defined { window: window.clone(), lanes, limits, wait, load_timeout };
+        let (window, observers) = (window.clone(), self.observers);
+        let defined = Defined { window, lanes, limits, wait, load_timeout, observers };
         Ok(Table::new(defined, content))
     }
 }

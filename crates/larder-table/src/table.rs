@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinError};
 
 use crate::{
+    adjust::Observer,
     content::{Content, Limits, MANY, PRIMARY},
     flight::Flights,
     follow::{Followed, Told},
@@ -65,6 +66,7 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) loaded: watch::Sender<Progress>,
     wait: Duration,
     pub(crate) load_timeout: Duration,
+    pub(crate) observers: Vec<Observer<R>>,
 }
 
 /// What a definition says of a table, for all of its life.
@@ -74,6 +76,7 @@ pub(crate) struct Defined<R: Record, W> {
     pub(crate) limits: Limits<R>,
     pub(crate) wait: Duration,
     pub(crate) load_timeout: Duration,
+    pub(crate) observers: Vec<Observer<R>>,
 }
 
 /// What is to be published, and what is to be said of it.
@@ -95,7 +98,7 @@ impl<R: Record, W: IndexKey> Clone for Table<R, W> {
 
 impl<R: Record, W: IndexKey> Table<R, W> {
     pub(crate) fn new(defined: Defined<R, W>, content: Content<R>) -> Self {
-        let Defined { window, lanes, limits, wait, load_timeout } = defined;
+        let Defined { window, lanes, limits, wait, load_timeout, observers } = defined;
         let snapshot = Snapshot { content, window: None, marks: Vec::new(), last: 0 };
         Self(Arc::new(Inner {
             window,
@@ -111,6 +114,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             loaded: watch::Sender::new(Progress::NotYet),
             wait,
             load_timeout,
+            observers,
         }))
     }
 
