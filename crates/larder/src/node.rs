@@ -570,8 +570,7 @@ impl FeedSink for Node {
         let mut knowledge = timeline.knowledge.lock();
         knowledge.history.restart(epoch, start);
         knowledge.doubt = Some(doubt);
-        let mark = knowledge.mark.take();
-        self.begin_life(&mut knowledge, mark);
+        self.restart_in_store(&mut knowledge, doubt);
         let what = doubt.to_string().into();
         let cause = Cause { timeline: timeline.name.clone(), position: start, what };
         let entries = self.shut(&timeline.name, &cause);

@@ -31,6 +31,25 @@
 //! *One that dies.* What A had not noted, B notes: it has applied all of it since S. What A had
 //! noted, was committed as a whole.
 //!
+//! *One that forgets.* B had more waiting than it reads, panicked, or lost its connection. It
+//! begins a life of its own at 20, where the log ends, and stays in E as one that has just come:
+//! it has been at 20 and nowhere else, and asks its feed about any other place.
+//!
+//! 1. A has followed the log to 20 or beyond, and the store stands there. B goes on from there, and
+//!    serves what A and itself have kept.
+//! 2. The store stands at 15, by A or by B itself, and nobody is alive who heard of 16. B finds no
+//!    position of its own that early: it reads nothing. Its value is not written at 15, its step
+//!    begins after 20, and over that gap the floor rises: as if it had begun a life.
+//! 3. As 2, but A is only a moment later than B. The floor rises over what A kept up to 15; what A
+//!    brings from 15 to 20 is done already.
+//! 4. B had noted some of what it knew. What is in the store of that, or on its way, is whole: it
+//!    was noted after its history had taken up all of a batch. The rest is left out, and 2 holds.
+//! 5. While B was away the log went back, or the schema changed. No doubt of B's says so, but 15 is
+//!    not on its log then: its next write or step is refused, and it begins a life.
+//!
+//! Where the doubt is about the log or what fills it, all who follow it come to the same, and what
+//! E says may be wrong whether its mark is found or not: B begins a life in place of it.
+//!
 //! *A new schema.* A and B notice it one after the other, and both begin a life in place of E.
 //!
 //! 1. B has begun one in its memory; the step is on its way into the store, which is in E still.
@@ -45,7 +64,7 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::{
     Change, Digest, Epoch, Moment, Name, Stamp, Stamps,
-    feed::{Feed, Mark},
+    feed::{Doubt, Feed, Mark},
     history::Touched,
     store::{Begins, Origins, SchemesKnown, Standing, Step},
     timeline::APP,
@@ -153,6 +172,25 @@ impl Node {
             ..step_to(knowledge, places_of(knowledge), begins)
         };
         journal.note(Step { digests: touched.digests.clone(), ..step });
+    }
+
+    /// Goes on in the life that the store is in where a new one has begun here for no reason of the
+    /// log's, or begins one there as well.
+    pub(crate) fn restart_in_store(&self, knowledge: &mut Knowledge, doubt: Doubt) {
+        let (mark, at) = (knowledge.mark.take(), knowledge.history.applied());
+        let is_of_log = match doubt {
+            Doubt::Started | Doubt::Overflow | Doubt::Panicked => false,
+            // Also what is not known here.
+            _ => true,
+        };
+        let places = knowledge.in_store.places.as_ref();
+        let is_common = |own: &&Places| own.reach() == Reach::Common;
+        match places.filter(is_common).filter(|_| Reach::of(mark.as_ref()) == Reach::Common) {
+            Some(places) if !is_of_log => {
+                knowledge.in_store.places = Some(Places::begin(places.epoch(), at, mark));
+            }
+            Some(_) | None => self.begin_life(knowledge, mark),
+        }
     }
 
     /// Begins a life of the timeline in the store where this node stands, if it may keep it.

@@ -239,3 +239,44 @@ async fn a_step_that_is_refused_again_and_again_is_written_in_the_end() {
     assert_eq!((step.begins, step.position), (Begins::After(Position(100)), Position(102)));
     assert_eq!(*store.refusals.lock(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_a_doubt_about_the_log_begins_a_life_in_the_store() {
+    let (node, store) = shop(0);
+    let journal = node.journal().unwrap();
+    let lives = async || {
+        journal.written().await.unwrap();
+        let carried_out = store.carried_out.lock();
+        carried_out.iter().filter(|step| matches!(step.begins, Begins::Anew(_))).count()
+    };
+    assert_eq!(lives().await, 1);
+    let own = [Doubt::Started, Doubt::Overflow, Doubt::Panicked];
+    let of_log = [
+        Doubt::Replaced,
+        Doubt::LogBroken,
+        Doubt::SchemaChanged,
+        Doubt::TrackingLost,
+        Doubt::Undecodable,
+    ];
+    let mut place = 100;
+    let mut restart = |doubt| {
+        place += 10;
+        mark(&node, place);
+        node.restarted(SHOP, Epoch(place), Position(place), doubt);
+        change(&node, place + 1);
+        place
+    };
+    for doubt in own {
+        let place = restart(doubt);
+        assert_eq!(lives().await, 1, "{doubt:?}");
+        let last = store.carried_out.lock().last().unwrap().clone();
+        // It does not say what happened before.
+        assert_eq!(last.begins, Begins::After(Position(place)), "{doubt:?}");
+    }
+    for (doubt, count) in of_log.into_iter().zip(2..) {
+        restart(doubt);
+        assert_eq!(lives().await, count, "{doubt:?}");
+    }
+    node.restarted(SHOP, Epoch(1), Position(1), Doubt::Overflow);
+    assert_eq!(lives().await, 7, "its places are its own");
+}

@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use larder::{MemoryLimit, Source};
+use larder::{Doubt, MemoryLimit, Source};
 use larder_testkit::random::Random;
 
 use crate::{
     peer::{self, Peer},
-    shop::{Hears, Node, Shop},
+    shop::{Hears, Node, OFTEN, Shop},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -128,6 +128,53 @@ async fn a_schema_that_changes_is_one_new_life_for_all() {
     assert_eq!(one.album(1).await, (1, Source::Loaded));
     assert_eq!(third.album(1).await, (1, Source::Store));
     assert_eq!(other.album(1).await, (1, Source::Store));
+}
+
+#[tokio::test]
+async fn one_that_had_too_much_waiting_goes_on_in_the_life_of_the_others() {
+    let shop = Shop::new();
+    let [one, late] = [shop.node(Hears::Soon).await, shop.node(Hears::WhenItAsks).await];
+    for id in [1, 2] {
+        assert_eq!(one.album(id).await, (1, Source::Loaded));
+        assert_eq!(late.album(id).await, (1, Source::Store));
+    }
+    for _ in 0..3 {
+        shop.change_often(1);
+        one.cache.catch_up().await.unwrap();
+    }
+    one.settle().await;
+    late.cache.catch_up().await.unwrap();
+    assert_eq!(late.last_doubt(), Some(Doubt::Overflow));
+    let version = 1 + 3 * OFTEN;
+    assert_eq!(late.album(2).await, (1, Source::Store));
+    assert_eq!(one.album(1).await, (version, Source::Loaded));
+    assert_eq!(late.album(1).await, (version, Source::Store));
+    assert_eq!(shop.node(Hears::Soon).await.album(2).await, (1, Source::Store));
+    assert_eq!(one.album(2).await, (1, Source::Hit));
+}
+
+#[tokio::test]
+async fn what_nobody_could_read_is_a_miss_for_all() {
+    let shop = Shop::new();
+    let late = shop.node(Hears::WhenItAsks).await;
+    for id in [1, 2] {
+        assert_eq!(late.album(id).await, (1, Source::Loaded));
+    }
+    for _ in 0..3 {
+        shop.change_often(1);
+    }
+    shop.change(2);
+    late.cache.catch_up().await.unwrap();
+    assert_eq!(late.last_doubt(), Some(Doubt::Overflow));
+    // Also to one that comes once the store has moved on, over what was not read.
+    shop.change(3);
+    late.settle().await;
+    let next = shop.node(Hears::Soon).await;
+    assert_eq!(next.album(2).await, (2, Source::Loaded));
+    assert_eq!(late.album(2).await, (2, Source::Store));
+    let version = 1 + 3 * OFTEN;
+    assert_eq!(late.album(1).await, (version, Source::Loaded));
+    assert_eq!(next.album(1).await, (version, Source::Store));
 }
 
 #[tokio::test]
