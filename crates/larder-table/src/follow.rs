@@ -15,7 +15,7 @@ use std::{
 };
 
 use larder_core::{
-    Clock, Error, ErrorKind, Invalidation as Recorded, Moment, Position, Value,
+    Clock, Error, ErrorKind, Invalidation as Recorded, Moment, Name, Position, Value,
     change::{Change, RowChange},
     dependency::{Atom, Dependency},
     feed::{Doubt, Feed, FeedSink},
@@ -171,6 +171,16 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
+    pub(crate) fn timeline(&self) -> &Name {
+        self.feed.timeline()
+    }
+
+    /// Every row that the rules speak of.
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = Dependency> {
+        let all = |table: &Arc<str>| Dependency::table(self.timeline().clone(), table.clone());
+        self.tables.iter().map(all)
+    }
+
     /// Asks the feed, unless what is known of the origin is young enough.
     pub(crate) async fn prove(&self) -> Result<(), Error> {
         let proven = Moment::from_micros(self.proven.load(Ordering::Acquire));
@@ -232,20 +242,29 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// Fails when there are changes that a rule speaks of and the feed does not tell.
     pub(crate) fn expect_heard(&self) -> Result<(), Error> {
         let Some(Followed { feed, tables, .. }) = self.0.followed.get() else { return Ok(()) };
-        let (epoch, as_of) = self.heard();
-        let stamp = Stamp { timeline: feed.timeline().clone(), epoch, as_of };
+        let timeline = feed.timeline();
         let whole = |table: &&Arc<str>| {
-            let whole = Dependency::table(stamp.timeline.clone(), (*table).clone());
-            feed.companion(&whole, &stamp).is_some()
+            let whole = Dependency::table(timeline.clone(), (*table).clone());
+            self.companion(&whole).is_some()
         };
         match tables.iter().find(whole) {
             None => Ok(()),
             Some(table) => Err(self.refuse_rule(format!(
-                "the feed of `{}` does not tell of every change of the table `{table}`; track it, \
-                 or mend its name",
-                stamp.timeline
+                "the feed of `{timeline}` does not tell of every change of the table `{table}`; \
+                 track it, or mend its name"
             ))),
         }
+    }
+
+    /// What has to be depended on besides `dependency` for the feed to tell of every change of it.
+    pub(crate) fn companion(&self, dependency: &Dependency) -> Option<Dependency> {
+        let Followed { feed, .. } = self.0.followed.get()?;
+        let timeline = feed.timeline().clone();
+        if timeline != *dependency.timeline() {
+            return None;
+        }
+        let (epoch, as_of) = self.heard();
+        feed.companion(dependency, &Stamp { timeline, epoch, as_of })
     }
 
     fn check(&self, rule: &Rule<R>) -> Result<(), Error> {

@@ -41,13 +41,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and
-//! `prefix.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
-//! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
-//! `adjust.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`. Below: `snapshot.rs` (what is
-//! published), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs`
-//! (the order itself), `recent.rs` (a feed beside a load), `flight.rs` (loads that reads
-//! share), `origin.rs`, `group.rs` and `measure.rs` (sums).
+//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and `prefix.rs`
+//! (what is asked, covered and touched), `table.rs` (the handle, with the interleavings), then
+//! one file for each thing that is done: `select.rs`, `page.rs`, `adjust.rs`, `invalidation.rs`,
+//! `refresh.rs`, `follow.rs`, `asked.rs`. Below: `snapshot.rs` (what is published), `content.rs`,
+//! `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the order itself),
+//! `recent.rs` (a feed beside a load), `flight.rs` (loads that reads share), `origin.rs`,
+//! `group.rs` and `measure.rs` (sums).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -78,6 +78,8 @@ mod flight;
 
 mod follow;
 
+mod asked;
+
 mod snapshot;
 
 mod content;
@@ -101,6 +103,7 @@ mod float;
 mod stats;
 
 pub use adjust::Adjusted;
+pub use asked::Asked;
 pub use definition::Definition;
 pub use float::Float;
 pub use follow::{Image, Rules};

@@ -44,6 +44,7 @@
 //! | `sqlite` (default) | [`sqlite`]: SQLite as origin, feed and store | a C compiler, sqlparser |
 //! | `store` (default) | `stored` regions, with serde and MessagePack | about ten small crates |
 //! | `positional` | [`Codec`] for types that derive `Stored`: no names, fewer bytes | two crates |
+//! | `table` | `larder::table`: cached tables | one crate more |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
 //! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `nested`, `node`.
@@ -143,6 +144,7 @@ pub use larder_core::{
     claim::Fence,
     dependency::Atom,
     feed::{Doubt, Feed, FeedSink},
+    fork::Fork,
     null,
     origin::{Answer, Origin},
     store::{Claims, Store, Written},
@@ -174,6 +176,10 @@ struct InvalidationPage;
 #[cfg(feature = "sqlite")]
 /// SQLite as origin, feed and store.
 pub use larder_sqlite as sqlite;
+
+#[cfg(feature = "table")]
+/// Cached tables: ranges of a big query at memory speed.
+pub use larder_table as table;
 
 /// ```
 /// use larder::{Dependency, DependsOn, Order, Tracked, any_of};

@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder-memory", &["larder-core"]),
     ("larder-sqlite", &["larder-core"]),
     ("larder-macros", &[]),
-    ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite"]),
+    ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite", "larder-table"]),
     ("larder-table", &["larder-core", "larder-sqlite"]),
     ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
     ("larder-testkit", &["larder", "larder-core", "larder-memory", "larder-sqlite"]),

@@ -29,6 +29,7 @@
 //! - `waits`: loads that wait for loads, circles and turns
 //! - `doll`: random entries in entries against random changes
 //! - `matroska`: what matroska-cache promised and got wrong, where no other file has it
+//! - `table`: entries that are built from cached tables (features `sqlite` and `table`)
 //! - `tracked`: row types that say what they are (feature `derive`)
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -58,6 +59,9 @@ mod rewarm;
 mod events;
 
 mod origin;
+
+#[cfg(all(feature = "sqlite", feature = "table"))]
+mod table;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod l2;
