@@ -41,13 +41,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and `prefix.rs`
-//! (what is asked, covered and touched), `table.rs` (the handle, with the interleavings), then
-//! one file for each thing that is done: `select.rs`, `page.rs`, `adjust.rs`, `invalidation.rs`,
-//! `refresh.rs`, `follow.rs`, `asked.rs`. Below: `snapshot.rs` (what is published), `content.rs`,
-//! `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the order itself),
-//! `recent.rs` (a feed beside a load), `flight.rs` (loads that reads share), `origin.rs`,
-//! `group.rs` and `measure.rs` (sums).
+//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and
+//! `prefix.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
+//! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
+//! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`. Below:
+//! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
+//! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `flight.rs`
+//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -69,6 +69,8 @@ mod selection;
 mod page;
 
 mod adjust;
+
+mod slide;
 
 mod invalidation;
 
@@ -118,6 +120,7 @@ pub use ranges::Ranges;
 pub use record::Record;
 pub use select::{Outside, Select};
 pub use selection::Selection;
+pub use slide::Slide;
 pub use snapshot::Meanwhile;
 pub use stats::TableStats;
 pub use table::Table;

@@ -13,6 +13,7 @@ pub(crate) struct Counts {
     pub(crate) adjustments: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) loaded: AtomicU64,
+    pub(crate) slides_failed: AtomicU64,
 }
 
 impl Counts {
@@ -49,4 +50,6 @@ pub struct TableStats {
     pub expired: u64,
     /// Records that came with a change of the window.
     pub loaded: u64,
+    /// Steps of sliding windows that failed: the window stayed as it was.
+    pub slides_failed: u64,
 }

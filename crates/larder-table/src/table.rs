@@ -175,6 +175,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             adjustments: count(&counts.adjustments),
             expired: count(&counts.expired),
             loaded: count(&counts.loaded),
+            slides_failed: count(&counts.slides_failed),
         }
     }
 

@@ -5,6 +5,7 @@
 //! - `pages`: reads that go on where the last one stopped, while records come, go and move
 //! - `windows`: windows of every kind
 //! - `flights`: loads that reads share
+//! - `slides`: windows that move with the time
 //! - `faults`: TD1-TD15 as the interleavings that showed them
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
@@ -21,6 +22,8 @@ mod pages;
 mod windows;
 
 mod flights;
+
+mod slides;
 
 mod faults;
 
