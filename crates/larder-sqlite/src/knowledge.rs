@@ -51,7 +51,7 @@ pub(crate) enum Coverage {
 
 /// Stands for every table that the change log does not report. It is touched whenever anything was
 /// committed, and no table can have this name by accident.
-pub(crate) const UNWATCHED: &str = "*";
+pub const UNWATCHED: &str = "*";
 
 impl Knowledge {
     pub(crate) fn new(timeline: Name, coverage: Coverage) -> Self {

@@ -4,7 +4,8 @@
 //! Reading order:
 //!
 //! 1. [`origin`]: what a caller opens, with its options; [`statement`]: what it asks.
-//! 2. `reader`: the threads that answer, each over its own connection and its own snapshot.
+//! 2. `reader`: the threads that answer, each over its own connection and its own snapshot;
+//!    `stream` and `row`: what is handed over while it is read; `result_column`: how it compares.
 //! 3. [`feed`], `bell` and `watcher`: how a change is noticed; `header` and `identity`: the two
 //!    cheap looks at the file that decide whether to ask SQLite at all.
 //! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them
@@ -22,6 +23,12 @@ pub mod origin;
 pub mod statement;
 
 mod reader;
+
+mod stream;
+
+mod row;
+
+mod result_column;
 
 pub mod feed;
 
@@ -51,8 +58,12 @@ mod connection;
 
 mod error;
 
+pub use knowledge::UNWATCHED;
 pub use origin::{Notice, NoticeLevel, OriginOptions, SqliteOrigin, Track};
+pub use result_column::ResultColumn;
+pub use row::{Cell, FromCell, SqlRow};
 pub use statement::{Param, ParamKind, Query, Rows, Statement};
+pub use stream::{Part, Stream};
 
 /// The version of the SQLite that is linked, as `3054001` for 3.54.1.
 pub fn linked_version() -> i32 {

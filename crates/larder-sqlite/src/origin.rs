@@ -21,7 +21,10 @@ use crate::{
     knowledge::{Coverage, Knowledge},
     outbox::{self, OUTBOX, Record},
     reader::Readers,
+    result_column::{self, ResultColumn},
+    row::SqlRow,
     statement::{Param, Query, Reading, Rows, Statement, Version},
+    stream::{Sink, Stream},
     track::tracked::{Absent, Outbox, Tracked},
     watcher::Watcher,
 };
@@ -164,6 +167,37 @@ impl SqliteOrigin {
         let statement = Statement::check(&mut connection, sql, params, derive)?;
         self.warn_where_unwatched(&statement);
         Ok(Arc::new(statement))
+    }
+
+    /// The columns of a statement's result, and how SQLite compares each of them.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database cannot be read now; `Origin` when a column compares by a
+    /// collation that only the application knows.
+    ///
+    /// # Cost
+    /// As [`SqliteOrigin::prepare`].
+    pub fn result_columns(&self, statement: &Statement) -> Result<Vec<ResultColumn>, Error> {
+        let opened = connection::open(&self.options.path, BUSY)?;
+        result_column::of(&opened.connection, statement)
+    }
+
+    /// Hands each row of `stream` to `sink`, with the number of the part it is of, while it is
+    /// read: on a reader's thread, which does nothing else meanwhile. All parts are read in one
+    /// snapshot, which begins after the call. What `sink` refuses ends it with that error.
+    ///
+    /// # Errors
+    /// Those of `sink`; `Unavailable` and `Timeout` may pass, `Origin` will not. Rows may have been
+    /// handed over before. A panic of `sink` is `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it soon; `sink` may be called until then.
+    pub async fn stream(
+        &self,
+        stream: Stream,
+        sink: impl FnMut(usize, &SqlRow<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.readers.stream(stream, Sink(Box::new(sink))).await
     }
 
     /// What has to be written, in the transaction that changes the data, so that `invalidation`

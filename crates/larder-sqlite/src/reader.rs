@@ -1,6 +1,7 @@
 //! The readers: threads that run statements, each on its own long-lived connection.
 //!
-//! SQLite's calls block, so they get threads of their own and a queue instead of a runtime.
+//! SQLite's calls block, so they get threads of their own and a queue instead of a runtime. What is
+//! handed over while it is read is in `stream`.
 //! **Invariant**: an answer comes from one snapshot, and its stamp was read in that same snapshot
 //! or was confirmed before it began. A panic ends one load and no thread.
 
@@ -17,7 +18,8 @@ use std::{
 };
 
 use larder_core::{
-    Clock, Epoch, Error, ErrorKind, Moment, Stamp, Value, origin::Answer, safeguard::Safeguard,
+    Clock, Dependency, Epoch, Error, ErrorKind, Moment, Stamp, Value, origin::Answer,
+    safeguard::Safeguard,
 };
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{
@@ -33,6 +35,7 @@ use crate::{
     knowledge::{Coverage, Knowledge, View},
     log,
     statement::{ATTEMPTS, Query, Reading, Rows, Statement, Version, allow_reading},
+    stream::{Sink, Stream},
 };
 
 /// Loads that may wait for a connection. At a millisecond each this is over ten seconds of work
@@ -65,12 +68,19 @@ struct Queue {
 
 #[derive(Debug)]
 struct Job {
-    query: Query,
-    before: Stamp,
+    task: Task,
     deadline: Moment,
     abandoned: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<Answer<Rows>, Error>>,
 }
+
+/// What is to be done, and who waits for it.
+#[derive(Debug)]
+enum Task {
+    Load { query: Query, before: Stamp, reply: Reply<Answer<Rows>> },
+    Stream { stream: Stream, sink: Sink, reply: Reply<()> },
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 impl Readers {
     /// Starts `count` threads; each opens its connection when it is first asked.
@@ -105,14 +115,27 @@ impl Readers {
     /// Runs `query`; dropping the future interrupts it.
     pub(crate) async fn load(&self, query: &Query, before: Stamp) -> Result<Answer<Rows>, Error> {
         query.statement.check_values(&query.params)?;
+        let query = query.clone();
+        self.ask(query.deadline, |reply| Task::Load { query, before, reply }).await
+    }
+
+    /// Hands the rows of `stream` to `sink`; dropping the future interrupts it.
+    pub(crate) async fn stream(&self, stream: Stream, sink: Sink) -> Result<(), Error> {
+        stream.statement.check_values(&stream.params)?;
+        self.ask(stream.deadline, |reply| Task::Stream { stream, sink, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        deadline: Duration,
+        task: impl FnOnce(Reply<T>) -> Task,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let abandoned = Abandon(Arc::new(AtomicBool::new(false)));
         let job = Job {
-            query: query.clone(),
-            before,
-            deadline: self.queue.clock.now().plus(query.deadline),
+            task: task(reply),
+            deadline: self.queue.clock.now().plus(deadline),
             abandoned: abandoned.0.clone(),
-            reply,
         };
         {
             let mut waiting = self.queue.waiting.lock();
@@ -195,15 +218,36 @@ impl Reader {
     }
 
     fn serve(&mut self, job: Job) {
-        if job.abandoned.load(Ordering::SeqCst) {
+        let Job { task, deadline, abandoned } = job;
+        if abandoned.load(Ordering::SeqCst) {
             return;
         }
-        let answer = self.answer(&job);
+        self.control.deadline.store(deadline.as_micros(), Ordering::SeqCst);
+        *self.control.abandoned.lock() = Some(abandoned);
+        match task {
+            Task::Load { query, before, reply } => {
+                let answer = self.load(&query, &before, deadline);
+                self.reply(answer, reply);
+            }
+            Task::Stream { stream, mut sink, reply } => {
+                let control = self.control.clone();
+                let asked = Asked { statement: &stream.statement, params: &stream.params };
+                let read = |snapshot: &Snapshot<'_>| {
+                    control
+                        .reading(|| stream.read(snapshot.connection, snapshot.reading, &mut sink))
+                };
+                let ended = self.answer(&asked, deadline, read).map(|_| ());
+                self.reply(ended, reply);
+            }
+        }
+    }
+
+    fn reply<T>(&mut self, answer: Result<T, Error>, reply: Reply<T>) {
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
             // Whatever kept the connection from answering, the next one starts clean.
             self.opened = None;
         }
-        job.reply.send(answer).ok();
+        reply.send(answer).ok();
     }
 
     fn next_job(&self) -> Option<Job> {
@@ -219,15 +263,47 @@ impl Reader {
         }
     }
 
-    fn answer(&mut self, job: &Job) -> Result<Answer<Rows>, Error> {
-        self.control.deadline.store(job.deadline.as_micros(), Ordering::SeqCst);
-        *self.control.abandoned.lock() = Some(job.abandoned.clone());
+    fn load(
+        &mut self,
+        query: &Query,
+        before: &Stamp,
+        deadline: Moment,
+    ) -> Result<Answer<Rows>, Error> {
+        let control = self.control.clone();
+        let asked = Asked { statement: &query.statement, params: &query.params };
+        let found = self.answer(&asked, deadline, |snapshot| {
+            let Snapshot { connection, reading, view, schema } = *snapshot;
+            let stamp = stamp(connection, view, before, schema)?;
+            let rows = control.reading(|| fetch(connection, query, reading.columns.len()))?;
+            Ok((Rows { columns: reading.columns.clone(), rows }, stamp))
+        })?;
+        let Found { value: (rows, mut stamp), view, dependencies } = found;
+        if Safeguard::AsOfInsideTransaction.is_off()
+            && let Some(opened) = &self.opened
+        {
+            let again = connection::in_snapshot(&opened.connection, |connection| {
+                let schema = connection::schema_version(connection)?;
+                self::stamp(connection, &view, before, schema)
+            });
+            stamp =
+                again.map_err(|error: rusqlite::Error| self.control.failed(&self.queue, &error))?;
+        }
+        Ok(Answer { rows, stamp, dependencies })
+    }
+
+    /// What `read` makes of a snapshot in which the statement's analysis holds.
+    fn answer<T>(
+        &mut self,
+        asked: &Asked<'_>,
+        deadline: Moment,
+        mut read: impl FnMut(&Snapshot<'_>) -> Result<T, Trouble>,
+    ) -> Result<Found<T>, Error> {
         for _ in 0..ATTEMPTS {
-            if job.deadline <= self.queue.clock.now() {
+            if deadline <= self.queue.clock.now() {
                 return Err(self.too_late());
             }
-            if let Some(answer) = self.try_answer(job)? {
-                return Ok(answer);
+            if let Some(found) = self.try_answer(asked, &mut read)? {
+                return Ok(found);
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "load")
@@ -235,18 +311,22 @@ impl Reader {
             .detail("the schema changes faster than the statement can be analysed"))
     }
 
-    /// One try; `None` when the statement's analysis was out of date and has been made anew.
-    fn try_answer(&mut self, job: &Job) -> Result<Option<Answer<Rows>>, Error> {
+    /// One try; `None` when the statement's analysis was out of date and has been made anew. Then
+    /// nothing was read.
+    fn try_answer<T>(
+        &mut self,
+        asked: &Asked<'_>,
+        read: &mut impl FnMut(&Snapshot<'_>) -> Result<T, Trouble>,
+    ) -> Result<Option<Found<T>>, Error> {
         let queue = self.queue.clone();
         let file = self.connect()?.identity;
         let Some(opened) = self.opened.as_mut() else { return Ok(None) };
-        let failed = |error| self.control.failed(&queue, &error);
-        let statement = &job.query.statement;
+        let Asked { statement, params } = *asked;
         let reading = statement.reading();
         // Read before the snapshot begins: see `View::stamp`.
         let view = queue.knowledge.view();
         // Likewise: commits are counted for a load of what is not watched once this has been asked.
-        let named = statement.named(&job.query.params);
+        let named = statement.named(params);
         let dependencies = queue.knowledge.dependencies(&view.coverage, &reading.analysis, &named);
         let loaded = connection::in_snapshot(&opened.connection, |connection| {
             let schema = connection::schema_version(connection)?;
@@ -254,27 +334,17 @@ impl Reader {
             if reading.of != of {
                 return Ok(Loaded::Outdated(of));
             }
-            let stamp = stamp(connection, &view, &job.before, schema)?;
-            let rows = run(connection, &self.control, job, &reading)?;
-            Ok(Loaded::Rows(rows, stamp))
+            let snapshot = Snapshot { connection, reading: &reading, view: &view, schema };
+            read(&snapshot).map(Loaded::Read)
         });
         match loaded {
-            Ok(Loaded::Rows(rows, mut stamp)) => {
-                if Safeguard::AsOfInsideTransaction.is_off() {
-                    let again = connection::in_snapshot(&opened.connection, |connection| {
-                        let schema = connection::schema_version(connection)?;
-                        self::stamp(connection, &view, &job.before, schema)
-                    });
-                    stamp = again.map_err(|error: rusqlite::Error| failed(error))?;
-                }
-                Ok(Some(Answer { rows, stamp, dependencies }))
-            }
+            Ok(Loaded::Read(value)) => Ok(Some(Found { value, view, dependencies })),
             Ok(Loaded::Outdated(of)) => {
                 statement.set_reading(derive(&queue, statement, of.epoch)?);
                 Ok(None)
             }
-            Err(Trouble::Driver(error)) => Err(failed(error)),
-            Err(Trouble::Limit(error)) => Err(error),
+            Err(Trouble::Driver(error)) => Err(self.control.failed(&queue, &error)),
+            Err(Trouble::Refused(error)) => Err(error),
         }
     }
 
@@ -305,14 +375,37 @@ impl Reader {
     }
 }
 
-enum Loaded {
-    Rows(Rows, Stamp),
+/// A statement and the values of its parameters.
+struct Asked<'a> {
+    statement: &'a Statement,
+    params: &'a [Value],
+}
+
+/// One moment of the database, and what was known when it began.
+struct Snapshot<'a> {
+    connection: &'a Connection,
+    reading: &'a Reading,
+    view: &'a View,
+    schema: i64,
+}
+
+/// What was made of a snapshot.
+struct Found<T> {
+    value: T,
+    view: View,
+    dependencies: Vec<Dependency>,
+}
+
+enum Loaded<T> {
+    Read(T),
     Outdated(Version),
 }
 
-enum Trouble {
+/// Why reading ended early.
+pub(crate) enum Trouble {
     Driver(rusqlite::Error),
-    Limit(Error),
+    /// A limit of ours, or whoever takes the rows.
+    Refused(Error),
 }
 
 impl From<rusqlite::Error> for Trouble {
@@ -334,6 +427,14 @@ impl Control {
             let only_reading = control.only_reading.load(Ordering::SeqCst);
             if only_reading { allow_reading(context) } else { Authorization::Allow }
         }))
+    }
+
+    /// Runs what was asked, which may do nothing but read.
+    fn reading<T>(&self, run: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+        self.only_reading.store(true, Ordering::SeqCst);
+        let ended = run();
+        self.only_reading.store(false, Ordering::SeqCst);
+        ended
     }
 
     fn must_stop(&self, queue: &Queue) -> bool {
@@ -377,28 +478,10 @@ fn stamp(
     }
 }
 
-fn run(
-    connection: &Connection,
-    control: &Control,
-    job: &Job,
-    reading: &Reading,
-) -> Result<Rows, Trouble> {
-    control.only_reading.store(true, Ordering::SeqCst);
-    let rows = fetch(connection, &job.query, reading.columns.len());
-    control.only_reading.store(false, Ordering::SeqCst);
-    Ok(Rows { columns: reading.columns.clone(), rows: rows? })
-}
-
 /// The width comes from the analysis: a cached statement learns of a new schema only as it runs.
 fn fetch(connection: &Connection, query: &Query, width: usize) -> Result<Vec<Vec<Value>>, Trouble> {
     let mut statement = connection.prepare_cached(query.statement.sql())?;
-    let mut name = String::new();
-    for (param, value) in query.statement.params().iter().zip(&query.params) {
-        name.clear();
-        name.push(':');
-        name.push_str(&param.name);
-        statement.raw_bind_parameter(&*name, Bound(value))?;
-    }
+    bind(&mut statement, &query.statement, &query.params)?;
     let mut rows = Vec::new();
     let mut bytes = 0usize;
     let mut cursor = statement.raw_query();
@@ -420,9 +503,25 @@ fn fetch(connection: &Connection, query: &Query, width: usize) -> Result<Vec<Vec
     Ok(rows)
 }
 
+/// Binds the declared parameters.
+pub(crate) fn bind(
+    prepared: &mut rusqlite::Statement<'_>,
+    statement: &Statement,
+    values: &[Value],
+) -> rusqlite::Result<()> {
+    let mut name = String::new();
+    for (param, value) in statement.params().iter().zip(values) {
+        name.clear();
+        name.push(':');
+        name.push_str(&param.name);
+        prepared.raw_bind_parameter(&*name, Bound(value))?;
+    }
+    Ok(())
+}
+
 fn over(limit: &str, value: usize, unit: &str) -> Trouble {
     let detail = format!("the answer has more than {value} {unit}, the limit {limit}");
-    Trouble::Limit(Error::new(ErrorKind::Limit, "load").detail(detail))
+    Trouble::Refused(Error::new(ErrorKind::Limit, "load").detail(detail))
 }
 
 fn size(value: ValueRef<'_>) -> usize {
@@ -445,7 +544,7 @@ fn own(value: ValueRef<'_>) -> Value {
 }
 
 /// A value on its way into a statement, without a copy.
-struct Bound<'a>(&'a Value);
+pub(crate) struct Bound<'a>(pub(crate) &'a Value);
 
 impl rusqlite::ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {

@@ -3,6 +3,7 @@
 //! - `place`: a database in a directory of its own, a sink that remembers, a writer in another
 //!   process.
 //! - `load`: statements, limits, deadlines, errors.
+//! - `stream`: rows that are handed over while they are read.
 //! - `database`: `database` mode in both journals.
 //! - `rows`: `rows` mode: the log, its triggers, and what happens when they go.
 //! - `cut`: deleting from the log.
@@ -23,3 +24,4 @@ mod outbox;
 mod place;
 mod resume;
 mod rows;
+mod stream;

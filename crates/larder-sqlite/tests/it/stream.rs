@@ -1,0 +1,159 @@
+//! Rows that are handed over while they are read: one snapshot, refusals, and nobody left to take
+//! them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use larder_core::{Error, ErrorKind, Value};
+use larder_sqlite::{Part, SqlRow, SqliteOrigin, Stream, Track};
+
+use crate::place::{Place, World, block_on};
+
+const NUMBERS: &str = "CREATE TABLE number(n INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE);
+    WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 19999)
+    INSERT INTO number SELECT n, 'n' || n FROM c;";
+
+fn stream(world: &World, parts: Vec<Part>) -> Stream {
+    let statement = world.prepare("SELECT n, name FROM number", &[]);
+    Stream { statement, params: Vec::new(), parts, deadline: Duration::from_secs(60) }
+}
+
+fn below(end: i64) -> Part {
+    Part { condition: Some("n < :larder_0".into()), values: vec![Value::Integer(end)] }
+}
+
+fn take(
+    origin: &SqliteOrigin,
+    stream: Stream,
+    mut each: impl FnMut(usize, i64) -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
+    let sink = move |part: usize, row: &SqlRow<'_>| each(part, row.at(0)?);
+    block_on(origin.stream(stream, sink))
+}
+
+/// More rows than an answer may have, and all parts of one moment.
+#[test]
+fn parts_are_of_one_moment_whatever_is_committed_meanwhile() {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", NUMBERS);
+    let world = World::open(&path, Track::Database);
+    let asked = stream(&world, vec![below(3), Part::whole()]);
+    let writer = rusqlite::Connection::open(&path).unwrap();
+    let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let own = counts.clone();
+    let each = move |part: usize, n: i64| {
+        if part == 0 && n == 0 {
+            writer.execute_batch("DELETE FROM number WHERE n > 5").unwrap();
+        }
+        own[part].fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    take(&world.origin, asked, each).unwrap();
+    let [few, all] = &*counts;
+    assert_eq!((few.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (3, 20_000));
+    let again = stream(&world, vec![Part::whole()]);
+    let (sender, receiver) = mpsc::channel();
+    let each = move |_, n| {
+        sender.send(n).unwrap();
+        Ok(())
+    };
+    take(&world.origin, again, each).unwrap();
+    assert_eq!(receiver.iter().collect::<Vec<i64>>(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// What is refused, does not fit or panics ends this stream, and the reader goes on.
+#[test]
+fn stream_ends_with_what_its_sink_refuses() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    let whole = || stream(&world, vec![Part::whole()]);
+    let each = |_, n| match n {
+        7 => Err(Error::new(ErrorKind::Limit, "take")),
+        8.. => panic!("row {n} after a refusal"),
+        _ => Ok(()),
+    };
+    assert_eq!(take(&world.origin, whole(), each).unwrap_err().kind(), ErrorKind::Limit);
+    let sink = |_: usize, row: &SqlRow<'_>| row.get::<i64>("name").map(drop);
+    let error = block_on(world.origin.stream(whole(), sink)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Origin);
+    assert!(error.to_string().contains("`name`") && error.to_string().contains("text"), "{error}");
+    let absent = |_: usize, row: &SqlRow<'_>| row.get::<i64>("nought").map(drop);
+    let error = block_on(world.origin.stream(whole(), absent)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let panics = |_, _| panic!("a test panics on purpose");
+    let error = take(&world.origin, whole(), panics).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let condition = Some("1; DELETE FROM number".to_owned());
+    let part = Part { condition, values: Vec::new() };
+    let error = take(&world.origin, stream(&world, vec![part]), |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Origin);
+    assert!(take(&world.origin, whole(), |_, _| Ok(())).is_ok());
+}
+
+/// Dropping the future ends the reading, though the statement is far from its end.
+#[test]
+fn stream_that_nobody_waits_for_ends() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    let asked = stream(&world, vec![Part::whole(); 1_000]);
+    let (taken, first) = mpsc::channel();
+    let (ends, ended) = mpsc::channel::<()>();
+    let sink = move |_: usize, _: &SqlRow<'_>| {
+        let _ends = &ends;
+        taken.send(()).ok();
+        Ok(())
+    };
+    let mut reading = Box::pin(world.origin.stream(asked, sink));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(reading.as_mut().poll(&mut context).is_pending());
+    first.recv().unwrap();
+    drop(reading);
+    // The sink goes when the reader is done with it, which takes the other half of this along.
+    assert!(ended.recv().is_err());
+    assert!(first.iter().count() < 20_000_000 - 1, "not all was read");
+}
+
+#[test]
+fn columns_of_a_result_say_how_they_compare_and_what_they_are() {
+    let place = Place::new();
+    let schema =
+        "CREATE TABLE a(id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT COLLATE NOCASE,
+            code TEXT COLLATE RTRIM);
+        CREATE TABLE b(id INTEGER PRIMARY KEY, a INTEGER);
+        CREATE VIEW v AS SELECT name AS id FROM a UNION ALL SELECT a FROM b;";
+    let world = World::open(&place.database("a.db", "wal", schema), Track::Database);
+    let columns = |sql: &str| {
+        let statement = world.prepare(sql, &[]);
+        let columns = world.origin.result_columns(&statement).unwrap();
+        let said = columns.iter().map(|column| {
+            let source = column.source.as_ref();
+            let source = source.map(|(table, own)| format!("{table}.{}", own.name));
+            (column.is_binary, column.never_null, source.unwrap_or_default())
+        });
+        said.collect::<Vec<_>>()
+    };
+    let said = |is_binary, never_null, source: &str| (is_binary, never_null, source.to_owned());
+    let plain = "SELECT a.id, name, city, code, city COLLATE BINARY AS c, id + 1 AS d FROM a";
+    assert_eq!(
+        columns(plain),
+        [
+            said(true, true, "a.id"),
+            said(true, true, "a.name"),
+            said(false, false, "a.city"),
+            said(false, false, "a.code"),
+            said(true, false, ""),
+            said(true, false, ""),
+        ]
+    );
+    let outer = "SELECT b.id, a.name FROM b LEFT JOIN a ON a.id = b.a -- all of b";
+    assert_eq!(columns(outer), [said(true, false, "b.id"), said(true, false, "a.name")]);
+    let union = "SELECT id FROM a UNION SELECT a FROM b";
+    assert_eq!(columns(union), [said(true, false, "")]);
+    assert_eq!(columns("SELECT id FROM v"), [said(true, false, "")]);
+}
