@@ -171,6 +171,12 @@ impl<R: Record> Definition<R> {
         self
     }
 
+    /// How many bytes a record counts; without this the size of the type.
+    pub fn weigh(&mut self, weigh: impl Fn(&R) -> usize + Send + Sync + 'static) -> &mut Self {
+        self.weigh = Arc::new(weigh);
+        self
+    }
+
     /// How long a read waits until the table is loaded; without this 30 seconds.
     pub fn wait_for_load(&mut self, at_most: Duration) -> &mut Self {
         self.wait = at_most;

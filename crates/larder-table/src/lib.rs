@@ -47,7 +47,8 @@
 //! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`. Below:
 //! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
 //! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `flight.rs`
-//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums).
+//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums). Beside:
+//! `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows the origin as it was at some moment after the last change that the
 //! table was told of before the read began; nothing that it shows is changed after.
@@ -103,6 +104,9 @@ mod measure;
 mod float;
 
 mod stats;
+
+#[cfg(feature = "sqlite")]
+pub mod sql;
 
 pub use adjust::Adjusted;
 pub use asked::Asked;

@@ -10,6 +10,7 @@
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
 //! - `follow`: tables that follow a real SQLite database
+//! - `sql`: tables of a SELECT (feature `sqlite`)
 
 #![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
 
@@ -32,3 +33,6 @@ mod model;
 mod told;
 
 mod follow;
+
+#[cfg(feature = "sqlite")]
+mod sql;

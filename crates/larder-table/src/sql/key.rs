@@ -1,0 +1,170 @@
+//! Keys of columns: what a key of an index says of each column that it is made of.
+//!
+//! Apart from `condition`, which writes SQL and knows no types. **Invariant**: two keys are in the
+//! order in which SQLite puts the values that they give, and are given as a superset where a type
+//! tells apart what SQLite does not (the two zeros of [`Float`]).
+
+use std::{ops::Bound, sync::Arc};
+
+use larder_core::Value;
+
+use crate::{float::Float, index::IndexKey};
+
+/// A key of an index that is made of columns of a result, in their order.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key that is made of columns",
+    note = "whole numbers, `Float`, `String`, `Vec<u8>`, `Option` of these, tuples of up to four \
+            of them and `RowKey` are"
+)]
+pub trait SqlKey: IndexKey {
+    /// Of how many columns it is made; `None` where that differs from key to key.
+    const COLUMNS: Option<usize>;
+
+    /// Adds the value of each column. Fewer than the index has: of the first columns.
+    fn values(&self, out: &mut Vec<Value>);
+
+    /// Whether it stands behind every key that begins with its values, instead of before them.
+    fn is_behind(&self) -> bool {
+        false
+    }
+}
+
+/// The key of one column.
+pub trait SqlColumn: IndexKey {
+    /// Its value.
+    fn value(&self) -> Value;
+}
+
+macro_rules! whole_numbers {
+    ($($number:ty),*) => {$(
+        impl SqlColumn for $number {
+            fn value(&self) -> Value {
+                Value::Integer(i64::from(*self))
+            }
+        }
+    )*};
+}
+
+whole_numbers!(i8, i16, i32, i64, u8, u16, u32, bool);
+
+/// What is not a number stands behind all numbers, as the shortest text does in SQLite.
+impl SqlColumn for Float {
+    fn value(&self) -> Value {
+        if self.0.is_nan() { Value::from("") } else { Value::Real(self.0) }
+    }
+}
+
+impl SqlColumn for String {
+    fn value(&self) -> Value {
+        Value::from(self.as_str())
+    }
+}
+
+impl SqlColumn for Arc<str> {
+    fn value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+
+impl SqlColumn for Vec<u8> {
+    fn value(&self) -> Value {
+        Value::Blob(self.as_slice().into())
+    }
+}
+
+impl<T: SqlColumn> SqlColumn for Option<T> {
+    fn value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, SqlColumn::value)
+    }
+}
+
+macro_rules! of_one_column {
+    ($($key:ty),*) => {$(
+        impl SqlKey for $key {
+            const COLUMNS: Option<usize> = Some(1);
+
+            fn values(&self, out: &mut Vec<Value>) {
+                out.push(self.value());
+            }
+        }
+    )*};
+}
+
+of_one_column!(i8, i16, i32, i64, u8, u16, u32, bool, Float, String, Arc<str>, Vec<u8>);
+
+impl<T: SqlColumn> SqlKey for Option<T> {
+    const COLUMNS: Option<usize> = Some(1);
+
+    fn values(&self, out: &mut Vec<Value>) {
+        out.push(self.value());
+    }
+}
+
+macro_rules! of_several_columns {
+    ($count:literal: $($column:ident $place:tt),*) => {
+        impl<$($column: SqlColumn),*> SqlKey for ($($column,)*) {
+            const COLUMNS: Option<usize> = Some($count);
+
+            fn values(&self, out: &mut Vec<Value>) {
+                $(out.push(self.$place.value());)*
+            }
+        }
+    };
+}
+
+of_several_columns!(1: A 0);
+of_several_columns!(2: A 0, B 1);
+of_several_columns!(3: A 0, B 1, C 2);
+of_several_columns!(4: A 0, B 1, C 2, D 3);
+
+/// An end of a range, as a place between keys of a certain number of columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Edge {
+    /// Values of the first columns.
+    pub(crate) values: Vec<Value>,
+    pub(crate) side: Side,
+}
+
+/// On which side of the keys that begin with the values an edge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Before,
+    Behind,
+}
+
+/// The lower end of a range of keys of `width` columns; `None` where it has none.
+pub(crate) fn low<K: SqlKey>(bound: Bound<&K>, width: usize) -> Option<Edge> {
+    match bound {
+        Bound::Included(key) => Some(before(key)),
+        Bound::Excluded(key) => Some(behind(key, width)),
+        Bound::Unbounded => None,
+    }
+}
+
+/// The upper end.
+pub(crate) fn high<K: SqlKey>(bound: Bound<&K>, width: usize) -> Option<Edge> {
+    match bound {
+        Bound::Included(key) => Some(behind(key, width)),
+        Bound::Excluded(key) => Some(before(key)),
+        Bound::Unbounded => None,
+    }
+}
+
+fn before<K: SqlKey>(key: &K) -> Edge {
+    let side = if key.is_behind() { Side::Behind } else { Side::Before };
+    Edge { values: values(key), side }
+}
+
+/// The place right behind `key` itself: one of fewer columns stands before all that begin with it.
+fn behind<K: SqlKey>(key: &K, width: usize) -> Edge {
+    let values = values(key);
+    let is_whole = values.len() == width;
+    let side = if is_whole || key.is_behind() { Side::Behind } else { Side::Before };
+    Edge { values, side }
+}
+
+fn values<K: SqlKey>(key: &K) -> Vec<Value> {
+    let mut values = Vec::new();
+    key.values(&mut values);
+    values
+}

@@ -1,0 +1,191 @@
+//! The source: a SELECT on SQLite, of which any part can be asked for.
+//!
+//! Apart from the definition, which makes records and indexes of its rows. **Invariant**: the text
+//! was checked and has the columns that it says; a schema in which it has others ends a load.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_core::{Error, ErrorKind, Value};
+use larder_sqlite::{Param, Part, ResultColumn, SqlRow, SqliteOrigin, Statement, Stream};
+
+use super::{
+    condition::KeyColumn,
+    definition::SqlDefinition,
+    row::{Row, Shape},
+};
+use crate::record::Record;
+
+/// A SELECT over tables of a SQLite database, whose rows become records.
+#[derive(Clone, Debug)]
+pub struct SqlSource {
+    pub(crate) origin: Arc<SqliteOrigin>,
+    pub(crate) statement: Arc<Statement>,
+    params: Vec<Value>,
+    pub(crate) columns: Arc<[ResultColumn]>,
+    deadline: Duration,
+}
+
+/// How long a load may take, unless said otherwise: some ten million rows. Ten times more would
+/// hold a reader for an hour where a join lacks an index, ten times less would end large windows.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+impl SqlSource {
+    /// The rows of `sql`, which is one SELECT without parameters.
+    ///
+    /// # Errors
+    /// `Config` when it is not, or two columns of its result have one name; `Origin` when SQLite
+    /// refuses it; `Unavailable` when the database cannot be read now.
+    ///
+    /// # Cost
+    /// Two connections and some milliseconds: once for each table.
+    pub fn new(origin: &Arc<SqliteOrigin>, sql: &str) -> Result<Self, Error> {
+        Self::with_params(origin, sql, [])
+    }
+
+    /// The same, with a value for each parameter, which stands in the text as `:name`.
+    ///
+    /// # Errors
+    /// As [`SqlSource::new`], and `Config` when the parameters are not those of the text.
+    pub fn with_params(
+        origin: &Arc<SqliteOrigin>,
+        sql: &str,
+        params: impl IntoIterator<Item = (Param, Value)>,
+    ) -> Result<Self, Error> {
+        let (declared, params): (Vec<Param>, Vec<Value>) = params.into_iter().unzip();
+        let statement = origin.prepare(sql, &declared)?;
+        let columns = origin.result_columns(&statement)?.into();
+        Ok(Self { origin: origin.clone(), statement, params, columns, deadline: DEADLINE })
+    }
+
+    /// How long a load may take, waiting for a free reader of the origin included; five minutes
+    /// without this.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// The names of its columns.
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.columns.iter().map(|column| &column.name)
+    }
+
+    /// A table whose records `record` makes of rows.
+    pub fn table<R: Record>(
+        self,
+        name: impl Into<Arc<str>>,
+        record: impl Fn(&SqlRow<'_>) -> Result<R, Error> + Send + Sync + 'static,
+    ) -> SqlDefinition<R> {
+        SqlDefinition::new(self, name.into(), Arc::new(record))
+    }
+
+    /// A table of the rows as they are, for a query that is only known while the program runs;
+    /// `key` names the columns of the primary key. Each record counts the bytes that it takes.
+    ///
+    /// # Errors
+    /// `Config` when the result has no such column, or one that does not compare byte by byte.
+    pub fn rows(
+        self,
+        name: impl Into<Arc<str>>,
+        key: &[&str],
+    ) -> Result<SqlDefinition<Row>, Error> {
+        let name = name.into();
+        let columns: Arc<[Arc<str>]> = self.columns().cloned().collect();
+        let places = self.places(&name, "primary", key)?;
+        let shape = Arc::new(Shape { columns, key: places });
+        let (own, table) = (shape.clone(), name.clone());
+        let record = move |row: &SqlRow<'_>| own.row(row, &table);
+        let mut definition = SqlDefinition::new(self, name, Arc::new(record));
+        definition.definition().weigh(Row::bytes);
+        definition.shape = Some(shape);
+        definition.key(key)?;
+        Ok(definition)
+    }
+
+    /// Where these columns stand in the result.
+    ///
+    /// # Errors
+    /// `Config` when one is not there, is named twice, or compares in another way than keys do.
+    pub(crate) fn places(
+        &self,
+        table: &Arc<str>,
+        index: &str,
+        names: &[&str],
+    ) -> Result<Vec<usize>, Error> {
+        let refused = |detail: String| {
+            Error::new(ErrorKind::Config, "define an index of table")
+                .subject(format!("`{table}`"))
+                .detail(format!("index `{index}`: {detail}"))
+        };
+        if names.is_empty() {
+            return Err(refused("it names no column; name at least one".to_owned()));
+        }
+        let mut places = Vec::with_capacity(names.len());
+        for name in names {
+            let place = self.columns().position(|own| **own == **name);
+            let Some((place, column)) = place.and_then(|at| Some((at, self.columns.get(at)?)))
+            else {
+                let known: Vec<&str> = self.columns().map(|own| &**own).collect();
+                let known = known.join(", ");
+                return Err(refused(format!("the result has no column `{name}`; it has {known}")));
+            };
+            if places.contains(&place) {
+                return Err(refused(format!("it names the column `{name}` twice")));
+            }
+            if !column.is_binary {
+                return Err(refused(format!(
+                    "the column `{name}` does not compare text byte by byte as UTF-8; select it as \
+                     `{name} COLLATE BINARY AS {name}`, or use another column"
+                )));
+            }
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    /// What conditions over the columns at these places have to know of them.
+    pub(crate) fn key_columns(&self, places: &[usize]) -> Vec<KeyColumn> {
+        let columns = places.iter().filter_map(|place| self.columns.get(*place));
+        let key_column = |column: &ResultColumn| KeyColumn {
+            name: format!("\"{}\"", column.name.replace('"', "\"\"")),
+            affinity: column.source.as_ref().map(|(_, source)| source.affinity),
+            never_null: column.never_null,
+        };
+        columns.map(key_column).collect()
+    }
+
+    /// Hands the rows of `parts` to `sink`, each with the number of its part.
+    pub(crate) async fn stream(
+        &self,
+        parts: Vec<Part>,
+        sink: impl FnMut(usize, &SqlRow<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let stream = Stream {
+            statement: self.statement.clone(),
+            params: self.params.clone(),
+            parts,
+            deadline: self.deadline,
+        };
+        self.origin.stream(stream, sink).await
+    }
+}
+
+impl Shape {
+    /// The row as a record.
+    ///
+    /// # Errors
+    /// `Origin` when a column of the primary key is NULL.
+    fn row(self: &Arc<Self>, row: &SqlRow<'_>, table: &str) -> Result<Row, Error> {
+        let values = (0..self.columns.len()).map(|place| row.at(place));
+        let values: Box<[Value]> = values.collect::<Result<_, _>>()?;
+        let null = self.key.iter().find(|place| matches!(values.get(**place), Some(Value::Null)));
+        if let Some(column) = null.and_then(|place| self.columns.get(*place)) {
+            return Err(Error::new(ErrorKind::Origin, "load records into table")
+                .subject(format!("`{table}`"))
+                .detail(format!(
+                    "the column `{column}` of the primary key is NULL in a row; let the query \
+                     leave such rows out, or the key have other columns"
+                )));
+        }
+        Ok(Row::new(values, self.clone()))
+    }
+}
