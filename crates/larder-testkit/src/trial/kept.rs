@@ -3,9 +3,10 @@
 //!
 //! Apart from the other two, which live long: their memory is so small that values come back from
 //! the store, and their lives are so short that the store is what remains of them, while the
-//! writers write. What one of them is told of, the other hears through the store. **Invariant**:
-//! nobody tells a node of anything while there is no life of it, and none ends while it is told or
-//! read.
+//! writers write. What one of them is told of, the other hears through the store; the commits to
+//! the origin each hears for itself, and what one has loaded the other may be served.
+//! **Invariant**: nobody tells a node of anything while there is no life of it, and none ends while
+//! it is told or read.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use tokio::{
 use super::{
     Tracking, Trouble,
     ground::Common,
-    node::{Hears, Keeps, Node},
+    node::{Keeps, Node},
     notebook::{Begun, Notebook},
     question::Question,
 };
@@ -30,10 +31,6 @@ use crate::{
 
 /// The numbers of these nodes, by which their rows are told apart from those of others.
 pub(super) const KEPT: [usize; 2] = [2, 3];
-
-/// What each of them hears of besides what it is told. The origin too for both, once caches share
-/// in one file what depends on an origin.
-const HEARS: [Hears; 2] = [Hears::Origin, Hears::Nothing];
 
 /// For so long a read that is answered from the store counts as one of a life that has just begun.
 const YOUNG: Micros = 10_000;
@@ -64,7 +61,6 @@ pub(super) struct Place {
 /// One such node. See the module.
 pub(super) struct Kept {
     number: usize,
-    hears: Hears,
     place: Place,
     common: Common,
     notebook: Arc<Notebook>,
@@ -91,25 +87,21 @@ impl Kept {
         [first, second]: [Common; 2],
         notebook: &Arc<Notebook>,
     ) -> Result<[Self; 2], Trouble> {
-        let open = async |number, hears, own: &Common, other: &Common| {
+        let open = async |number, own: &Common, other: &Common| {
             let common = Common { told_elsewhere: Some(other.told.clone()), ..own.clone() };
             let (place, notebook, life) = (place.clone(), notebook.clone(), RwLock::default());
-            let kept = Self { number, hears, place, common, notebook, life };
+            let kept = Self { number, place, common, notebook, life };
             *kept.life.write().await = Some(kept.begin().await?);
             Ok::<_, Trouble>(kept)
         };
-        let ([one, other], [hears, other_hears]) = (KEPT, HEARS);
-        Ok([
-            open(one, hears, &first, &second).await?,
-            open(other, other_hears, &second, &first).await?,
-        ])
+        let [one, other] = KEPT;
+        Ok([open(one, &first, &second).await?, open(other, &second, &first).await?])
     }
 
     async fn begin(&self) -> Result<Life, Trouble> {
         let Place { origin, store, tracking } = &self.place;
-        let keeps = Keeps::Store(store, self.hears);
-        let node = Node::open(origin, *tracking, self.common.clone(), keeps);
-        let node = node.await?;
+        let keeps = Keeps::Store(store);
+        let node = Node::open(origin, *tracking, self.common.clone(), keeps).await?;
         Ok(Life { node, born: self.notebook.now() })
     }
 
@@ -126,10 +118,7 @@ impl Kept {
         while !is_over() {
             let [one, other] = KEPT;
             let told_at = if random.once_in(2) { one } else { other };
-            let question = match self.hears {
-                Hears::Origin => Question::random_kept(&mut random, told_at),
-                Hears::Nothing => Question::random_told(&mut random, told_at),
-            };
+            let question = Question::random_kept(&mut random, told_at);
             self.read_one(question, &mut random, &mut reads).await;
             yield_now().await;
         }
@@ -200,10 +189,7 @@ impl Kept {
     /// Reads what lasts over the end of a life.
     async fn read_lasting(&self, life: &Life, reads: &mut Vec<Read>) {
         let told = KEPT.into_iter().flat_map(Question::lasting_told);
-        let asked = match self.hears {
-            Hears::Origin => self.ask(life, told.chain(Question::lasting())),
-            Hears::Nothing => self.ask(life, told),
-        };
+        let asked = self.ask(life, told.chain(Question::lasting()));
         self.answered(life, asked, reads).await;
     }
 

@@ -32,15 +32,7 @@ const SMALL_BYTES: u64 = 8 << 10;
 pub(super) enum Keeps<'a> {
     Nothing,
     /// In the store at this path, the strict ones and the lax ones.
-    Store(&'a Path, Hears),
-}
-
-/// What a cache hears of besides what it is told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hears {
-    /// The commits to the origin.
-    Origin,
-    Nothing,
+    Store(&'a Path),
 }
 
 /// One node.
@@ -77,11 +69,7 @@ impl Node {
         let ground = Arc::new(Ground::open(path, tracking, common)?);
         let feed = ground.origin.feed().ok_or("the origin is tracked and has no feed")?;
         let (builder, kept) = keeps.begin().await?;
-        let builder = match keeps {
-            Keeps::Store(_, Hears::Nothing) => builder,
-            Keeps::Nothing | Keeps::Store(_, Hears::Origin) => builder.feed(feed),
-        };
-        let cache = builder.build()?;
+        let cache = builder.feed(feed).build()?;
         let regions =
             |name, limits: fn(Builder) -> Builder| Regions::build(&cache, &ground, name, limits);
         let keeping = |name, limits: fn(Builder) -> Builder| {
@@ -118,7 +106,7 @@ impl Keeps<'_> {
     async fn begin(self) -> Result<(CacheBuilder, fn(Builder) -> Builder), Error> {
         match self {
             Self::Nothing => Ok((Cache::builder(), |one| one)),
-            Self::Store(path, _) => {
+            Self::Store(path) => {
                 let store = SqliteStore::open(path).await?;
                 let builder = Cache::builder().memory(MemoryLimit::bytes(SMALL_BYTES));
                 Ok((builder.store(store), |one| one.stored()))
