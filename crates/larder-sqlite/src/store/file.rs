@@ -39,7 +39,7 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
         // Only before the first table is there a choice (SD17).
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     }
-    tune(&connection, options).map_err(failed)?;
+    tune(&connection, options, Mapped::Nothing).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
     // A new life must not be lost.
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
@@ -134,7 +134,7 @@ pub(crate) fn open_for_reading(path: &Path, options: &StoreOptions) -> Result<Co
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(options.busy).map_err(failed)?;
-    tune(&connection, options).map_err(failed)?;
+    tune(&connection, options, Mapped::AsAsked).map_err(failed)?;
     connection.pragma_update(None, "query_only", true).map_err(failed)?;
     Ok(connection)
 }
@@ -149,17 +149,29 @@ pub(crate) fn open_for_keeping(path: &Path, options: &StoreOptions) -> Result<Co
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(KEEPER_BUSY).map_err(failed)?;
-    tune(&connection, options).map_err(failed)?;
+    tune(&connection, options, Mapped::AsAsked).map_err(failed)?;
     Ok(connection)
 }
 
-fn tune(connection: &Connection, options: &StoreOptions) -> rusqlite::Result<()> {
+/// How much of the file a connection maps into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mapped {
+    /// For whoever writes: SQLite would look into the log for each page that it reads before it
+    /// takes the one it has, since that one might be in the map.
+    Nothing,
+    AsAsked,
+}
+
+fn tune(connection: &Connection, options: &StoreOptions, mapped: Mapped) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     let kibibytes = i64::try_from(options.page_cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kibibytes)?;
-    let mapped = i64::try_from(options.mmap_bytes).unwrap_or(i64::MAX);
+    let mapped = match mapped {
+        Mapped::Nothing => 0,
+        Mapped::AsAsked => i64::try_from(options.mmap_bytes).unwrap_or(i64::MAX),
+    };
     connection.query_row(&format!("PRAGMA main.mmap_size = {mapped}"), [], |_| Ok(())).or_else(
         // Where nothing can be mapped there is no answer.
         |error| match error {
@@ -180,4 +192,22 @@ pub(crate) fn index_by(eviction: Eviction, connection: &Connection) -> rusqlite:
         Eviction::OfOthers => return Ok(()),
     };
     schema::index_for(connection, wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_testkit::temp::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn whoever_writes_has_nothing_mapped() {
+        let place = TempDir::new("file").unwrap();
+        let (path, options) = (place.join("cache.db"), StoreOptions::new().mmap(1 << 20));
+        let mapped = |connection: Connection| -> i64 {
+            connection.query_row("PRAGMA main.mmap_size", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(mapped(open_for_writing(&path, &options).unwrap()), 0);
+        assert_eq!(mapped(open_for_reading(&path, &options).unwrap()), 1 << 20);
+    }
 }

@@ -179,7 +179,7 @@ impl StoreOptions {
         self
     }
 
-    /// How much of the file is mapped into memory. Default 256 MiB; 0 turns it off.
+    /// How much of the file those who read it map into memory. Default 256 MiB; 0 turns it off.
     pub fn mmap(mut self, bytes: u64) -> Self {
         self.mmap_bytes = bytes;
         self
