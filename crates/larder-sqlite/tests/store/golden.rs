@@ -221,30 +221,34 @@ fn a_store_that_was_written_once_is_read() {
         assert_eq!(region.page(&tagged, None, 9).await.unwrap()[0].0, "empty");
         let untracked = store.get("untracked", &[1, 0, 255]).await.unwrap();
         assert_eq!(untracked.as_deref(), Some(&b"record"[..]));
-        // It is the life that it was: nothing that depends on something has fallen.
-        let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
-        assert_eq!(attached.schemes, dependency().scheme().into_iter().collect::<Vec<_>>());
-        let shop = attached.standings.iter().find(|standing| &*standing.timeline == "shop");
-        let shop = shop.unwrap();
-        assert_eq!((shop.epoch, shop.position, shop.floor), (Epoch(7), Position(6), Position(5)));
-        assert_eq!(shop.mark.as_deref(), Some(&[9, 8][..]));
-        let found = async |key| attached.tracked.get("tracked", key).await.unwrap();
-        assert_eq!(found(&[1]).await.unwrap().bytes, b"tracked");
-        // And the links lead to it.
-        let touched = Step {
-            timeline: "shop".into(),
-            epoch: Epoch(7),
-            begins: Begins::After(Position(6)),
-            position: Position(7),
-            digests: vec![dependency().digest()],
-            tables: Vec::new(),
-            schemes: SchemesKnown::NONE,
-            everything: false,
-            mark: None,
-            announced: None,
-        };
-        attached.tracked.apply(vec![touched], Arc::new(|_| true)).await.unwrap();
-        assert_eq!(found(&[1]).await, None);
-        assert!(found(&[2]).await.is_some());
+        is_served_and_falls(&store).await;
     });
+}
+
+/// What depends on the origin `shop` is there and falls with it: it is the life that it was.
+pub async fn is_served_and_falls(store: &SqliteStore) {
+    let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
+    assert_eq!(attached.schemes, dependency().scheme().into_iter().collect::<Vec<_>>());
+    let shop = attached.standings.iter().find(|standing| &*standing.timeline == "shop");
+    let shop = shop.unwrap();
+    assert_eq!((shop.epoch, shop.position, shop.floor), (Epoch(7), Position(6), Position(5)));
+    assert_eq!(shop.mark.as_deref(), Some(&[9, 8][..]));
+    let found = async |key| attached.tracked.get("tracked", key).await.unwrap();
+    assert_eq!(found(&[1]).await.unwrap().bytes, b"tracked");
+    // And the links lead to it.
+    let touched = Step {
+        timeline: "shop".into(),
+        epoch: Epoch(7),
+        begins: Begins::After(Position(6)),
+        position: Position(7),
+        digests: vec![dependency().digest()],
+        tables: Vec::new(),
+        schemes: SchemesKnown::NONE,
+        everything: false,
+        mark: None,
+        announced: None,
+    };
+    attached.tracked.apply(vec![touched], Arc::new(|_| true)).await.unwrap();
+    assert_eq!(found(&[1]).await, None);
+    assert!(found(&[2]).await.is_some());
 }

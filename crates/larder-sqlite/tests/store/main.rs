@@ -43,3 +43,6 @@ mod statistics;
 mod together;
 mod values;
 mod whole;
+
+/// Files of each store.
+pub const FILES: u32 = 1;

@@ -3,16 +3,16 @@
 //! `golden/format-1.db` has every form of an entry that there was then; values in files came with
 //! format 2. **Invariant**: what an earlier larder wrote is read, and what it promised still holds.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
-use larder_core::{
-    Clock, Dependency, Epoch, Position,
-    store::{Begins, Follows, SchemesKnown, Step, Store as _},
-};
+use larder_core::{Clock, store::Store as _};
 use larder_sqlite::store::{Depth, Lifetime, NewEntry, Select, SqliteStore, Stored};
 use rusqlite::Connection;
 
-use crate::place::{Place, run};
+use crate::{
+    golden::is_served_and_falls,
+    place::{Place, run},
+};
 
 /// The place of a copy of the file, with its witness.
 fn copied() -> Place {
@@ -67,35 +67,12 @@ fn a_store_of_format_1_becomes_one_of_this_format_with_all_that_is_in_it() {
         let report = store.check(Depth::Full).await.unwrap();
         assert_eq!((report.entries, report.files), (7, 0));
         // It is the life that it was: what depends on something has not fallen, and still does.
-        let shop = Dependency::scope("shop", "Album", [("ArtistId", 90_i64)]);
-        let attached = store.attach(&["shop".into()], Follows::Places).unwrap().unwrap();
-        assert_eq!(attached.schemes, shop.scheme().into_iter().collect::<Vec<_>>());
-        let standing = attached.standings.iter().find(|standing| &*standing.timeline == "shop");
-        let standing = standing.unwrap();
-        assert_eq!((standing.epoch, standing.position), (Epoch(7), Position(6)));
-        assert_eq!(standing.mark.as_deref(), Some(&[9, 8][..]));
-        let found = async |key| attached.tracked.get("tracked", key).await.unwrap();
-        assert_eq!(found(&[1]).await.unwrap().bytes, b"tracked");
-        let touched = Step {
-            timeline: "shop".into(),
-            epoch: Epoch(7),
-            begins: Begins::After(Position(6)),
-            position: Position(7),
-            digests: vec![shop.digest()],
-            tables: Vec::new(),
-            schemes: SchemesKnown::NONE,
-            everything: false,
-            mark: None,
-            announced: None,
-        };
-        attached.tracked.apply(vec![touched], Arc::new(|_| true)).await.unwrap();
-        assert_eq!(found(&[1]).await, None);
-        assert!(found(&[2]).await.is_some());
+        is_served_and_falls(&store).await;
         // And what came with this format works in it.
         let bytes = vec![7; 3000];
         let large = NewEntry::new(Stored::bytes(bytes.clone()), Lifetime::Forever);
         store.entries("region").insert("large", large).await.unwrap();
-        drop((attached, store));
+        drop(store);
         assert_eq!(format(&place), (2, 4));
         let store = place.open_with(options()).await;
         is_as_it_was(&store).await;

@@ -1,4 +1,5 @@
-//! A store in a directory of its own, with a clock that stands still.
+//! A store in a directory of its own, in as many files as the binary says, with a clock that stands
+//! still.
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
@@ -36,6 +37,7 @@ impl Place {
         StoreOptions::new()
             .clock(self.clock.clone())
             .keep_every(Duration::from_secs(3600))
+            .shards(crate::FILES)
             .compress_above(u64::MAX)
     }
 

@@ -11,7 +11,10 @@ use larder_core::{
 };
 use larder_sqlite::store::{SqliteStore, StoreOptions};
 
-use crate::place::{FILES, Place, forever, run};
+use crate::{
+    FILES,
+    place::{Place, forever, run},
+};
 
 async fn refused(place: &Place, options: StoreOptions) -> Error {
     SqliteStore::open_with(place.path(), options).await.unwrap_err()

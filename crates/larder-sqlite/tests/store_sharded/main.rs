@@ -1,8 +1,7 @@
 //! The SQLite store in several files: what is true of one is true of three.
 //!
-//! The bodies are those of the tests `store`, run over another place. Of this one's own:
+//! The bodies and the place are those of the tests `store`. Of this one's own:
 //!
-//! - `place`: a store of three files in a directory of its own.
 //! - `layout`: which files belong together, and what is said to whoever asks for others.
 //! - `division`: limits, statistics, pages and bulk forms over all of them.
 //! - `copies`: S16, S17: backups of several files, restored together or not at all.
@@ -15,7 +14,6 @@
 mod copies;
 mod division;
 mod layout;
-mod place;
 mod resharding;
 
 #[path = "../store/claiming.rs"]
@@ -24,7 +22,12 @@ mod claiming;
 mod entries;
 #[path = "../store/fences.rs"]
 mod fences;
+#[path = "../store/place.rs"]
+mod place;
 #[path = "../store/selecting.rs"]
 mod selecting;
 #[path = "../store/together.rs"]
 mod together;
+
+/// Files of each store.
+pub const FILES: u32 = 3;
