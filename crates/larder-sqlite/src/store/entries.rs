@@ -1,7 +1,11 @@
-//! The entries of one region: what a caller asks of a store.
+//! The entries of one region: what a caller asks of a store, by key.
 //!
 //! Each method is one transaction or one snapshot. **Invariant**: a miss, a value that is empty and
 //! an error are three different answers (SD12, SD18); what has expired is a miss everywhere.
+
+mod selected;
+
+mod running;
 
 use std::{fmt, sync::Arc};
 
@@ -9,24 +13,19 @@ use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
 use super::{
-    counters::{Counted, RegionStats, TagStats, Tally},
-    entry::{Entry, Lifetime, Meta, NewEntry, Placed, Stored},
+    counters::{Counted, Tally},
+    entry::{Entry, Lifetime, NewEntry, Placed, Stored},
     fence::What,
-    filed::Reader,
     find::{self, Looked, Reading},
     handle::Inner,
-    journal::Begun,
-    listing, number,
+    number,
     options::Durability,
     put::{self, IfPresent},
     region::Named,
     remove,
     row_key::{OwnKey, RowKey},
-    select::Select,
-    total::Totals,
-    writer::{Effort, Queue, Writing},
+    writer::Effort,
 };
-use crate::connection::in_snapshot;
 
 /// Values up to this size are read where the caller stands: SQLite takes some microseconds for
 /// them. Larger ones take long enough that a thread of ours is cheaper than a runtime that waits.
@@ -321,198 +320,6 @@ impl Entries {
             number::incr(writing, region, key.as_str().into(), by, lifetime)
         })
         .await
-    }
-
-    /// At most `limit` of the entries that `select` names, sorted by key, those after the key
-    /// `after`. The last key of a page asks for the next one.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn page(
-        &self,
-        select: &Select,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Meta)>, Error> {
-        select.check()?;
-        let (select, after) = (select.clone(), after.map(str::to_owned));
-        let now = self.inner.options.clock.wall();
-        self.read(Vec::new(), move |connection, region| {
-            listing::page(connection, region, &select, now, after.as_deref(), limit)
-        })
-        .await
-    }
-
-    /// How many entries `select` names: what [`Entries::remove_matching`] would remove now.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn count(&self, select: &Select) -> Result<u64, Error> {
-        select.check()?;
-        let (select, now) = (select.clone(), self.inner.options.clock.wall());
-        self.read(0, move |connection, region| listing::count(connection, region, &select, now))
-            .await
-    }
-
-    /// Removes the entries that `select` names; how many. When it returns no read finds them; their
-    /// rows are removed behind.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn remove_matching(&self, select: &Select) -> Result<u64, Error> {
-        select.check()?;
-        let begun = self.inner.journal.begin("remove_matching");
-        let (select, what) = (select.clone(), What::Selected(select.clone()));
-        let bury = move |writing: &mut Writing<'_>, region| remove::bury(writing, region, &select);
-        let count = self.removing(Effort::MUCH, 0, what, bury).await;
-        let count = self.noted(begun, count)?;
-        self.count_up(Counted::Removed, count);
-        Ok(count)
-    }
-
-    /// At most `limit` tags, sorted, those after the tag `after`, with what is known of the entries
-    /// of each together.
-    ///
-    /// # Errors
-    /// Those of the store.
-    ///
-    /// # Cost
-    /// Looks at every entry of the tags that it gives.
-    pub async fn tag_stats(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<TagStats>, Error> {
-        let (after, now) = (after.map(str::to_owned), self.inner.options.clock.wall());
-        self.read(Vec::new(), move |connection, region| {
-            listing::tags(connection, region, now, after.as_deref(), limit)
-        })
-        .await
-    }
-
-    /// How the region is doing: what is in it, and what this process did there. Its tags are
-    /// counted by [`Entries::tag_stats`].
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn stats(&self) -> Result<RegionStats, Error> {
-        let failed = Writing::failed("ask for statistics");
-        let totals = self.read((0, (0, 0)), move |connection, region| {
-            Ok((region, Totals::of_region(connection, region).map_err(failed)?))
-        });
-        let (region, totals) = totals.await?;
-        let gone = self.inner.counters.gone_of(region);
-        Ok(RegionStats::of(&self.tally, totals, gone, self.inner.options.clock.wall()))
-    }
-
-    pub(super) fn count_up(&self, what: Counted, count: u64) {
-        self.inner.counters.add(&self.tally, self.inner.options.clock.wall(), what, count);
-    }
-
-    pub(super) fn noted<T>(&self, begun: Begun, result: Result<T, Error>) -> Result<T, Error> {
-        self.inner.journal.change(begun, self.region.name(), &result);
-        result
-    }
-
-    /// Reads in one snapshot on a thread; `absent` where the region was never written.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        absent: T,
-        read: impl FnOnce(&Connection, i64) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let named = self.region.clone();
-        self.inner
-            .pool
-            .read(move |connection| {
-                let read = |connection: &Connection| {
-                    Ok(named.read(connection, absent, |region| read(connection, region)))
-                };
-                let failed = Writing::failed("read from the store");
-                in_snapshot(connection, read).map_err(failed).flatten()
-            })
-            .await
-    }
-
-    /// Removes what is there; `absent` where the region was never written. The removal is noted in
-    /// any case: what is computed now must not appear after it.
-    async fn removing<T: Send + 'static>(
-        &self,
-        effort: Effort,
-        absent: T,
-        what: What,
-        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let named = self.region.clone();
-        let removed = self.queue().write(self.durability, effort, move |writing| {
-            let failed = Writing::failed("write to the store");
-            writing.removals.note(writing.connection, named.name().clone(), what)?;
-            match named.look_up(writing.connection).map_err(failed)? {
-                Some(region) => act(writing, region),
-                None => Ok(absent),
-            }
-        });
-        removed.await
-    }
-
-    /// Reads values in one snapshot on a thread, or in several where one of them was replaced while
-    /// it was read; `None` where the region was never written.
-    pub(super) async fn read_values<T: Send + 'static>(
-        &self,
-        read: impl Fn(&Connection, i64, &Reader<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<Option<T>, Error> {
-        let (named, values) = (self.region.clone(), self.inner.values.clone());
-        let failed = Writing::failed("read from the store");
-        self.inner
-            .pool
-            .read(move |connection| {
-                Reader::run(values.directory(), |files| {
-                    let read = |connection: &Connection| {
-                        let read = |region| read(connection, region, files).map(Some);
-                        Ok(named.read(connection, None, read))
-                    };
-                    in_snapshot(connection, read).map_err(failed).flatten()
-                })
-            })
-            .await
-    }
-
-    /// Changes what is there; `absent` where the region was never written.
-    pub(crate) async fn change<T: Send + 'static>(
-        &self,
-        effort: Effort,
-        absent: T,
-        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let named = self.region.clone();
-        let changed = self.queue().write(self.durability, effort, move |writing| {
-            let failed = Writing::failed("write to the store");
-            match named.look_up(writing.connection).map_err(failed)? {
-                Some(region) => act(writing, region),
-                None => Ok(absent),
-            }
-        });
-        changed.await
-    }
-
-    /// Writes into the region, which is made if there is none.
-    pub(crate) async fn write<T: Send + 'static>(
-        &self,
-        effort: Effort,
-        act: impl FnOnce(&mut Writing<'_>, i64) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let named = self.region.clone();
-        let written = self.queue().write(self.durability, effort, move |writing| {
-            let failed = Writing::failed("write to the store");
-            let region = named.make(writing.connection).map_err(failed)?;
-            act(writing, region).map(|result| (result, region))
-        });
-        let (result, region) = written.await?;
-        self.region.remember(region);
-        Ok(result)
-    }
-
-    pub(crate) fn queue(&self) -> &Queue {
-        self.inner.writer.queue()
     }
 }
 
