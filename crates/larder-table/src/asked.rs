@@ -104,7 +104,8 @@ impl<R: Record, W: IndexKey, K: IndexKey> Asked<R, W, K> {
         if self.table.snapshot().marks.iter().any(|mark| is_served(mark)) {
             self.table.refresh(is_served).await?;
         }
-        let rows = self.table.select(&self.index, ranges.clone()).read().await?;
+        // Exactly, for an entry does not say that something is missing.
+        let rows = self.table.select(&self.index, ranges.clone()).exact().read().await?;
         let mut dependencies = self.shape(ranges);
         let companions = dependencies.iter().filter_map(|one| self.table.companion(one));
         dependencies.extend(companions.collect::<Vec<_>>());

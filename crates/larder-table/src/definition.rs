@@ -27,6 +27,7 @@ use crate::{
     origin::Fill,
     ranges::Ranges,
     record::Record,
+    slack::{Slack, Widened},
     table::{Defined, Table},
     tree::Tree,
 };
@@ -42,6 +43,8 @@ pub struct Definition<R: Record> {
     wait: Duration,
     load_timeout: Duration,
     observers: Vec<Observer<R>>,
+    /// And the place of the index that it is of.
+    slack: Option<(usize, Widened)>,
 }
 
 /// What a table holds at most, unless its definition says otherwise: 1 GiB.
@@ -71,6 +74,7 @@ impl<R: Record> Definition<R> {
             wait: WAIT,
             load_timeout: LOAD_TIMEOUT,
             observers: Vec::new(),
+            slack: None,
         };
         definition.add("primary", Keys::One(Box::new(R::key)), Nothing);
         definition
@@ -207,11 +211,26 @@ impl<R: Record> Definition<R> {
         self
     }
 
+    /// How far a read may reach beyond the window, which is on `index`, and still count as covered:
+    /// what lies there is answered as if there were nothing. Without this no read does.
+    ///
+    /// [`crate::Selection::is_within_slack`] says of an answer that it reached there. Reads whose
+    /// answer cannot say it, [`Table::get`], [`Table::first`] and those of loaders that ask the
+    /// table, do not use it, nor do those that say [`crate::Select::exact`].
+    ///
+    /// # Panics
+    /// If `index` is of another definition.
+    pub fn slack<K: IndexKey>(&mut self, index: &Index<R, K>, slack: Slack<K>) -> &mut Self {
+        assert_eq!(index.of, self.number, "the index is of this definition");
+        self.slack = Some((index.place, slack.erased()));
+        self
+    }
+
     /// The table, empty and not yet loaded. Its window is a set of ranges of `window`.
     ///
     /// # Errors
-    /// `Config` when nothing was said of how records are loaded by `window`, or it is an index of
-    /// another definition.
+    /// `Config` when nothing was said of how records are loaded by `window`, it is an index of
+    /// another definition, or the slack is of another index.
     pub fn build<K: IndexKey>(self, window: &Index<R, K>) -> Result<Table<R, K>, Error> {
         let refused = |detail: String| {
             Error::new(ErrorKind::Config, "define table")
@@ -228,13 +247,21 @@ impl<R: Record> Definition<R> {
                 window.name
             )));
         }
+        if self.slack.as_ref().is_some_and(|(place, _)| *place != window.place) {
+            return Err(refused(format!(
+                "its slack is on another index than its window, which is on `{}`; give it slack \
+                 on that one",
+                window.name
+            )));
+        }
         let limits =
             Limits { weigh: self.weigh, bytes_max: self.bytes_max, table: self.name.clone() };
         let content = Content::empty(self.orders);
         let lanes = self.lanes.into_iter().map(Arc::from).collect();
         let (wait, load_timeout) = (self.wait, self.load_timeout);
         let (window, observers) = (window.clone(), self.observers);
-        let defined = Defined { window, lanes, limits, wait, load_timeout, observers };
+        let slack = self.slack.map(|(_, widened)| widened);
+        let defined = Defined { window, lanes, limits, wait, load_timeout, observers, slack };
         Ok(Table::new(defined, content))
     }
 }

@@ -41,8 +41,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs` and
-//! `prefix.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
+//! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs`, `prefix.rs`
+//! and `slack.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
 //! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
 //! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`. Below:
 //! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
@@ -60,6 +60,8 @@ mod definition;
 mod ranges;
 
 mod prefix;
+
+mod slack;
 
 mod table;
 
@@ -124,6 +126,7 @@ pub use ranges::Ranges;
 pub use record::Record;
 pub use select::{Outside, Select};
 pub use selection::Selection;
+pub use slack::Slack;
 pub use slide::Slide;
 pub use snapshot::Meanwhile;
 pub use stats::TableStats;

@@ -110,7 +110,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Paged<'_, R, W, K> {
                 select.ranges.intersection(&Ranges::until(after.key.clone()))
             }
         };
-        let Decided { snapshot, missing } = select.decide(&left).await?;
+        let Decided { snapshot, missing, beyond } = select.decide(&left).await?;
         let (ranges, filters) = (&select.ranges, select.conditions());
         let ordered = snapshot.content.of(&select.index);
         let cut = Cutting { ordered, ranges, filters, after: after.as_ref(), direction, limit };
@@ -132,7 +132,9 @@ impl<R: Record, W: IndexKey, K: IndexKey> Paged<'_, R, W, K> {
                 }
             }
         };
-        Ok(Page::new(found, limit, after))
+        let is_beyond = beyond.is_some_and(|beyond| !beyond.is_empty());
+        let beyond = if is_beyond { Beyond::Slack } else { Beyond::Nothing };
+        Ok(Page::new(found, limit, after, beyond))
     }
 }
 
@@ -238,15 +240,28 @@ pub struct Page<R: Record, K> {
     /// Where it ends.
     end: Option<Cursor<K, R::Key>>,
     is_last: bool,
+    beyond: Beyond,
+}
+
+/// What of the ranges lay outside the window and was not asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beyond {
+    Nothing,
+    Slack,
 }
 
 impl<R: Record, K: IndexKey> Page<R, K> {
-    fn new(mut entries: Vec<(K, Arc<R>)>, limit: usize, after: Option<Cursor<K, R::Key>>) -> Self {
+    fn new(
+        mut entries: Vec<(K, Arc<R>)>,
+        limit: usize,
+        after: Option<Cursor<K, R::Key>>,
+        beyond: Beyond,
+    ) -> Self {
         let is_last = entries.len() <= limit;
         entries.truncate(limit);
         let last = entries.last();
         let last = last.map(|(key, one)| Cursor { key: key.clone(), primary: one.key() });
-        Self { entries, end: last.or(after), is_last }
+        Self { entries, end: last.or(after), is_last, beyond }
     }
 
     /// The records, in the direction of the page.
@@ -267,6 +282,12 @@ impl<R: Record, K: IndexKey> Page<R, K> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether what was left of the ranges reached beyond the window, into its slack: records that
+    /// the origin has there are in no page.
+    pub fn is_within_slack(&self) -> bool {
+        self.beyond == Beyond::Slack
     }
 
     /// Where the next page goes on; `None` when there was no more when this one was read.

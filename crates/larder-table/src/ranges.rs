@@ -97,6 +97,11 @@ impl<K: Ord + Clone> Ranges<K> {
         )
     }
 
+    /// The keys between any two of these.
+    pub(crate) fn of_cuts(cuts: Vec<(Cut<K>, Cut<K>)>) -> Self {
+        Self::normal(cuts)
+    }
+
     fn normal(mut cuts: Vec<(Cut<K>, Cut<K>)>) -> Self {
         cuts.retain(|(low, high)| low < high);
         cuts.sort_unstable_by(|a, b| a.0.cmp(&b.0));

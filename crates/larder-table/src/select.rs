@@ -44,6 +44,14 @@ pub struct Select<'a, R: Record, W: IndexKey, K: IndexKey> {
     pub(crate) also: Vec<Also<R>>,
     filters: Vec<Filter<R>>,
     pub(crate) outside: Outside,
+    covered: Covered,
+}
+
+/// What counts as covered by the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Covered {
+    WithSlack,
+    Exact,
 }
 
 /// Ranges of another index, which a record must be in as well.
@@ -65,7 +73,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     ) -> Select<'_, R, W, K> {
         let (also, filters) = (Vec::new(), Vec::new());
         let (index, outside) = (index.clone(), Outside::default());
-        Select { table: self, index, ranges, also, filters, outside }
+        Select { table: self, index, ranges, also, filters, outside, covered: Covered::WithSlack }
     }
 
     /// The records in one range of an index.
@@ -94,7 +102,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             Counts::add(&self.0.counts.hits, 1);
             return Ok(Some(record.clone()));
         }
-        let selection = self.select(&self.primary(), only).read().await?;
+        let selection = self.select(&self.primary(), only).exact().read().await?;
         Ok(selection.iter().next().cloned())
     }
 
@@ -107,7 +115,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         index: &Index<R, K>,
         range: impl RangeBounds<K>,
     ) -> Result<Option<Arc<R>>, Error> {
-        Ok(self.range(index, range).await?.iter().next().cloned())
+        let selection = self.select(index, Ranges::of(range)?).exact().read().await?;
+        Ok(selection.iter().next().cloned())
     }
 
     /// What is kept of one group, of the records in the window.
@@ -208,6 +217,13 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
         self
     }
 
+    /// Without the slack of the table ([`crate::Definition::slack`]): what the window does not
+    /// cover is not covered.
+    pub fn exact(mut self) -> Self {
+        self.covered = Covered::Exact;
+        self
+    }
+
     /// Reads.
     ///
     /// # Errors
@@ -223,7 +239,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     /// Within the window and with nothing in doubt: a logarithm of the records for each range, no
     /// round trip; records are neither copied nor counted until they are looked at.
     pub async fn read(self) -> Result<Selection<R, K>, Error> {
-        let Decided { snapshot, missing } = self.decide(&self.ranges).await?;
+        let Decided { snapshot, missing, beyond } = self.decide(&self.ranges).await?;
         let Self { table, ref index, ref ranges, ref also, .. } = self;
         let segments = match &missing {
             None => table.segments_within(&snapshot, index, ranges, also),
@@ -235,7 +251,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
             }
         };
         let filters = self.conditions();
-        Ok(Selection::new(snapshot, self.index, self.ranges, segments, filters))
+        Ok(Selection::new(snapshot, self.index, self.ranges, segments, filters, beyond))
     }
 
     /// What a read of `ranges`, all of this one's or some of them, is decided by.
@@ -251,11 +267,37 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
             .filter(|(place, _)| !table.lane(*place).has_many())
             .collect();
         let snapshot = table.fresh(&asked).await?;
-        let missing = table.missing(&snapshot, index, ranges, also);
+        let window = snapshot.window.as_deref().expect("a table that is loaded has a window");
+        let missing = table.missing(window, index, ranges, also);
+        let beyond = missing.as_ref().and_then(|_| self.beyond(window, ranges));
+        let missing = missing.filter(|_| beyond.is_none());
         if missing.is_none() {
             Counts::add(&table.0.counts.hits, 1);
         }
-        Ok(Decided { snapshot, missing })
+        Ok(Decided { snapshot, missing, beyond })
+    }
+
+    /// What lies beyond the window, where that is within the slack.
+    fn beyond(&self, window: &dyn AnyRanges, ranges: &Ranges<K>) -> Option<Arc<dyn AnyRanges>> {
+        let Self { table, index, also, covered, .. } = self;
+        let slack = table.0.slack.as_ref().filter(|_| *covered == Covered::WithSlack)?;
+        let widened = slack(window);
+        if table.missing(&*widened, index, ranges, also).is_some() {
+            return None;
+        }
+        // What is asked of the window's index, and is in all that is said of it.
+        let own = table.0.window.place;
+        let mut beyond = widened.without(window);
+        if index.place == own {
+            beyond = beyond.intersection(ranges);
+        }
+        for also in also.iter().filter(|also| also.place == own) {
+            beyond = beyond.intersection(&*also.ranges);
+        }
+        if !beyond.is_empty() {
+            Counts::add(&table.0.counts.hits_within_slack, 1);
+        }
+        Some(beyond)
     }
 
     /// What is asked of the origin when `missing` of `ranges` is not covered.
@@ -283,6 +325,9 @@ pub(crate) struct Decided<R, K> {
     pub(crate) snapshot: Arc<Snapshot<R>>,
     /// What of that which is asked the window may not cover; `None` when it covers all of it.
     pub(crate) missing: Option<Ranges<K>>,
+    /// What of that which is asked lies outside the window, by its index, where that counts as
+    /// covered because of slack.
+    pub(crate) beyond: Option<Arc<dyn AnyRanges>>,
 }
 
 /// So many times fewer records another index must meet for its way to be taken. Finding, copying
@@ -292,15 +337,14 @@ pub(crate) struct Decided<R, K> {
 const SORTED_COST: usize = 8;
 
 impl<R: Record, W: IndexKey> Table<R, W> {
-    /// What of the ranges the window may not cover; `None` when it covers all of them.
+    /// What of the ranges such a window may not cover; `None` when it covers all of them.
     fn missing<K: IndexKey>(
         &self,
-        snapshot: &Snapshot<R>,
+        window: &dyn AnyRanges,
         index: &Index<R, K>,
         ranges: &Ranges<K>,
         also: &[Also<R>],
     ) -> Option<Ranges<K>> {
-        let window = snapshot.window.as_deref()?;
         let own = self.0.window.place;
         let is_covered = typed::<W>(window).is_all()
             || also.iter().any(|also| also.place == own && also.ranges.without(window).is_empty());

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     index::{Index, IndexKey, Ordered},
-    lane::is_first,
+    lane::{AnyRanges, is_first},
     measure::Nothing,
     ranges::Ranges,
     record::Record,
@@ -30,6 +30,7 @@ pub struct Selection<R: Record, K: IndexKey> {
     ranges: Ranges<K>,
     segments: Vec<Segment<R, K>>,
     filters: Vec<Filter<R>>,
+    beyond: Option<Arc<dyn AnyRanges>>,
 }
 
 impl<R: Record, K: IndexKey> Selection<R, K> {
@@ -39,8 +40,9 @@ impl<R: Record, K: IndexKey> Selection<R, K> {
         ranges: Ranges<K>,
         segments: Vec<Segment<R, K>>,
         filters: Vec<Filter<R>>,
+        beyond: Option<Arc<dyn AnyRanges>>,
     ) -> Self {
-        Self { snapshot, index, ranges, segments, filters }
+        Self { snapshot, index, ranges, segments, filters, beyond }
     }
 
     fn ordered(&self) -> &Ordered<R, K, Nothing> {
@@ -89,6 +91,21 @@ impl<R: Record, K: IndexKey> Selection<R, K> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
+    }
+
+    /// Whether it reached beyond the window, into its slack: records that the origin has there are
+    /// not in it.
+    pub fn is_within_slack(&self) -> bool {
+        self.beyond.as_ref().is_some_and(|beyond| !beyond.is_empty())
+    }
+
+    /// How far it reached: the keys of `window`, the index that the window is on, of which it does
+    /// not know what the origin has. None unless [`Selection::is_within_slack`], and for another
+    /// index.
+    pub fn beyond_window<W: IndexKey>(&self, window: &Index<R, W>) -> Ranges<W> {
+        let beyond = self.beyond.as_deref().filter(|_| window.of == self.index.of);
+        let beyond = beyond.and_then(|beyond| beyond.as_any().downcast_ref::<Ranges<W>>());
+        beyond.cloned().unwrap_or_else(Ranges::none)
     }
 
     /// The records in a list of their own.

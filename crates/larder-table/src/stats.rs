@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Counts {
     pub(crate) hits: AtomicU64,
     pub(crate) hits_with_refresh: AtomicU64,
+    pub(crate) hits_within_slack: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) misses_shared: AtomicU64,
     pub(crate) refreshes: AtomicU64,
@@ -38,6 +39,8 @@ pub struct TableStats {
     pub hits: u64,
     /// Reads for which something invalid was loaded again first.
     pub hits_with_refresh: u64,
+    /// Reads answered from the table that reached beyond its window, as far as its slack goes.
+    pub hits_within_slack: u64,
     /// Reads for which the origin was asked.
     pub misses: u64,
     /// Those of them that took the result of a load which another read had begun.

@@ -44,6 +44,7 @@ use crate::{
     ranges::Ranges,
     recent::{Began, Recent},
     record::Record,
+    slack::Widened,
     snapshot::{Mark, Meanwhile, Snapshot, Touched},
     stats::{Counts, TableStats},
 };
@@ -67,6 +68,7 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     wait: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) observers: Vec<Observer<R>>,
+    pub(crate) slack: Option<Widened>,
 }
 
 /// What a definition says of a table, for all of its life.
@@ -77,6 +79,7 @@ pub(crate) struct Defined<R: Record, W> {
     pub(crate) wait: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) observers: Vec<Observer<R>>,
+    pub(crate) slack: Option<Widened>,
 }
 
 /// What is to be published, and what is to be said of it.
@@ -98,7 +101,7 @@ impl<R: Record, W: IndexKey> Clone for Table<R, W> {
 
 impl<R: Record, W: IndexKey> Table<R, W> {
     pub(crate) fn new(defined: Defined<R, W>, content: Content<R>) -> Self {
-        let Defined { window, lanes, limits, wait, load_timeout, observers } = defined;
+        let Defined { window, lanes, limits, wait, load_timeout, observers, slack } = defined;
         let snapshot = Snapshot { content, window: None, marks: Vec::new(), last: 0 };
         Self(Arc::new(Inner {
             window,
@@ -115,6 +118,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             wait,
             load_timeout,
             observers,
+            slack,
         }))
     }
 
@@ -169,6 +173,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             invalid: snapshot.marks.len() as u64,
             hits: count(&counts.hits),
             hits_with_refresh: count(&counts.hits_with_refresh),
+            hits_within_slack: count(&counts.hits_within_slack),
             misses: count(&counts.misses),
             misses_shared: count(&counts.misses_shared),
             refreshes: count(&counts.refreshes),

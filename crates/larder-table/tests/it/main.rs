@@ -6,6 +6,7 @@
 //! - `windows`: windows of every kind
 //! - `flights`: loads that reads share
 //! - `slides`: windows that move with the time
+//! - `slack`: reads that reach beyond the window
 //! - `faults`: TD1-TD15 as the interleavings that showed them
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
@@ -25,6 +26,8 @@ mod windows;
 mod flights;
 
 mod slides;
+
+mod slack;
 
 mod faults;
 

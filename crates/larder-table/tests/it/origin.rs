@@ -120,16 +120,29 @@ impl Ground {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Definition<Reading>)) -> Self {
+        Self::with_times(|definition, _| change(definition))
+    }
+
+    /// The same for whoever needs the index by time.
+    pub(crate) fn with_times(
+        change: impl FnOnce(&mut Definition<Reading>, &Index<Reading, i64>),
+    ) -> Self {
         Self::define(change, |by_time, _| by_time)
     }
 
     /// The window is on the primary key.
     pub(crate) fn by_key() -> Self {
-        Self::define(|_| {}, |_, by_id| by_id)
+        Self::by_key_with(|_, _| {})
+    }
+
+    pub(crate) fn by_key_with(
+        change: impl FnOnce(&mut Definition<Reading>, &Index<Reading, i64>),
+    ) -> Self {
+        Self::define(|definition, _| change(definition, &definition.primary()), |_, by_id| by_id)
     }
 
     fn define(
-        change: impl FnOnce(&mut Definition<Reading>),
+        change: impl FnOnce(&mut Definition<Reading>, &Index<Reading, i64>),
         window: impl Fn(Index<Reading, i64>, Index<Reading, i64>) -> Index<Reading, i64>,
     ) -> Self {
         let origin = Arc::new(Origin {
@@ -154,7 +167,7 @@ impl Ground {
         definition.loads_by(&by_id, move |ranges: Ranges<i64>, fill| {
             own.clone().load(move |one| ranges.contains(&one.id), fill)
         });
-        change(&mut definition);
+        change(&mut definition, &by_time);
         let table = definition.build(&window(by_time.clone(), by_id)).unwrap();
         Self { origin, table, by_time, by_device, values, by_digit }
     }
