@@ -477,11 +477,16 @@ impl Watcher {
         Ok(Some(cursor))
     }
 
-    /// Tells that anything may have changed of which the log does not tell.
+    /// Tells that anything may have changed of which the log does not tell, and does at every
+    /// commit from now on.
     fn touch_unwatched(&mut self, sink: &dyn FeedSink) {
+        self.touch_unwatched_once(sink);
+        self.knowledge.touched_unwatched(self.position);
+    }
+
+    fn touch_unwatched_once(&mut self, sink: &dyn FeedSink) {
         self.knowledge.change(|view| view.extra += 1);
         self.touch(sink, Dependency::table(self.knowledge.timeline().clone(), UNWATCHED));
-        self.knowledge.touched_unwatched(self.position);
     }
 
     fn touch(&mut self, sink: &dyn FeedSink, dependency: Dependency) {

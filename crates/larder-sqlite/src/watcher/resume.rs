@@ -18,7 +18,8 @@
 //! So the first thing it tells is a leap ahead of everything that can have been told.
 //!
 //! *What no line tells.* A commit to a table that is not watched leaves nothing behind, so going on
-//! touches all of these tables once.
+//! touches all of these tables once: what was read from them before falls, and whoever reads them
+//! from now on says so. Until somebody does, a commit is told of as one step, not two.
 
 use larder_core::{
     Epoch, Error, ErrorKind, Position,
@@ -110,7 +111,7 @@ impl Watcher {
         sink.resumed(&origin, left.epoch, left.position);
         self.knowledge.change(|view| view.extra = view.extra.saturating_add(LEAP));
         self.position = Position(left.position.0.saturating_add(LEAP));
-        self.touch_unwatched(sink);
+        self.touch_unwatched_once(sink);
     }
 
     /// Tells from where a later watcher could go on after what is told next, or that none could.

@@ -257,6 +257,16 @@ fn what_is_committed_after_going_on_is_told_once() {
     writer(&path).execute("UPDATE t SET grp = 8 WHERE id = 1", []).unwrap();
     world.catch_up().unwrap();
     assert_eq!(rows(&world), 1, "{:?}", world.ledger.said());
+    // As one step, as long as nobody reads what is not watched.
+    let is_step = |said: &Said| matches!(said, Said::Received(_));
+    let steps = || world.ledger.said().iter().filter(|said| is_step(said)).count();
+    assert_eq!(steps(), 1);
+    let bare = query(&world.prepare("SELECT id FROM bare", &[]), vec![]);
+    let answer = world.load(&bare).unwrap();
+    writer(&path).execute("INSERT INTO bare VALUES (1)", []).unwrap();
+    world.catch_up().unwrap();
+    assert!(!world.is_valid(&answer));
+    assert_eq!(steps(), 2);
     // A schema that moves while it runs ends the life, as ever.
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE more(a)").unwrap();
     world.catch_up().unwrap();
