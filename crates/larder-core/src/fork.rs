@@ -173,6 +173,10 @@ impl Feed for Branch {
         self.trunk.feed.has_passed(mark)
     }
 
+    fn has_places(&self) -> bool {
+        self.trunk.feed.has_places()
+    }
+
     fn is_placed(&self, dependency: &Dependency) -> bool {
         self.trunk.feed.is_placed(dependency)
     }

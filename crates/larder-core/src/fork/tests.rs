@@ -63,6 +63,10 @@ impl Feed for Hand {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn has_places(&self) -> bool {
+        true
+    }
+
     fn stop(&self) {}
 }
 
@@ -114,6 +118,11 @@ fn caught_up(feed: &dyn Feed) -> Result<(), Error> {
         Poll::Ready(result) => result,
         Poll::Pending => panic!("nothing is waited for"),
     }
+}
+
+#[test]
+fn a_branch_has_the_places_of_the_feed() {
+    assert!(Fork::new(Hand::new(false)).branch().has_places());
 }
 
 #[test]
