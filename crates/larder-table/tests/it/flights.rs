@@ -1,10 +1,15 @@
 //! Loads that reads share: who may take what, and who ends them.
 
-use larder_core::ErrorKind;
-use larder_table::Ranges;
-use tokio::task::JoinHandle;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::SeqCst},
+};
 
-use super::origin::{Ground, reading};
+use larder_core::ErrorKind;
+use larder_table::{Definition, Ranges, Table};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::origin::{Ground, Reading, reading};
 
 /// Readings at the times 0 to 29, of which the window covers 0 to 9.
 async fn thirty() -> Ground {
@@ -141,4 +146,81 @@ async fn loader_that_panics_is_an_error_of_its_readers() {
     let by_value = by_value.unwrap();
     let read = ground.table.select(&by_value, Ranges::only([1])).read().await;
     assert_eq!(read.unwrap_err().kind(), ErrorKind::Panicked);
+}
+
+/// Eight values that only grow, outside the window of a table.
+struct Growing {
+    table: Table<Reading, i64>,
+    values: Arc<[AtomicI64; 8]>,
+    /// What a read that begins now must show at least.
+    told: [AtomicI64; 8],
+}
+
+impl Growing {
+    async fn new() -> Self {
+        let values: Arc<[AtomicI64; 8]> = Arc::default();
+        let mut definition = Definition::<Reading>::new("growing");
+        let (by_id, own) = (definition.primary(), values.clone());
+        definition.loads_by(&by_id, move |ids: Ranges<i64>, fill| {
+            let own = own.clone();
+            async move {
+                let read: Vec<_> =
+                    (0..).zip(&*own).map(|(id, value)| (id, value.load(SeqCst))).collect();
+                // Others come and go between what is read and the end of the load.
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                let read = read.into_iter().filter(|(id, _)| ids.contains(id));
+                fill.put_all(read.map(|(id, value)| reading(id, 1, id, value)))
+            }
+        });
+        let table = definition.build(&by_id).unwrap();
+        table.load(Ranges::none()).await.unwrap();
+        Self { table, values, told: Default::default() }
+    }
+
+    fn write(&self, id: i64) {
+        let place = usize::try_from(id).unwrap();
+        let value = self.values.get(place).unwrap().fetch_add(1, SeqCst) + 1;
+        self.table.invalidation().keys([id]).commit().unwrap();
+        self.told.get(place).unwrap().fetch_max(value, SeqCst);
+    }
+
+    async fn read(&self, ids: std::ops::Range<i64>) {
+        let least = self.told.each_ref().map(|told| told.load(SeqCst));
+        let found = self.table.range(&self.table.primary(), ids.clone()).await.unwrap();
+        assert_eq!(found.count(), ids.count());
+        for one in found.iter() {
+            let least = *least.get(usize::try_from(one.id).unwrap()).unwrap();
+            assert!(least <= one.value, "row {}: {} after {least}", one.id, one.value);
+        }
+    }
+}
+
+/// T10 on threads that do as they like: what was invalidated before a read began is in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_shows_every_invalidation_before_it_however_loads_are_shared() {
+    let growing = Arc::new(Growing::new().await);
+    let mut tasks = JoinSet::new();
+    for own in 0..2 {
+        let growing = growing.clone();
+        tasks.spawn(async move {
+            for round in 0..1000 {
+                growing.write(own * 4 + round % 4);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for own in 0..6 {
+        let growing = growing.clone();
+        tasks.spawn(async move {
+            for round in 0..500 {
+                let low = (own + round) % 6;
+                growing.read(low..low + 1 + round % 2).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let stats = growing.table.stats();
+    assert!(0 < stats.misses_shared && stats.misses_shared < stats.misses, "{stats:?}");
 }
