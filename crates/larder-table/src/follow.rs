@@ -90,12 +90,24 @@ enum Rule<R> {
     Are(MakesRecord<R>),
     /// They touch records by an index.
     Touch(Place, Touches),
+    /// Nobody can say which records they go into.
+    Doubt,
+}
+
+/// Who sees to it that every change of the tables that rules speak of is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// The feed: it watches each of them wholly, or the table is not loaded.
+    Expected,
+    /// The origin, which knows what was read of them, and has the feed tell what is not watched.
+    OfOrigin,
 }
 
 /// What the changes that a feed tells of mean for a table.
 pub struct Rules<R: Record> {
     rules: Vec<(Arc<str>, Rule<R>)>,
     max_staleness: Duration,
+    hearing: Hearing,
 }
 
 /// How old a table's knowledge of its origin may be, unless said otherwise.
@@ -103,7 +115,8 @@ const MAX_STALENESS: Duration = Duration::from_secs(1);
 
 impl<R: Record> Default for Rules<R> {
     fn default() -> Self {
-        Self { rules: Vec::new(), max_staleness: MAX_STALENESS }
+        let hearing = Hearing::Expected;
+        Self { rules: Vec::new(), max_staleness: MAX_STALENESS, hearing }
     }
 }
 
@@ -144,6 +157,43 @@ impl<R: Record> Rules<R> {
         self
     }
 
+    /// A row of `table` goes into records, and nobody can say which: every change of it puts
+    /// everything in doubt.
+    #[must_use]
+    pub fn doubts(mut self, table: impl Into<Arc<str>>) -> Self {
+        self.rules.push((table.into(), Rule::Doubt));
+        self
+    }
+
+    /// As [`Rules::touches`] with the keys in some ranges.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn touches_within<K: IndexKey>(
+        mut self,
+        table: Arc<str>,
+        index: &Index<R, K>,
+        ranges: impl Fn(&Image<'_>) -> Option<Ranges<K>> + Send + Sync + 'static,
+    ) -> Self {
+        let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
+            Some(Arc::new(ranges(image)?))
+        };
+        let place = Place { place: index.place, of: index.of };
+        self.rules.push((table, Rule::Touch(place, Box::new(ranges))));
+        self
+    }
+
+    /// Says that loads see to it that the feed tells of every change of what they read.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn heard_by_origin(mut self) -> Self {
+        self.hearing = Hearing::OfOrigin;
+        self
+    }
+
+    /// Whether a rule speaks of this table.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn speak_of(&self, table: &str) -> bool {
+        self.rules.iter().any(|(own, _)| **own == *table)
+    }
+
     /// How old the knowledge of the origin may be for a read; beyond it the feed is asked first.
     /// One second without this.
     #[must_use]
@@ -165,6 +215,7 @@ pub(crate) struct Followed {
     feed: Arc<dyn Feed>,
     /// Those that the rules speak of.
     tables: Vec<Arc<str>>,
+    hearing: Hearing,
     proven: Arc<AtomicU64>,
     clock: Clock,
     max_staleness: Duration,
@@ -229,19 +280,22 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// # Errors
     /// `Conflict` when the table follows a feed or is loaded; those of the feed.
     pub fn follow(&self, feed: Arc<dyn Feed>, rules: Rules<R>, clock: Clock) -> Result<(), Error> {
-        let Rules { rules, max_staleness } = rules;
+        let Rules { rules, max_staleness, hearing } = rules;
         self.expect_unfollowed()?;
         rules.iter().try_for_each(|(_, rule)| self.check(rule))?;
         let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
         let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
         let sink = Sink { table: Arc::downgrade(&self.0), rules, proven: proven.clone() };
         feed.start(Arc::new(sink))?;
-        self.set_followed(Followed { feed, tables, proven, clock, max_staleness })
+        self.set_followed(Followed { feed, tables, hearing, proven, clock, max_staleness })
     }
 
     /// Fails when there are changes that a rule speaks of and the feed does not tell.
     pub(crate) fn expect_heard(&self) -> Result<(), Error> {
-        let Some(Followed { feed, tables, .. }) = self.0.followed.get() else { return Ok(()) };
+        let Some(Followed { feed, tables, hearing: Hearing::Expected, .. }) = self.0.followed.get()
+        else {
+            return Ok(());
+        };
         let timeline = feed.timeline();
         let whole = |table: &&Arc<str>| {
             let whole = Dependency::table(timeline.clone(), (*table).clone());
@@ -340,6 +394,7 @@ fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Op
         return None;
     }
     match rule {
+        Rule::Doubt => return None,
         Rule::Are(record) => {
             // Both before either is told: half of a change is worse than none.
             let [old, new] = images.map(|values| match values {
@@ -354,6 +409,9 @@ fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Op
         Rule::Touch(Place { place, .. }, ranges) => {
             for values in images.into_iter().flatten() {
                 let ranges = ranges(&Image { change, values })?;
+                if ranges.is_empty() {
+                    continue;
+                }
                 match told.touched.iter_mut().find(|touched| touched.place == *place) {
                     Some(touched) => touched.ranges = touched.ranges.union(&*ranges),
                     None => told.touched.push(Touched { place: *place, ranges }),

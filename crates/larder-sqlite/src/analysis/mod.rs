@@ -52,6 +52,11 @@ pub struct Analysis {
     pub untrackable: Vec<Arc<str>>,
     /// Why the result can change though no table does: the clock, randomness, the connection.
     pub time_dependent: Option<String>,
+    /// Tables of each of which every row of the result is made of exactly one row, so that whoever
+    /// knows that row knows which rows of the result it went into: an inner join of plain tables
+    /// that shows columns as they are. Empty where that is not proven; without those that stand in
+    /// it twice.
+    pub row_sources: Vec<Arc<str>>,
     /// The names of the parameters, without their prefix, in the order SQLite numbers them.
     pub parameters: Vec<Arc<str>>,
 }

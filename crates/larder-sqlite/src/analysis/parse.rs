@@ -10,9 +10,9 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 use larder_core::Value;
 use sqlparser::{
     ast::{
-        BinaryOperator, Expr, Function, FunctionArguments, Ident, Join, JoinConstraint,
-        JoinOperator, ObjectName, Query, Select, SelectFlavor, SetExpr, Statement, TableFactor,
-        UnaryOperator, Value as Literal, Visit, Visitor, visit_expressions,
+        BinaryOperator, Expr, Function, FunctionArguments, GroupByExpr, Ident, Join,
+        JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr,
+        Statement, TableFactor, UnaryOperator, Value as Literal, Visit, Visitor, visit_expressions,
     },
     dialect::SQLiteDialect,
     parser::Parser,
@@ -54,6 +54,9 @@ pub(super) struct Block {
     pub(super) equalities: Vec<(Side, Side)>,
     /// For each `USING` column: the place of the table on the right, and the name.
     pub(super) using: Vec<(usize, String)>,
+    /// Whether each row of the result is one row of each source, and shows columns of them as they
+    /// are.
+    pub(super) is_row_by_row: bool,
 }
 
 /// A table in `FROM`.
@@ -206,8 +209,8 @@ fn read_query(query: &Query) -> Result<Block, Widening> {
     let Query {
         with,
         body,
-        order_by: _,
-        limit_clause: _,
+        order_by,
+        limit_clause,
         fetch,
         locks,
         for_clause,
@@ -226,7 +229,12 @@ fn read_query(query: &Query) -> Result<Block, Widening> {
         || !pipe_operators.is_empty();
     match &**body {
         _ if is_foreign => Err(Widening::NotParsed),
-        SetExpr::Select(select) => read_select(select),
+        SetExpr::Select(select) => {
+            let block = read_select(select)?;
+            // A sum in ORDER BY makes one row of all; a limit lets other rows in.
+            let is_plain = order_by.is_none() && limit_clause.is_none();
+            Ok(Block { is_row_by_row: is_plain && shows_columns(select), ..block })
+        }
         SetExpr::SetOperation { .. } | SetExpr::Values(_) => Err(Widening::SetOperation),
         _ => Err(Widening::NotParsed),
     }
@@ -249,7 +257,8 @@ fn read_select(select: &Select) -> Result<Block, Widening> {
     if is_foreign {
         return Err(Widening::NotParsed);
     }
-    let mut block = Block { sources: Vec::new(), equalities: Vec::new(), using: Vec::new() };
+    let (sources, equalities, using) = (Vec::new(), Vec::new(), Vec::new());
+    let mut block = Block { sources, equalities, using, is_row_by_row: false };
     for item in &select.from {
         block.sources.push(read_source(&item.relation)?);
         for join in &item.joins {
@@ -261,6 +270,24 @@ fn read_select(select: &Select) -> Result<Block, Widening> {
         block.add_condition(condition);
     }
     Ok(block)
+}
+
+/// Whether rows are neither put together nor left out as doubles, and nothing is computed of them.
+fn shows_columns(select: &Select) -> bool {
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let is_shown = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => is_column(expr),
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => true,
+        SelectItem::ExprWithAliases { .. } => false,
+    };
+    let is_grouped = match &select.group_by {
+        GroupByExpr::Expressions(columns, modifiers) => {
+            !columns.is_empty() || !modifiers.is_empty()
+        }
+        GroupByExpr::All(_) => true,
+    };
+    let is_whole = select.distinct.is_none() && select.having.is_none() && !is_grouped;
+    is_whole && select.named_window.is_empty() && select.projection.iter().all(is_shown)
 }
 
 impl Block {

@@ -47,6 +47,7 @@ pub(super) fn analyse(
         rows: rows(&proof, table),
     });
     let tables = reads_of.collect();
+    let row_sources = survey.row_sources(&proof);
     let untrackable = survey.untrackable();
     let mut texts = view_texts(connection, &views)?;
     texts.push(parsed);
@@ -54,6 +55,7 @@ pub(super) fn analyse(
         timeline: timeline.clone(),
         tables,
         untrackable,
+        row_sources,
         time_dependent: volatile::reason(connection, &reads, &texts)?,
         parameters: reads.parameters.iter().map(|name| name.as_str().into()).collect(),
     })
@@ -107,6 +109,16 @@ impl Survey<'_> {
             return Err(Widening::Disagreement);
         }
         Ok(proof)
+    }
+
+    /// See [`Analysis::row_sources`].
+    fn row_sources(&self, proof: &Result<Proof, Widening>) -> Vec<Arc<str>> {
+        let block = self.parsed.as_ref().and_then(|parsed| parsed.block.as_ref().ok());
+        let is_row_by_row = block.is_some_and(|block| block.is_row_by_row);
+        // For each place in `FROM` the proof has what it knows of the rows there.
+        let proof = proof.iter().filter(|_| is_row_by_row).flatten();
+        let once = proof.filter(|(_, places)| places.len() == 1);
+        once.map(|(table, _)| table.clone()).collect()
     }
 
     /// Every column whose change can change the result.

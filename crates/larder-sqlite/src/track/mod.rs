@@ -10,4 +10,4 @@ pub(crate) mod trigger;
 
 mod plan;
 
-pub use plan::{TrackPlan, TrackedAs, plan, untrack_plan};
+pub use plan::{TrackPlan, TrackedAs, plan, plan_with, untrack_plan};

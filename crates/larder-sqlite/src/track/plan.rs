@@ -76,10 +76,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// `NotFound` when there is no such file, `Unavailable` when it cannot be read now.
 pub fn plan(path: &Path, name: &Name, statements: &[Arc<Statement>]) -> Result<TrackPlan, Error> {
+    plan_with(path, name, statements, &[])
+}
+
+/// As [`plan`], with columns of some tables that each changed row is to be told with besides: by
+/// which somebody finds what the row goes into. Columns beyond the 16 that the log has room for,
+/// and tables that no statement reads, are left out.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(
+    path: &Path,
+    name: &Name,
+    statements: &[Arc<Statement>],
+    looked_at: &[(Arc<str>, Vec<Arc<str>>)],
+) -> Result<TrackPlan, Error> {
     let opened = connection::open(path, PATIENCE)?;
     connection::in_snapshot(&opened.connection, |connection| {
         let schema = Schema::read(connection).map_err(Planning::Error)?;
-        plan_in(connection, name, statements, &schema)
+        plan_in(connection, name, (statements, looked_at), &schema)
     })
     .map_err(|planning| planning.into_error(path))
 }
@@ -155,14 +170,21 @@ struct Need {
     scopes: BTreeSet<Arc<str>>,
 }
 
+type LookedAt = [(Arc<str>, Vec<Arc<str>>)];
+
 fn plan_in(
     connection: &Connection,
     name: &Name,
-    statements: &[Arc<Statement>],
+    (statements, looked_at): (&[Arc<Statement>], &LookedAt),
     schema: &Schema,
 ) -> Result<TrackPlan, Planning> {
     let mut plan = TrackPlan { sql: Vec::new(), notes: Vec::new(), tables: Vec::new() };
-    let needs = needs(statements, &mut plan);
+    let mut needs = needs(statements, &mut plan);
+    for (table, columns) in looked_at {
+        if let Some(need) = needs.get_mut(table) {
+            need.scopes.extend(columns.iter().cloned());
+        }
+    }
     let mut specs = Vec::new();
     let mut triggers = Vec::new();
     for (table, need) in &needs {

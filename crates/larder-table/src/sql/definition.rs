@@ -11,8 +11,9 @@ use larder_sqlite::SqlRow;
 
 use super::{
     condition::{RangePart, parts},
+    follow::Meanings,
     key::SqlKey,
-    row::{Row, RowKey, Shape},
+    row::{Row, RowKey},
     source::SqlSource,
 };
 use crate::{
@@ -29,12 +30,12 @@ type MakesRecord<R> = Arc<dyn Fn(&SqlRow<'_>) -> Result<R, Error> + Send + Sync>
 
 /// A table of a SELECT in the making. Made by [`SqlSource::table`] and its neighbours.
 pub struct SqlDefinition<R: Record> {
-    source: Arc<SqlSource>,
-    name: Arc<str>,
+    pub(super) source: Arc<SqlSource>,
+    pub(super) name: Arc<str>,
     definition: Definition<R>,
     record: MakesRecord<R>,
-    /// What its rows are like, where the records are rows.
-    pub(crate) shape: Option<Arc<Shape>>,
+    /// What changes of the origin's tables mean, as far as it was said or is plain.
+    pub(super) meanings: Meanings<R>,
 }
 
 /// Says no two records have the same key of an index, or that they may.
@@ -47,7 +48,8 @@ enum Keys {
 impl<R: Record> SqlDefinition<R> {
     pub(crate) fn new(source: SqlSource, name: Arc<str>, record: MakesRecord<R>) -> Self {
         let definition = Definition::new(name.clone());
-        Self { source: Arc::new(source), name, definition, record, shape: None }
+        let meanings = Meanings::default();
+        Self { source: Arc::new(source), name, definition, record, meanings }
     }
 
     /// The definition itself, for what has nothing to do with SQL: limits, groups, indexes by which
@@ -138,6 +140,7 @@ impl<R: Record> SqlDefinition<R> {
         key: impl Fn(&R) -> K + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let places = self.check::<K>(index.name(), columns)?;
+        self.meanings.derive(&self.source, index, &places);
         let load = Arc::new(Load {
             columns: self.source.key_columns(&places),
             source: self.source.clone(),
@@ -149,7 +152,8 @@ impl<R: Record> SqlDefinition<R> {
         Ok(())
     }
 
-    /// The table, empty and not yet loaded. Its window is a set of ranges of `window`.
+    /// The table, empty and not yet loaded. Its window is a set of ranges of `window`. It hears of
+    /// no change; [`SqlDefinition::follow`] makes one that does.
     ///
     /// # Errors
     /// As [`Definition::build`].
@@ -212,7 +216,8 @@ impl<R: Record, K: SqlKey> Load<R, K> {
             let is_asked = |own: &Ranges<K>| own.contains(&(load.key)(&record));
             if is_one || own.get(part).is_some_and(is_asked) { fill.put(record) } else { Ok(()) }
         });
-        taken.await.map_err(|error| said_of(&about, error))
+        taken.await.map_err(|error| said_of(&about, error))?;
+        self.source.expect_unchanged().map_err(|error| said_of(&about, error))
     }
 }
 

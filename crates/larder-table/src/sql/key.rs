@@ -20,6 +20,9 @@ pub trait SqlKey: IndexKey {
     /// Of how many columns it is made; `None` where that differs from key to key.
     const COLUMNS: Option<usize>;
 
+    /// The key with these values, one for each column; `None` where no key has them.
+    fn from_values(values: Vec<Value>) -> Option<Self>;
+
     /// Adds the value of each column. Fewer than the index has: of the first columns.
     fn values(&self, out: &mut Vec<Value>);
 
@@ -33,6 +36,9 @@ pub trait SqlKey: IndexKey {
 pub trait SqlColumn: IndexKey {
     /// Its value.
     fn value(&self) -> Value;
+
+    /// The key with this value, which is one that the column may hold; `None` where none has it.
+    fn from_value(value: Value) -> Option<Self>;
 }
 
 macro_rules! whole_numbers {
@@ -41,16 +47,44 @@ macro_rules! whole_numbers {
             fn value(&self) -> Value {
                 Value::Integer(i64::from(*self))
             }
+
+            fn from_value(value: Value) -> Option<Self> {
+                let Value::Integer(number) = value else { return None };
+                number.try_into().ok()
+            }
         }
     )*};
 }
 
-whole_numbers!(i8, i16, i32, i64, u8, u16, u32, bool);
+whole_numbers!(i8, i16, i32, i64, u8, u16, u32);
+
+impl SqlColumn for bool {
+    fn value(&self) -> Value {
+        Value::Integer(i64::from(*self))
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Integer(0) => Some(false),
+            Value::Integer(1) => Some(true),
+            _ => None,
+        }
+    }
+}
 
 /// What is not a number stands behind all numbers, as the shortest text does in SQLite.
 impl SqlColumn for Float {
     fn value(&self) -> Value {
         if self.0.is_nan() { Value::from("") } else { Value::Real(self.0) }
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Real(number) => Some(Self(number)),
+            #[expect(clippy::cast_precision_loss, reason = "as SQLite rounds into a real column")]
+            Value::Integer(number) => Some(Self(number as f64)),
+            _ => None,
+        }
     }
 }
 
@@ -58,11 +92,21 @@ impl SqlColumn for String {
     fn value(&self) -> Value {
         Value::from(self.as_str())
     }
+
+    fn from_value(value: Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        Some(text.as_ref().to_owned())
+    }
 }
 
 impl SqlColumn for Arc<str> {
     fn value(&self) -> Value {
         Value::Text(self.clone())
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        let Value::Text(text) = value else { return None };
+        Some(text)
     }
 }
 
@@ -70,11 +114,23 @@ impl SqlColumn for Vec<u8> {
     fn value(&self) -> Value {
         Value::Blob(self.as_slice().into())
     }
+
+    fn from_value(value: Value) -> Option<Self> {
+        let Value::Blob(bytes) = value else { return None };
+        Some(bytes.to_vec())
+    }
 }
 
 impl<T: SqlColumn> SqlColumn for Option<T> {
     fn value(&self) -> Value {
         self.as_ref().map_or(Value::Null, SqlColumn::value)
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
     }
 }
 
@@ -82,6 +138,11 @@ macro_rules! of_one_column {
     ($($key:ty),*) => {$(
         impl SqlKey for $key {
             const COLUMNS: Option<usize> = Some(1);
+
+            fn from_values(values: Vec<Value>) -> Option<Self> {
+                let [value] = <[Value; 1]>::try_from(values).ok()?;
+                Self::from_value(value)
+            }
 
             fn values(&self, out: &mut Vec<Value>) {
                 out.push(self.value());
@@ -95,6 +156,11 @@ of_one_column!(i8, i16, i32, i64, u8, u16, u32, bool, Float, String, Arc<str>, V
 impl<T: SqlColumn> SqlKey for Option<T> {
     const COLUMNS: Option<usize> = Some(1);
 
+    fn from_values(values: Vec<Value>) -> Option<Self> {
+        let [value] = <[Value; 1]>::try_from(values).ok()?;
+        Self::from_value(value)
+    }
+
     fn values(&self, out: &mut Vec<Value>) {
         out.push(self.value());
     }
@@ -104,6 +170,14 @@ macro_rules! of_several_columns {
     ($count:literal: $($column:ident $place:tt),*) => {
         impl<$($column: SqlColumn),*> SqlKey for ($($column,)*) {
             const COLUMNS: Option<usize> = Some($count);
+
+            fn from_values(values: Vec<Value>) -> Option<Self> {
+                if values.len() != $count {
+                    return None;
+                }
+                let mut values = values.into_iter();
+                Some(($($column::from_value(values.next()?)?,)*))
+            }
 
             fn values(&self, out: &mut Vec<Value>) {
                 $(out.push(self.$place.value());)*

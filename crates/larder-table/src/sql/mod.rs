@@ -2,8 +2,9 @@
 //! made of columns of the result.
 //!
 //! Apart from the rest of the crate, which knows no database. Reading order: [`SqlSource`] (what is
-//! asked) and [`SqlDefinition`] (the table in the making); `key` and `condition`: how ranges of
-//! keys become conditions; `row`: records of a query that is only known while a program runs.
+//! asked) and [`SqlDefinition`] (the table in the making); `follow`: what a changed row means;
+//! `key` and `condition`: how ranges of keys become conditions; `row`: records of a query that is
+//! only known while a program runs.
 //!
 //! ```
 //! use larder_sqlite::{OriginOptions, SqliteOrigin};
@@ -53,6 +54,8 @@
 mod source;
 
 mod definition;
+
+mod follow;
 
 mod key;
 

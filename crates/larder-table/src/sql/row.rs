@@ -180,6 +180,10 @@ fn storable(value: Value) -> Value {
 impl SqlKey for RowKey {
     const COLUMNS: Option<usize> = None;
 
+    fn from_values(values: Vec<Value>) -> Option<Self> {
+        Some(Self::new(values))
+    }
+
     fn values(&self, out: &mut Vec<Value>) {
         out.extend_from_slice(Self::values(self));
     }

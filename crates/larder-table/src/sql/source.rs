@@ -22,6 +22,8 @@ pub struct SqlSource {
     pub(crate) statement: Arc<Statement>,
     params: Vec<Value>,
     pub(crate) columns: Arc<[ResultColumn]>,
+    /// The tables that it reads.
+    pub(crate) tables: Arc<[Arc<str>]>,
     deadline: Duration,
 }
 
@@ -54,7 +56,8 @@ impl SqlSource {
         let (declared, params): (Vec<Param>, Vec<Value>) = params.into_iter().unzip();
         let statement = origin.prepare(sql, &declared)?;
         let columns = origin.result_columns(&statement)?.into();
-        Ok(Self { origin: origin.clone(), statement, params, columns, deadline: DEADLINE })
+        let (origin, tables) = (origin.clone(), tables(&statement));
+        Ok(Self { origin, statement, params, columns, tables, deadline: DEADLINE })
     }
 
     /// How long a load may take, waiting for a free reader of the origin included; five minutes
@@ -92,11 +95,10 @@ impl SqlSource {
         let columns: Arc<[Arc<str>]> = self.columns().cloned().collect();
         let places = self.places(&name, "primary", key)?;
         let shape = Arc::new(Shape { columns, key: places });
-        let (own, table) = (shape.clone(), name.clone());
-        let record = move |row: &SqlRow<'_>| own.row(row, &table);
+        let table = name.clone();
+        let record = move |row: &SqlRow<'_>| shape.row(row, &table);
         let mut definition = SqlDefinition::new(self, name, Arc::new(record));
         definition.definition().weigh(Row::bytes);
-        definition.shape = Some(shape);
         definition.key(key)?;
         Ok(definition)
     }
@@ -153,6 +155,17 @@ impl SqlSource {
         columns.map(key_column).collect()
     }
 
+    /// Fails where the schema has changed so that it reads other tables, or has other columns: what
+    /// is known of it is not true any more.
+    pub(crate) fn expect_unchanged(&self) -> Result<(), Error> {
+        let columns = self.statement.columns();
+        if columns.iter().eq(self.columns()) && tables(&self.statement) == self.tables {
+            return Ok(());
+        }
+        let changed = Error::new(ErrorKind::Config, "read a query");
+        Err(changed.detail("the schema has changed and it reads otherwise; define the table anew"))
+    }
+
     /// Hands the rows of `parts` to `sink`, each with the number of its part.
     pub(crate) async fn stream(
         &self,
@@ -167,6 +180,10 @@ impl SqlSource {
         };
         self.origin.stream(stream, sink).await
     }
+}
+
+fn tables(statement: &Statement) -> Arc<[Arc<str>]> {
+    statement.analysis().tables.iter().map(|read| read.table.clone()).collect()
 }
 
 impl Shape {

@@ -12,6 +12,7 @@
 //! - `told`: what a feed tells while a load is under way
 //! - `follow`: tables that follow a real SQLite database
 //! - `sql`: tables of a SELECT (feature `sqlite`)
+//! - `sql_follow`: how they hear of changes
 
 #![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
 
@@ -39,3 +40,6 @@ mod follow;
 
 #[cfg(feature = "sqlite")]
 mod sql;
+
+#[cfg(feature = "sqlite")]
+mod sql_follow;

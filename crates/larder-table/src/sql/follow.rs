@@ -1,0 +1,200 @@
+//! Following by itself: what a changed row of a table means for records of a query that reads it.
+//!
+//! Where each row of the result is made of one row of a table, and an index is made of columns of
+//! that table, the changed row says under which keys to look. For other tables the application says
+//! so. **Invariant**: every table that the query reads has a meaning; what nobody said and nothing
+//! proves puts everything in doubt, and so does a commit to what is not tracked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use larder_core::{Clock, Error, ErrorKind, Value, feed::Feed};
+use larder_sqlite::{ResultColumn, Statement, UNWATCHED};
+
+use super::{definition::SqlDefinition, key::SqlKey, source::SqlSource};
+use crate::{
+    content::PRIMARY,
+    follow::{Image, Rules},
+    index::{Index, IndexKey},
+    ranges::Ranges,
+    record::Record,
+    table::Table,
+};
+
+/// What changes of the tables of a query mean.
+pub(super) struct Meanings<R: Record> {
+    rules: Rules<R>,
+    derived: Vec<Derived<R>>,
+    /// The columns of each table that rules look at.
+    looked_at: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+/// What follows from the query for rows of a table.
+struct Derived<R: Record> {
+    table: Arc<str>,
+    columns: Vec<Arc<str>>,
+    is_primary: bool,
+    add: Box<dyn FnOnce(Rules<R>) -> Rules<R> + Send + Sync>,
+}
+
+impl<R: Record> Default for Meanings<R> {
+    fn default() -> Self {
+        let rules = Rules::new().heard_by_origin();
+        Self { rules, derived: Vec::new(), looked_at: BTreeMap::new() }
+    }
+}
+
+impl<R: Record> Meanings<R> {
+    /// Notes that rows of a table can be found by `index`, if the columns at these places of the
+    /// result are all of that table, and each row of the result is made of one of its rows.
+    pub(super) fn derive<K: SqlKey>(
+        &mut self,
+        source: &SqlSource,
+        index: &Index<R, K>,
+        places: &[usize],
+    ) {
+        let columns = places.iter().filter_map(|place| source.columns.get(*place));
+        let sources: Option<Vec<_>> =
+            columns.map(|column: &ResultColumn| column.source.as_ref()).collect();
+        let Some([first, rest @ ..]) = sources.as_deref() else { return };
+        let (table, analysis) = (first.0.clone(), source.statement.analysis());
+        let is_of_one = rest.iter().all(|(other, _)| *other == table);
+        let is_told = analysis.time_dependent.is_none() && !analysis.reads_untrackable();
+        if !is_of_one || !is_told || !analysis.row_sources.contains(&table) {
+            return;
+        }
+        let columns: Vec<Arc<str>> =
+            sources.iter().flatten().map(|(_, column)| column.name.clone()).collect();
+        let (own, name, looked_at) = (index.clone(), table.clone(), columns.clone());
+        let add = move |rules: Rules<R>| {
+            rules.touches_within(name, &own, move |row| ranges(row, &looked_at))
+        };
+        let is_primary = index.place == PRIMARY;
+        self.derived.push(Derived { table, columns, is_primary, add: Box::new(add) });
+    }
+
+    /// The rules, with a meaning for each of `tables`.
+    fn complete(self, tables: &[Arc<str>]) -> Rules<R> {
+        let Self { mut rules, mut derived, .. } = self;
+        // The primary key is what the log has of every row.
+        derived.sort_by_key(|derived| !derived.is_primary);
+        for Derived { table, add, .. } in derived {
+            if !rules.speak_of(&table) {
+                rules = add(rules);
+            }
+        }
+        for table in tables {
+            if !rules.speak_of(table) {
+                rules = rules.doubts(table.clone());
+            }
+        }
+        rules.doubts(UNWATCHED)
+    }
+}
+
+/// The keys of a row's values; `None` where the feed does not tell them.
+fn ranges<K: SqlKey>(row: &Image<'_>, columns: &[Arc<str>]) -> Option<Ranges<K>> {
+    let values: Option<Vec<Value>> =
+        columns.iter().map(|column| row.get(column).cloned()).collect();
+    // A value that no key has is in no record.
+    Some(K::from_values(values?).map_or_else(Ranges::none, |key| Ranges::only([key])))
+}
+
+impl<R: Record> SqlDefinition<R> {
+    /// Says that a row of `table` goes into the records whose key of `index` is what the row has in
+    /// `columns`: of a parent by its primary key, of a child by its foreign key. They are loaded
+    /// again under the values before and after a change. Without a rule it is found out where it is
+    /// plain, and else every change of the table puts everything in doubt.
+    ///
+    /// # Errors
+    /// `Config` when the query does not read such a table, it has no such column, or keys of the
+    /// index are made of another number of columns. `Unavailable` when the database cannot be read.
+    ///
+    /// # Cost
+    /// A look at the schema.
+    pub fn follows<K: SqlKey>(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        index: &Index<R, K>,
+    ) -> Result<&mut Self, Error> {
+        let refused = |detail: String| {
+            Error::new(ErrorKind::Config, "follow rows with table")
+                .subject(format!("`{}`", self.name))
+                .detail(format!("index `{}`: {detail}", index.name()))
+        };
+        if K::COLUMNS.is_some_and(|own| own != columns.len()) || columns.is_empty() {
+            let given = columns.len();
+            return Err(refused(format!("its keys are not made of {given} columns of `{table}`")));
+        }
+        let tables = &self.source.tables;
+        let Some(own) = tables.iter().find(|own| own.eq_ignore_ascii_case(table)).cloned() else {
+            let tables = tables.join(", ");
+            return Err(refused(format!("the query reads no table `{table}`; it reads {tables}")));
+        };
+        let schema = self.source.origin.schema()?;
+        let declared = |name: &&str| {
+            let column = schema.table(&own).and_then(|table| table.column(name));
+            let absent = || refused(format!("`{own}` has no column `{name}`"));
+            column.map(|column| column.name.clone()).ok_or_else(absent)
+        };
+        let names: Vec<Arc<str>> = columns.iter().map(declared).collect::<Result<_, _>>()?;
+        let looked_at = self.meanings.looked_at.entry(own.clone()).or_default();
+        looked_at.extend(names.iter().cloned());
+        let rules = std::mem::take(&mut self.meanings.rules);
+        self.meanings.rules = rules.touches_within(own, index, move |row| ranges(row, &names));
+        Ok(self)
+    }
+
+    /// How old the knowledge of the origin may be for a read; beyond it the feed is asked first.
+    /// One second without this.
+    pub fn max_staleness(&mut self, max_staleness: Duration) -> &mut Self {
+        let rules = std::mem::take(&mut self.meanings.rules);
+        self.meanings.rules = rules.max_staleness(max_staleness);
+        self
+    }
+
+    /// What it asks: for [`larder_sqlite::track::plan_with`], together with what it looks at.
+    pub fn statement(&self) -> &Arc<Statement> {
+        &self.source.statement
+    }
+
+    /// The columns of each table that a changed row must be told with for the records that it goes
+    /// into to be found. Where one is missing in the log everything is in doubt instead.
+    pub fn looks_at(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let mut all = self.meanings.looked_at.clone();
+        for Derived { table, columns, is_primary, .. } in &self.meanings.derived {
+            let is_alone = !self.meanings.rules.speak_of(table);
+            let has_primary =
+                self.meanings.derived.iter().any(|own| own.is_primary && own.table == *table);
+            if is_alone && (*is_primary || !has_primary) {
+                all.entry(table.clone()).or_default().extend(columns.iter().cloned());
+            }
+        }
+        all.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect()
+    }
+
+    /// The table, empty and not yet loaded, which follows `feed`, the origin's own: in `rows` mode
+    /// row by row, in `database` mode every commit puts everything in doubt.
+    ///
+    /// # Errors
+    /// As [`SqlDefinition::build`] and [`Table::follow`].
+    ///
+    /// # Freshness
+    /// As [`Table::follow`].
+    pub fn follow<W: IndexKey>(
+        mut self,
+        window: &Index<R, W>,
+        feed: Arc<dyn Feed>,
+        clock: Clock,
+    ) -> Result<Table<R, W>, Error> {
+        let meanings = std::mem::take(&mut self.meanings);
+        let tables = self.source.tables.clone();
+        let table = self.build(window)?;
+        table.follow(feed, meanings.complete(&tables), clock)?;
+        Ok(table)
+    }
+}
