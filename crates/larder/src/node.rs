@@ -1,20 +1,18 @@
-//! The node: what this process knows of its timelines, and the sink that feeds deliver to.
+//! The node: what this process knows of its timelines.
 //!
-//! It joins the histories of `larder-core` with the memory tier. **Invariant**: whoever can see a
-//! position as applied can no longer hit an entry that a change up to it touched, because the
-//! entries are marked before the lock of the history is released.
+//! It joins the histories of `larder-core` with the memory tier. What changes them is in `sink`,
+//! where feeds deliver, and in `named`, what the application says; `verdicts` asks them.
+//! **Invariant**: whoever can see a position as applied can no longer hit an entry that a change up
+//! to it touched, because the entries are marked before the lock of the history is released.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_core::{
-    Change, Clock, Dependency, DependencySet, Digest, Epoch, Error, ErrorKind, History,
-    Invalidation, Mode, Moment, Name, Position, Stamp, Stamps, TrackedChange,
-    announcement::Announced,
+    Clock, Dependency, Digest, Epoch, Error, ErrorKind, History, Mode, Moment, Name, Position,
+    Stamp, Stamps,
     dependency::Hold,
-    feed::{Doubt, FeedSink, Mark},
-    flight::{self, Arrival},
-    history::Verdict,
-    store::{Attached, Begins, Origins, SchemesKnown, Step},
+    feed::{Doubt, Mark},
+    store::{Attached, Origins, SchemesKnown},
     timeline::APP,
     token::Token,
 };
@@ -26,13 +24,19 @@ use crate::{
     cache::Reads,
     events::{Event, Events, What},
     hold::{self, Held, Releases},
-    invalidation::{Limit, Told},
     journal::Journal,
     line::Line,
-    origins::{Brought, InStore},
-    preview, shared,
+    origins::InStore,
     stats::Counters,
 };
+
+mod named;
+
+mod sink;
+
+mod verdicts;
+
+pub(crate) use self::{named::digests_by_name, verdicts::Validity};
 
 /// What this process knows. One for each cache, shared by its regions, flights and feeds.
 pub(crate) struct Node {
@@ -66,14 +70,6 @@ pub(crate) struct Knowledge {
     pub(crate) in_store: InStore,
     /// On `app`, with a store that others may have too: where this node stands among them.
     pub(crate) line: Option<Line>,
-}
-
-/// Whether a value was shown to reflect everything that was known when it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Validity {
-    Shown,
-    /// Something was touched, or it is not remembered whether something was.
-    NotShown,
 }
 
 /// What is known of one timeline, for `status`.
@@ -158,37 +154,6 @@ impl Node {
         }
     }
 
-    /// Notes for the store what was invalidated by name, and is announced.
-    ///
-    /// # Callers must
-    /// hold the lock of `app`.
-    fn note_named(
-        &self,
-        knowledge: &mut Knowledge,
-        before: Position,
-        digests: &[Digest],
-        announced: Option<Announced>,
-    ) {
-        let position = knowledge.history.applied();
-        if let Some(line) = &mut knowledge.line {
-            line.note_own(position);
-        }
-        let Some(journal) = &self.journal else { return };
-        let history = &knowledge.history;
-        journal.note(Step {
-            timeline: history.timeline().clone(),
-            epoch: history.epoch(),
-            begins: Begins::After(before),
-            position,
-            digests: digests.to_vec(),
-            tables: Vec::new(),
-            schemes: SchemesKnown::NONE,
-            everything: history.everything() == position,
-            mark: None,
-            announced,
-        });
-    }
-
     pub(crate) fn timeline(&self, name: &str) -> Option<&Timeline> {
         self.timelines.iter().find(|timeline| &*timeline.name == name)
     }
@@ -260,172 +225,6 @@ impl Node {
     pub(crate) fn held(&self) -> usize {
         self.release();
         self.app().knowledge.lock().history.held()
-    }
-
-    /// What is known at this moment, for a reader that arrives.
-    pub(crate) fn arrival(&self) -> Arrival {
-        let mut arrival = Arrival::default();
-        for timeline in &self.timelines {
-            arrival.note(&timeline.knowledge.lock().history);
-        }
-        arrival
-    }
-
-    /// Whether a reader that arrived at `arrival` may take a value with these stamps.
-    pub(crate) fn may_take(
-        &self,
-        stamps: &Stamps,
-        dependencies: &DependencySet,
-        arrival: &Arrival,
-    ) -> bool {
-        self.timelines.iter().all(|timeline| {
-            let knowledge = timeline.knowledge.lock();
-            flight::may_take(&knowledge.history, stamps, dependencies, arrival)
-        })
-    }
-
-    /// Whether a value with these stamps still reflects everything this node knows.
-    pub(crate) fn may_store(&self, stamps: &Stamps, dependencies: &DependencySet) -> bool {
-        self.timelines.iter().all(|timeline| {
-            let knowledge = timeline.knowledge.lock();
-            flight::may_store(&knowledge.history, stamps, dependencies)
-        })
-    }
-
-    /// The stamps of a value that is read at `arrival`, raised to the positions known then wherever
-    /// nothing it depends on was touched up to there; and whether that is so on every timeline.
-    ///
-    /// # Callers must
-    /// have noted the arrival before: what is applied between it and the question is answered for
-    /// by the question, and what is applied after both lies beyond the stamps.
-    pub(crate) fn validated(
-        &self,
-        stamps: &Stamps,
-        dependencies: &DependencySet,
-        arrival: &Arrival,
-    ) -> (Stamps, Validity) {
-        let mut validity = Validity::Shown;
-        let mut raised = Stamps::new();
-        for stamp in stamps.iter() {
-            let shown = self.timeline(&stamp.timeline).and_then(|timeline| {
-                let history = &timeline.knowledge.lock().history;
-                let (epoch, known) = arrival.known(&stamp.timeline)?;
-                let verdict = history.verdict(stamp, dependencies, known);
-                let is_shown = epoch == stamp.epoch && verdict == Verdict::Untouched;
-                is_shown.then(|| Stamp { as_of: stamp.as_of.max(known), ..stamp.clone() })
-            });
-            if shown.is_none() {
-                validity = Validity::NotShown;
-            }
-            raised.add(shown.unwrap_or_else(|| stamp.clone()));
-        }
-        (raised, validity)
-    }
-
-    /// Whether a load of `reads` that begins now would be stamped with all that was known at
-    /// `arrival`. What is told on `app` is visible at once.
-    pub(crate) fn may_begin(&self, arrival: &Arrival, reads: &Reads) -> bool {
-        self.timelines
-            .iter()
-            .filter(|timeline| reads.includes(&timeline.name))
-            .all(|timeline| flight::may_begin(&timeline.knowledge.lock().history, arrival))
-    }
-
-    /// Whether a record with these stamps lies below what is remembered, for the counter.
-    pub(crate) fn is_forgotten(&self, stamps: &Stamps, dependencies: &DependencySet) -> bool {
-        stamps.iter().any(|stamp| {
-            self.timeline(&stamp.timeline).is_some_and(|timeline| {
-                let history = &timeline.knowledge.lock().history;
-                let verdict = history.verdict(stamp, dependencies, history.applied());
-                verdict == Verdict::Forgotten
-            })
-        })
-    }
-
-    /// Writes what `invalidation` names as invalidated on `app`, as one position. When it returns
-    /// no reader hits an entry built from it as fresh. `None`, with nothing done, when more entries
-    /// would fall than `limit` allows.
-    ///
-    /// The limit is looked at under the lock of `app`, so that nothing falls that was not counted:
-    ///
-    /// 1. A load links its value, which is then among those counted.
-    /// 2. Only then it asks the history of `app` whether it was overtaken: that waits for this
-    ///    lock.
-    /// 3. Only then it is published.
-    ///
-    /// So what is published before the lock is taken was linked before, and what asks after it was
-    /// given back is overtaken.
-    pub(crate) fn invalidate(
-        &self,
-        invalidation: &Invalidation,
-        limit: Limit,
-    ) -> Option<(Token, Vec<usize>)> {
-        let (dependencies, mode) = (invalidation.dependencies(), invalidation.mode());
-        self.release_if_many();
-        let app = self.app();
-        let mut knowledge = app.knowledge.lock();
-        if let Limit::AtMost(entries) = limit
-            && self.tier.exceeds(&preview::reach(dependencies), entries)
-        {
-            return None;
-        }
-        let history = &mut knowledge.history;
-        let before = history.applied();
-        let position = before.next();
-        let mut touched = Vec::with_capacity(dependencies.len());
-        let digests = history.touch(position, dependencies);
-        history.confirm(position);
-        let announced =
-            knowledge.announced(mode, Vec::new(), || shared::named_in_words(dependencies));
-        self.note_named(&mut knowledge, before, &digests.concat(), announced);
-        for (dependency, digests) in dependencies.iter().zip(digests) {
-            let what = dependency.to_string().into();
-            let cause = Cause { timeline: app.name.clone(), position, what };
-            touched.push(match mode {
-                Mode::Hard => self.tier.invalidate(&digests, &cause),
-                Mode::Soft => self.tier.soften(&digests, &cause),
-            });
-        }
-        let mut token = Token::new();
-        token.require(app.name.clone(), knowledge.history.epoch(), position);
-        self.events.tell(|| Event {
-            timeline: app.name.clone(),
-            position,
-            what: What::Named(dependencies.into()),
-            mode,
-            entries: touched.iter().map(|count| *count as u64).sum(),
-            at: self.clock.now(),
-        });
-        drop(knowledge);
-        self.events.wake();
-        Some((token, touched))
-    }
-
-    /// Writes what the application says of rows on `app`, as one position. When it returns no
-    /// reader hits an entry that they can have made wrong.
-    pub(crate) fn changed(&self, told: &[TrackedChange]) -> Told {
-        let names: Vec<Name> = told.iter().map(|change| change.timeline().clone()).collect();
-        let changes: Vec<Change> = told.iter().map(|change| change.change().clone()).collect();
-        let words: Arc<str> = in_words(&changes).into();
-        self.release();
-        let app = self.app();
-        let mut knowledge = app.knowledge.lock();
-        let history = &mut knowledge.history;
-        let before = history.applied();
-        let position = before.next();
-        let named = names.iter().zip(&changes);
-        let touched = history.apply_named(position, named.clone());
-        history.confirm(position);
-        let announced = knowledge.announced(Mode::Hard, shared::tables_of(named), || words.clone());
-        self.note_named(&mut knowledge, before, &touched.digests, announced);
-        let mut token = Token::new();
-        token.require(app.name.clone(), knowledge.history.epoch(), position);
-        let cause = Cause { timeline: app.name.clone(), position, what: words.clone() };
-        let entries = self.tier.invalidate(&touched.digests, &cause);
-        self.tell_of(cause, What::Reported { changes: changes.len(), words }, entries);
-        drop(knowledge);
-        self.events.wake();
-        Told { token, entries }
     }
 
     /// Ends everything stamped on `timeline`; how many entries were built from something on it.
@@ -520,166 +319,12 @@ impl Node {
     }
 }
 
-impl FeedSink for Node {
-    fn received(&self, timeline: &str, position: Position, changes: &[Change]) {
-        self.release();
-        let Some(timeline) = self.timeline(timeline) else { return };
-        let mut knowledge = timeline.knowledge.lock();
-        // Before the history: what it notices later than that is only more precise.
-        let (tables, schemes) = self.brings(&timeline.name, changes);
-        let touched = knowledge.history.apply(position, changes);
-        let brought = Brought { touched: &touched, tables, schemes };
-        self.note_received(&mut knowledge, brought);
-        let words: Arc<str> = in_words(changes).into();
-        let cause = Cause { timeline: timeline.name.clone(), position, what: words.clone() };
-        self.counters.changes.add(changes.len());
-        let mut entries = 0;
-        if touched.everything {
-            entries += self.shut(&timeline.name, &cause);
-        }
-        let everything = Digest::everything(&timeline.name);
-        let digests: Vec<Digest> =
-            touched.digests.into_iter().filter(|digest| *digest != everything).collect();
-        entries += self.tier.invalidate(&digests, &cause);
-        // A feed also says that nothing changed up to a position.
-        if !changes.is_empty() || touched.everything {
-            self.tell_of(cause, What::Reported { changes: changes.len(), words }, entries);
-        }
-        drop(knowledge);
-        self.events.wake();
-    }
-
-    fn confirmed(&self, timeline: &str, position: Position, moment: Moment) {
-        let Some(timeline) = self.timeline(timeline) else { return };
-        let mut knowledge = timeline.knowledge.lock();
-        let moved = knowledge.history.confirmed() < position;
-        knowledge.history.confirm(position);
-        // What was received and is not yet visible keeps the proof from getting younger.
-        if knowledge.history.confirmed() == knowledge.history.applied() {
-            knowledge.proven = knowledge.proven.max(moment);
-            self.tier.prove(&timeline.name, knowledge.proven);
-        }
-        drop(knowledge);
-        if moved {
-            self.progress.send_modify(|count| *count += 1);
-        }
-    }
-
-    fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
-        let Some(timeline) = self.timeline(timeline) else { return };
-        let mut knowledge = timeline.knowledge.lock();
-        knowledge.history.restart(epoch, start);
-        knowledge.doubt = Some(doubt);
-        self.restart_in_store(&mut knowledge, doubt);
-        let what = doubt.to_string().into();
-        let cause = Cause { timeline: timeline.name.clone(), position: start, what };
-        let entries = self.shut(&timeline.name, &cause);
-        self.tell_of(cause, What::Restarted(doubt), entries);
-        self.counters.restarts.add(1);
-        drop(knowledge);
-        self.events.wake();
-        self.progress.send_modify(|count| *count += 1);
-        if doubt != Doubt::Started {
-            tracing::warn!(timeline = %timeline.name, %doubt, "a new epoch: all its entries fell");
-        }
-    }
-
-    fn marking(&self, timeline: &str, mark: Option<Mark>) {
-        if let Some(timeline) = self.timeline(timeline) {
-            timeline.knowledge.lock().mark = mark;
-        }
-    }
-
-    /// Nothing is noted: the store stands there. What was loaded before it was known which life
-    /// this is falls, as if a life had begun.
-    fn resumed(&self, timeline: &str, epoch: Epoch, position: Position) {
-        let Some(timeline) = self.timeline(timeline) else { return };
-        let mut knowledge = timeline.knowledge.lock();
-        knowledge.history.restart(epoch, position);
-        self.go_on(&mut knowledge);
-        let what = "the feed goes on where an earlier one left".into();
-        let cause = Cause { timeline: timeline.name.clone(), position, what };
-        self.shut(&timeline.name, &cause);
-        drop(knowledge);
-        self.progress.send_modify(|count| *count += 1);
-    }
-
-    /// As an invalidation that was asked for here, without a limit: it was decided elsewhere.
-    fn recorded(&self, _: &str, invalidation: &Invalidation) {
-        self.counters.invalidations.add(1);
-        self.invalidate(invalidation, Limit::None);
-    }
-
-    /// Everything falls: a record may name what is on any timeline, and all values are stamped on
-    /// `app`.
-    fn records_lost(&self, timeline: &str, doubt: Doubt) {
-        let entries = usize::try_from(self.tier.stats().entries).unwrap_or(usize::MAX);
-        let app = self.app();
-        let mut knowledge = app.knowledge.lock();
-        let history = &mut knowledge.history;
-        let before = history.applied();
-        let position = before.next();
-        let everything = Change::Touch(Dependency::everything(app.name.clone()));
-        history.apply(position, &[everything]);
-        history.confirm(position);
-        let what = format!("invalidations recorded in `{timeline}` may be missing: {doubt}");
-        let what: Arc<str> = what.into();
-        let announced = knowledge.announced(Mode::Hard, Vec::new(), || what.clone());
-        self.note_named(&mut knowledge, before, &[], announced);
-        let cause = Cause { timeline: app.name.clone(), position, what };
-        self.tier.shut(APP, &cause);
-        self.tell_of(cause, What::Restarted(doubt), entries);
-        drop(knowledge);
-        self.events.wake();
-    }
-}
-
 /// Shows the names only: histories are long.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&Name> = self.timelines.iter().map(|timeline| &timeline.name).collect();
         f.debug_struct("Node").field("timelines", &names).finish_non_exhaustive()
     }
-}
-
-/// A batch of changes for people: the first few, and how many more.
-fn in_words(changes: &[Change]) -> String {
-    const SHOWN: usize = 3;
-    let mut words = String::new();
-    for change in changes.iter().take(SHOWN) {
-        if !words.is_empty() {
-            words.push_str(", ");
-        }
-        match change {
-            Change::Touch(dependency) => words.push_str(&dependency.to_string()),
-            Change::After(after) => {
-                words.push_str("update of ");
-                words.push_str(&after.row.table);
-            }
-            Change::Row(row) => {
-                let verb = match (&row.old, &row.new) {
-                    (None, Some(_)) => "insert into",
-                    (Some(_), None) => "delete from",
-                    (Some(_), Some(_)) | (None, None) => "update of",
-                };
-                words.push_str(verb);
-                words.push(' ');
-                words.push_str(&row.table);
-            }
-        }
-    }
-    if SHOWN < changes.len() {
-        words.push_str(&format!(" and {} more", changes.len() - SHOWN));
-    }
-    words
-}
-
-/// The links under which an explicit invalidation finds its entries.
-pub(crate) fn digests_by_name(dependency: &Dependency) -> Vec<Digest> {
-    let mut digests = Vec::new();
-    larder_core::change::touched_by_name(dependency, &mut |digest| digests.push(digest));
-    digests.sort_unstable();
-    digests
 }
 
 /// Random enough that two lives never share a number: the hasher's keys come from the system.

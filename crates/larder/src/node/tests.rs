@@ -3,14 +3,16 @@
 use std::ops::Bound::{Excluded, Included};
 
 use larder_core::{
-    Span,
+    Change, DependencySet, Invalidation, Span,
     announcement::Cursor,
+    feed::FeedSink,
+    flight::Arrival,
     store::{Judgement, Standing},
 };
 use larder_memory::MemoryLimit;
 
 use super::*;
-use crate::places::Places;
+use crate::{invalidation::Limit, places::Places};
 
 const SHOP: &str = "shop";
 const LIFE: Epoch = Epoch(7);
