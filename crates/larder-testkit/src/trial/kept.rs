@@ -50,9 +50,9 @@ type Asked = (Begun, JoinHandle<Result<Fetched<Vec<Part>>, LoadError<Error>>>);
 /// What was written and what was read.
 pub(super) type Noted = Result<(Vec<Written>, Vec<Read>), Trouble>;
 
-/// Where these nodes are.
+/// What these nodes read and write, and how the first of the two files is tracked.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Files {
     pub(super) origin: PathBuf,
     pub(super) store: PathBuf,
     pub(super) tracking: Tracking,
@@ -61,7 +61,7 @@ pub(super) struct Place {
 /// One such node. See the module.
 pub(super) struct Kept {
     number: usize,
-    place: Place,
+    files: Files,
     common: Common,
     notebook: Arc<Notebook>,
     life: RwLock<Option<Life>>,
@@ -83,14 +83,14 @@ impl Life {
 impl Kept {
     /// Both nodes. Each knows the rows that the other is told of.
     pub(super) async fn open_both(
-        place: &Place,
+        files: &Files,
         [first, second]: [Common; 2],
         notebook: &Arc<Notebook>,
     ) -> Result<[Self; 2], Trouble> {
         let open = async |number, own: &Common, other: &Common| {
             let common = Common { told_elsewhere: Some(other.told.clone()), ..own.clone() };
-            let (place, notebook, life) = (place.clone(), notebook.clone(), RwLock::default());
-            let kept = Self { number, place, common, notebook, life };
+            let (files, notebook, life) = (files.clone(), notebook.clone(), RwLock::default());
+            let kept = Self { number, files, common, notebook, life };
             *kept.life.write().await = Some(kept.begin().await?);
             Ok::<_, Trouble>(kept)
         };
@@ -99,7 +99,7 @@ impl Kept {
     }
 
     async fn begin(&self) -> Result<Life, Trouble> {
-        let Place { origin, store, tracking } = &self.place;
+        let Files { origin, store, tracking } = &self.files;
         let keeps = Keeps::Store(store);
         let node = Node::open(origin, *tracking, self.common.clone(), keeps).await?;
         Ok(Life { node, born: self.notebook.now() })

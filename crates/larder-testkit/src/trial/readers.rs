@@ -20,7 +20,7 @@ use tokio::task::yield_now;
 use super::{
     Tracking, Trouble,
     ground::{Common, Ground},
-    kept::{KEPT, Kept, Noted, Place},
+    kept::{Files, KEPT, Kept, Noted},
     node::{Keeps, Node, Regions},
     notebook::{Begun, Notebook},
     question::Question,
@@ -71,8 +71,8 @@ impl Shared {
         let [first, second] = &common;
         let nodes = [open(first).await?, open(second).await?];
         let (notebook, origin) = (Arc::new(Notebook::new()), path.to_owned());
-        let place = Place { origin: origin.clone(), store: store.to_owned(), tracking };
-        let kept = Kept::open_both(&place, kept, &notebook).await?;
+        let files = Files { origin: origin.clone(), store: store.to_owned(), tracking };
+        let kept = Kept::open_both(&files, kept, &notebook).await?;
         let shared = Self {
             path: origin,
             tracking,
