@@ -101,6 +101,8 @@ impl<R: Record> Definition<R> {
 
     /// Orders the records by a key of each: a column, a tuple of several, or anything that can be
     /// computed from the record alone.
+    ///
+    /// The closure runs while the table is changed, under a lock of it: it must not call the table.
     pub fn index<K: IndexKey>(
         &mut self,
         name: &str,

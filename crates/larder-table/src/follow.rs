@@ -100,6 +100,7 @@ enum Hearing {
     /// The feed: it watches each of them wholly, or the table is not loaded.
     Expected,
     /// The origin, which knows what was read of them, and has the feed tell what is not watched.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only that origin does"))]
     OfOrigin,
 }
 

@@ -293,6 +293,7 @@ mod tests {
     }
 
     proptest! {
+        /// T17.
         #[test]
         fn sets_of_ranges_are_sets_of_keys(one in given(), other in given()) {
             let (a, b) = (Ranges::of_each(one.clone()), Ranges::of_each(other.clone()));
@@ -312,6 +313,7 @@ mod tests {
         }
     }
 
+    /// T17.
     #[test]
     fn reversed_range_is_refused_and_an_empty_one_is_covered_by_all() {
         #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]

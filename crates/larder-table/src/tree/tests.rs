@@ -97,6 +97,7 @@ fn agree(tree: &Tree<u8, Row, Sums>, model: &BTreeMap<(u8, u8), Arc<Row>>, group
 }
 
 proptest! {
+    /// T18.
     #[test]
     fn tree_is_as_a_sorted_map_and_older_ones_stay_as_they_were(
         start in proptest::collection::btree_map(any::<u8>(), (0..8u8, -9..9i64), 0..120),

@@ -1,7 +1,10 @@
 //! The faults of the table that larder's tables follow, each as the interleaving that showed it.
 
+use std::sync::Arc;
+
 use larder_core::ErrorKind;
-use larder_table::Ranges;
+use larder_table::{Definition, Ranges, Record};
+use parking_lot::Mutex;
 
 use super::origin::{Ground, of_device, reading};
 
@@ -9,7 +12,7 @@ fn times(range: std::ops::Range<i64>) -> Ranges<i64> {
     Ranges::of(range).unwrap()
 }
 
-/// TD1: what is invalidated while a refresh waits for the origin is not forgotten with it.
+/// T10, TD1: what is invalidated while a refresh waits for the origin is not forgotten with it.
 /// TD2: who reads after that gets what the origin has then.
 #[tokio::test]
 async fn invalidation_during_a_refresh_is_carried_out_by_the_next_read() {
@@ -36,7 +39,7 @@ async fn invalidation_during_a_refresh_is_carried_out_by_the_next_read() {
     assert_eq!(second, [12, 21]);
 }
 
-/// TD3: an adjust that failed has not changed what a later refresh publishes.
+/// T19, TD3: an adjust that failed has not changed what a later refresh publishes.
 #[tokio::test]
 async fn failed_or_abandoned_adjust_leaves_no_trace() {
     let ground = Ground::loaded(&[reading(1, 1, 1, 10), reading(2, 1, 2, 20)], 0..3).await;
@@ -61,7 +64,7 @@ async fn failed_or_abandoned_adjust_leaves_no_trace() {
     assert_eq!(ground.table.stats().records, 2);
 }
 
-/// TD4: a read that waited decides again by what is there when it goes on.
+/// T6, T12, TD4: a read that waited decides again by what is there when it goes on.
 /// TD11: what moved out of the window can be invalidated, and is gone.
 #[tokio::test]
 async fn read_beside_an_adjust_is_of_one_window() {
@@ -100,7 +103,8 @@ async fn readers_hold_nothing_that_an_adjust_waits_for() {
     assert_eq!(held.count(), 50, "it is as it was");
 }
 
-/// TD6: everything that can fail comes before anything is published. TD9: of two loads one wins.
+/// T1, T2, TD6: everything that can fail comes before anything is published.
+/// TD9: of two loads one wins.
 #[tokio::test]
 async fn second_load_is_refused_and_a_failed_one_can_be_repeated() {
     let ground = Ground::new();
@@ -122,7 +126,7 @@ async fn second_load_is_refused_and_a_failed_one_can_be_repeated() {
     assert_eq!(ground.shown(0..9).await, [(1, 10)]);
 }
 
-/// TD7: keys are compared, never hashed or rounded. TD14: infinity is a key like others.
+/// T23, TD7: keys are compared, never hashed or rounded. TD14: infinity is a key like others.
 #[tokio::test]
 async fn neighbours_among_keys_are_told_apart() {
     let big = 1_i64 << 53;
@@ -144,7 +148,7 @@ async fn neighbours_among_keys_are_told_apart() {
     assert_eq!(ground.shown(0..9).await, [(-1, 1), (-2, 2), (big + 1, 4)]);
 }
 
-/// TD8: two overlapping invalidations of a row that goes between their loads.
+/// T13, TD8: two overlapping invalidations of a row that goes between their loads.
 #[tokio::test]
 async fn row_that_goes_between_two_refreshes_does_not_come_back() {
     let ground = Ground::loaded(&[reading(1, 1, 1, 10)], 0..9).await;
@@ -297,4 +301,51 @@ async fn row_that_moved_out_of_the_window_is_shown_once_by_a_read_of_both_sides(
     let ground = Ground::loaded(&[reading(1, 1, 5, 10)], 0..10).await;
     ground.origin.put(reading(1, 1, 15, 11));
     assert_eq!(ground.shown(0..20).await, [(1, 11)]);
+}
+
+/// T7: an adjust loads what was invalidated too, and tells of it.
+#[tokio::test]
+async fn adjust_loads_again_what_was_invalidated() {
+    let ground = Ground::loaded(&[reading(1, 1, 1, 10), reading(2, 1, 2, 20)], 0..3).await;
+    ground.origin.put(reading(1, 1, 1, 11));
+    ground.table.invalidation().keys([1]).commit().unwrap();
+    ground.table.adjust(times(0..5)).await.unwrap();
+    let loads = ground.origin.loads();
+    assert_eq!(ground.shown(0..5).await, [(1, 11), (2, 20)]);
+    assert_eq!((ground.origin.loads(), ground.table.stats().invalid), (loads, 0));
+}
+
+#[derive(Debug)]
+struct Blob(Vec<u8>);
+
+impl Record for Blob {
+    type Key = Vec<u8>;
+
+    fn key(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+}
+
+/// TD13: a deleted row stays away, whatever bytes its key is made of.
+#[tokio::test]
+async fn deleted_row_with_a_key_of_any_bytes_stays_away() {
+    let keys = [vec![], vec![0], vec![0, 0], b"a:b".to_vec(), vec![0xff], vec![0xff, 0xff]];
+    let rows = Arc::new(Mutex::new(keys.to_vec()));
+    let own = rows.clone();
+    let mut definition = Definition::new("blobs");
+    let by_key = definition.primary();
+    definition.loads_by(&by_key, move |keys: Ranges<Vec<u8>>, fill| {
+        let found = own.lock().clone().into_iter().filter(|key| keys.contains(key));
+        std::future::ready(fill.put_all(found.map(Blob)))
+    });
+    let table = definition.build(&by_key).unwrap();
+    table.load(Ranges::all()).await.unwrap();
+    for (gone, key) in keys.iter().enumerate() {
+        rows.lock().retain(|own| own != key);
+        table.invalidation().keys([key.clone()]).commit().unwrap();
+        assert!(table.get(key).await.unwrap().is_none(), "{key:?}");
+        assert_eq!(table.range(&by_key, ..).await.unwrap().count(), keys.len() - gone - 1);
+        table.reload(Ranges::all()).await.unwrap();
+        assert_eq!(table.stats().records, (keys.len() - gone - 1) as u64);
+    }
 }

@@ -237,8 +237,8 @@ async fn doubt_about_the_origin_puts_everything_in_doubt() {
 #[derive(Default)]
 struct Truth(Mutex<BTreeMap<i64, i64>>, AtomicUsize);
 
-/// Readers, two writers and adjusts at once: no read that began after a commit lacks it, and no row
-/// of a covered range is missing.
+/// T15: readers, two writers and adjusts at once: no read that began after a commit lacks it, and
+/// no row of a covered range is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_older_than_a_commit_that_ended_before_it_began() {
     let ground = Ground::new();

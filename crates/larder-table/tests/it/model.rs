@@ -83,6 +83,7 @@ async fn carry_out(ground: &Ground, window: &mut (i64, i64), step: Step, value: 
 }
 
 proptest! {
+    /// T13.
     #[test]
     fn table_shows_what_the_origin_has(steps in proptest::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

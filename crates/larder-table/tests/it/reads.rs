@@ -17,6 +17,7 @@ async fn thirty() -> Ground {
     Ground::loaded(&rows, 10..20).await
 }
 
+/// T3.
 #[tokio::test]
 async fn read_within_the_window_asks_nobody_and_one_partly_outside_asks_for_what_is_missing() {
     let ground = thirty().await;
@@ -34,6 +35,7 @@ async fn read_within_the_window_asks_nobody_and_one_partly_outside_asks_for_what
     assert_eq!((stats.hits, stats.misses), (1, 1));
 }
 
+/// T4, T5.
 #[tokio::test]
 async fn answers_are_in_order_from_both_ends_and_by_two_indexes() {
     let ground = thirty().await;
@@ -69,6 +71,7 @@ async fn groups_know_count_sum_and_extremes_and_follow_changes() {
     assert_eq!(group(&7).await.unwrap(), none);
 }
 
+/// T14.
 #[tokio::test]
 async fn stale_records_are_served_on_by_name_until_somebody_refreshes() {
     let ground = thirty().await;
@@ -82,6 +85,7 @@ async fn stale_records_are_served_on_by_name_until_somebody_refreshes() {
     assert_eq!(ground.origin.loads(), loads, "there was nothing to do");
 }
 
+/// T10.
 #[tokio::test]
 async fn one_invalid_record_costs_one_load_of_one_record() {
     let ground = thirty().await;
@@ -94,6 +98,7 @@ async fn one_invalid_record_costs_one_load_of_one_record() {
     assert_eq!(ground.origin.loads(), loads + 2);
 }
 
+/// T2.
 #[tokio::test(start_paused = true)]
 async fn reads_wait_for_the_load_up_to_their_bound() {
     let ground = Ground::with(|definition| {
@@ -122,6 +127,7 @@ impl Record for Book {
     }
 }
 
+/// T16, T18.
 #[tokio::test]
 async fn keys_may_be_many_and_computed_and_not_numbers() {
     let mut definition = Definition::new("books");
@@ -150,6 +156,7 @@ async fn keys_may_be_many_and_computed_and_not_numbers() {
     assert_eq!(table.first(&by_length, 8..).await.unwrap().unwrap().title, "Moby-Dick");
 }
 
+/// T9.
 #[tokio::test]
 async fn index_of_another_table_is_refused() {
     let (ground, other) = (thirty().await, thirty().await);

@@ -71,7 +71,7 @@ fn reading(row: &SqlRow<'_>) -> Result<Reading, Error> {
     Ok(Reading { id, device, time: row.get("time")?, value: row.get("value")? })
 }
 
-/// T3, T4: a window, another one, a miss and a read by a second index, all from one text.
+/// T22; T3, T4: a window, another one, a miss and a read by a second index, all from one text.
 #[tokio::test]
 async fn ranges_of_a_join_are_loaded_by_each_index() {
     let ground = Ground::new();

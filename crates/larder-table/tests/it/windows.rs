@@ -102,7 +102,7 @@ async fn observers_are_told_of_what_was_loaded_and_what_expired() {
     assert_eq!(observed.lock().len(), 2, "T13: what an invalidation brings is not observed");
 }
 
-/// TD6: an observer that panics leaves nothing half done, and the others are told.
+/// T8, TD6: an observer that panics leaves nothing half done, and the others are told.
 #[tokio::test]
 async fn observer_that_panics_leaves_the_table_whole() {
     let (ground, observed) = observed();
