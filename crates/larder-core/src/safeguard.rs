@@ -67,11 +67,23 @@ pub enum Safeguard {
     StandingKnown,
     /// A row falls as its table where its teller does not know all columns that entries choose by.
     SchemesCompared,
+    /// A refresh of a table takes away the marks that it saw before its load, by their numbers.
+    MarksTakenByNumber,
+    /// What a feed told a table while it loaded is laid over what the load read.
+    ToldLaidOver,
+    /// A table loads what it was told of when the origin shows it, not before.
+    VisibleBeforeLoad,
+    /// A table asks its feed between a load and the publication of what that read.
+    CaughtUpBeforePublish,
+    /// No read of a table joins a load that missed a change which was known when it came.
+    LateReadsLoadAnew,
+    /// What no rule of a table can say puts all of it in doubt.
+    UnsaidWidened,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -102,13 +114,20 @@ impl Safeguard {
         Self::AnnouncementsTakenUp,
         Self::StandingKnown,
         Self::SchemesCompared,
+        Self::MarksTakenByNumber,
+        Self::ToldLaidOver,
+        Self::VisibleBeforeLoad,
+        Self::CaughtUpBeforePublish,
+        Self::LateReadsLoadAnew,
+        Self::UnsaidWidened,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.
     #[inline(always)]
     pub fn is_off(self) -> bool {
         #[cfg(feature = "mutants")]
-        return switch::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1 << self as u32) != 0;
+        return switch::OFF.load(std::sync::atomic::Ordering::Relaxed) & (1_u64 << self as u32)
+            != 0;
         #[cfg(not(feature = "mutants"))]
         false
     }
@@ -116,16 +135,16 @@ impl Safeguard {
 
 #[cfg(feature = "mutants")]
 mod switch {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::Safeguard;
 
-    pub(super) static OFF: AtomicU32 = AtomicU32::new(0);
+    pub(super) static OFF: AtomicU64 = AtomicU64::new(0);
 
     impl Safeguard {
         /// Takes exactly this safeguard out, in the whole process.
         pub fn take_out(self) {
-            OFF.store(1 << self as u32, Ordering::SeqCst);
+            OFF.store(1_u64 << self as u32, Ordering::SeqCst);
         }
 
         /// Puts every safeguard back.

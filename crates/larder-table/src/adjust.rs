@@ -69,7 +69,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.catch_up().await?;
         self.expect_heard()?;
         let records = self.ask(self.0.window.place, &window).await?;
-        self.catch_up().await?;
+        self.catch_up_with_load().await?;
         let window: Arc<dyn AnyRanges> = Arc::new(window);
         let count = records.len();
         let loaded = if self.0.observers.is_empty() { Vec::new() } else { records.clone() };
@@ -141,7 +141,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             // Everything that a mark can name is asked for.
             Overlap::LoadAgain => Vec::new(),
         };
-        self.catch_up().await?;
+        self.catch_up_with_load().await?;
         let moved = Moved { old, window, asked: Arc::new(asked), records, marks, answers };
         let expiring = moved.old.without(&*moved.window);
         let expiring = self.lane(place).count(&before.content, &*expiring);

@@ -28,7 +28,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use larder_core::{Error, ErrorKind};
+use larder_core::{Error, ErrorKind, safeguard::Safeguard};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -72,6 +72,9 @@ impl<R> Flights<R> {
     /// Nobody who comes from now on joins a load of which `may_miss` holds, by the place of its
     /// index and its ranges.
     pub(crate) fn leave(&self, may_miss: impl Fn(usize, &dyn AnyRanges) -> bool) {
+        if Safeguard::LateReadsLoadAnew.is_off() {
+            return;
+        }
         self.0.lock().retain(|one| !may_miss(one.place, &*one.ranges));
     }
 

@@ -19,6 +19,7 @@ use larder_core::{
     change::{Change, RowChange},
     dependency::{Atom, Dependency},
     feed::{Doubt, Feed, FeedSink},
+    safeguard::Safeguard,
     timeline::{Epoch, Stamp},
 };
 
@@ -368,6 +369,7 @@ impl<R: Record, W: IndexKey> Sink<R, W> {
                 Change::Touch(named) => self.names_rows(named),
             };
         }
+        told.everything &= !Safeguard::UnsaidWidened.is_off();
         told
     }
 

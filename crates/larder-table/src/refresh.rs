@@ -65,7 +65,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.until_visible(&marks).await?;
         let under_way = self.begin();
         let answers = self.load_marked(&marks, &*window).await?;
-        self.catch_up().await?;
+        self.catch_up_with_load().await?;
         let (count, done) = (answers.iter().map(|answer| answer.records.len()).sum(), marks.len());
         let make = move |table: &Self, now: &Snapshot<R>| {
             // The window as it was: whoever moves it has the turn.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use larder_core::{Epoch, Position};
+use larder_core::{Epoch, Position, safeguard::Safeguard};
 
 use crate::{content::Content, lane::AnyRanges};
 
@@ -73,7 +73,9 @@ const MARKS_MAX: usize = 64;
 impl<R> Snapshot<R> {
     /// The same without marks that were carried out.
     pub(crate) fn without(&self, done: &[Arc<Mark>]) -> Self {
-        let is_left = |mark: &&Arc<Mark>| done.iter().all(|done| done.number != mark.number);
+        let by_number = !Safeguard::MarksTakenByNumber.is_off();
+        let is_left =
+            |mark: &&Arc<Mark>| by_number && done.iter().all(|done| done.number != mark.number);
         let marks = self.marks.iter().filter(is_left).cloned().collect();
         Self { marks, ..self.clone() }
     }

@@ -29,7 +29,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use larder_core::{Epoch, Error, ErrorKind, Position};
+use larder_core::{Epoch, Error, ErrorKind, Position, safeguard::Safeguard};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinError};
 
@@ -300,6 +300,14 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         }
     }
 
+    /// The same for whoever has loaded and is about to publish what that read.
+    pub(crate) async fn catch_up_with_load(&self) -> Result<(), Error> {
+        match Safeguard::CaughtUpBeforePublish.is_off() {
+            true => Ok(()),
+            false => self.catch_up().await,
+        }
+    }
+
     /// The life of the timeline that is followed, and how far it is confirmed.
     pub(crate) fn heard(&self) -> (Epoch, Position) {
         self.0.publishing.lock().confirmed()
@@ -436,7 +444,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             positions.all(|(own, position)| own != *epoch || position <= *confirmed)
         };
         let mut confirmed = self.0.confirmed.subscribe();
-        if is_there(&confirmed.borrow()) {
+        if is_there(&confirmed.borrow()) || Safeguard::VisibleBeforeLoad.is_off() {
             return Ok(());
         }
         self.catch_up().await?;
