@@ -26,8 +26,8 @@ use crate::record::Record;
 /// What was told lately, and which loads it matters to.
 pub(crate) struct Recent<R: Record> {
     /// Told, and not yet visible to loads: it is put into the table when it is, whole commits at
-    /// once.
-    pending: Rows<R>,
+    /// once. Each by itself: a later one that changes the same row may be visible much later.
+    pending: BTreeMap<Position, Told<R>>,
     /// As they were before what is pending: where a load that misses that would find them.
     left: Vec<(Position, Arc<R>)>,
     /// In the table, and told since the oldest load that is under way began.
@@ -43,6 +43,9 @@ pub(crate) struct Recent<R: Record> {
 /// Each row as it is since a position; `None` where it was deleted.
 type Rows<R> = BTreeMap<<R as Record>::Key, (Position, Option<Arc<R>>)>;
 
+/// Rows as one commit left them; `None` where it deleted one.
+type Told<R> = BTreeMap<<R as Record>::Key, Option<Arc<R>>>;
+
 /// Rows that are shown now, and records as they were before.
 type Shown<R> = (Vec<(<R as Record>::Key, Option<Arc<R>>)>, Vec<Arc<R>>);
 
@@ -56,7 +59,7 @@ pub(crate) struct Began {
 impl<R: Record> Default for Recent<R> {
     fn default() -> Self {
         let (pending, left, rows, loads) =
-            (Rows::<R>::new(), Vec::new(), Rows::<R>::new(), Vec::new());
+            (BTreeMap::new(), Vec::new(), Rows::<R>::new(), Vec::new());
         let (confirmed, epoch, forgotten) = (Position(0), Epoch::VOID, Position(0));
         Self { pending, left, rows, loads, confirmed, epoch, forgotten }
     }
@@ -92,7 +95,7 @@ impl<R: Record> Recent<R> {
 
     /// A row was told of.
     pub(crate) fn told(&mut self, position: Position, key: R::Key, row: Option<Arc<R>>) {
-        self.pending.insert(key, (position, row));
+        self.pending.entry(position).or_default().insert(key, row);
     }
 
     /// Records were told of that were like this before.
@@ -105,10 +108,11 @@ impl<R: Record> Recent<R> {
     pub(crate) fn confirm(&mut self, position: Position) -> Shown<R> {
         self.confirmed = self.confirmed.max(position);
         let confirmed = self.confirmed;
-        let pending = std::mem::take(&mut self.pending).into_iter();
-        let (visible, pending): (Rows<R>, Rows<R>) =
-            pending.partition(|(_, (position, _))| *position <= confirmed);
-        self.pending = pending;
+        let mut visible = Rows::<R>::new();
+        while let Some(first) = self.pending.first_entry().filter(|one| *one.key() <= confirmed) {
+            let (position, rows) = first.remove_entry();
+            visible.extend(rows.into_iter().map(|(key, row)| (key, (position, row))));
+        }
         let told = visible.iter().map(|(key, (_, row))| (key.clone(), row.clone())).collect();
         self.rows.extend(visible);
         self.forget();
@@ -139,3 +143,6 @@ impl<R: Record> Recent<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod schedules;
