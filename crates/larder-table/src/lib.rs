@@ -50,8 +50,9 @@
 //! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums). Beside:
 //! `sql`, an origin that is a query (feature `sqlite`).
 //!
-//! **Invariant**: a read shows the origin as it was at some moment after the last change that the
-//! table was told of before the read began; nothing that it shows is changed after.
+//! **Invariant**: a read shows each record as the origin had it at some moment after the last
+//! change that the table was told of before the read began, and all of them at one moment where the
+//! rows of a feed are the records; nothing that it shows is changed after.
 
 mod record;
 

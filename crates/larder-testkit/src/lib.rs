@@ -6,7 +6,8 @@
 //! 2. [`sim`]: an origin that misbehaves in every way that real ones were seen to, on command.
 //! 3. [`mod@conformance`]: what every origin with a feed must do, run by each backend.
 //! 4. [`history`]: the checker of what readers saw against what writers did.
-//! 5. `trial`: the history test itself, over the library and SQLite (feature `history`).
+//! 5. [`moments`]: the same for answers of cached tables, which must be of one moment.
+//! 6. `trial`: the history tests themselves, over the libraries and SQLite (feature `history`).
 //!
 //! **Invariant**: nothing here sleeps, and every run can be repeated from the seed it printed.
 
@@ -21,6 +22,8 @@ pub mod sim;
 pub mod conformance;
 
 pub mod history;
+
+pub mod moments;
 
 #[cfg(feature = "history")]
 pub mod trial;

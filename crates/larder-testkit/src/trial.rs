@@ -15,6 +15,7 @@ mod question;
 mod readers;
 mod run;
 mod scene;
+pub mod tables;
 mod told;
 mod writer;
 

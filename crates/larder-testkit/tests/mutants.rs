@@ -1,4 +1,4 @@
-//! Each safeguard taken out once: the history test must notice, by the kind of entry or the way of
+//! Each safeguard taken out once: a history test must notice, by the kind of entry or the way of
 //! an answer that the safeguard stands for.
 //!
 //! Each mutant runs in a process of its own, because a safeguard is out for a whole process; and
@@ -19,10 +19,19 @@ fn is_seen_by(place: &str, safeguard: &str) {
 }
 
 #[track_caller]
+fn is_noticed_in_tables(safeguard: &str) {
+    run_program(env!("CARGO_BIN_EXE_tables"), &["--without", safeguard]);
+}
+
+#[track_caller]
 fn run(arguments: &[&str]) {
+    run_program(env!("CARGO_BIN_EXE_history"), arguments);
+}
+
+#[track_caller]
+fn run_program(program: &str, arguments: &[&str]) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut history = Command::new(env!("CARGO_BIN_EXE_history"));
-    let output = history
+    let output = Command::new(program)
         .args(["--seed", "1"])
         .args(arguments)
         .output()
@@ -154,4 +163,34 @@ fn a_log_that_is_not_read_on_from_the_mark_is_noticed() {
 #[test]
 fn announcements_that_are_not_taken_up_are_noticed() {
     is_seen_by("Neighbour", "AnnouncementsTakenUp");
+}
+
+#[test]
+fn marks_that_a_refresh_takes_away_unseen_are_noticed() {
+    is_noticed_in_tables("MarksTakenByNumber");
+}
+
+#[test]
+fn rows_told_during_a_load_and_not_laid_over_it_are_noticed() {
+    is_noticed_in_tables("ToldLaidOver");
+}
+
+#[test]
+fn a_load_of_what_the_origin_does_not_show_yet_is_noticed() {
+    is_noticed_in_tables("VisibleBeforeLoad");
+}
+
+#[test]
+fn a_publication_without_asking_the_feed_is_noticed() {
+    is_noticed_in_tables("CaughtUpBeforePublish");
+}
+
+#[test]
+fn what_no_rule_says_and_is_not_widened_is_noticed() {
+    is_noticed_in_tables("UnsaidWidened");
+}
+
+#[test]
+fn a_read_that_joins_a_load_which_missed_what_it_must_show_is_noticed() {
+    is_noticed_in_tables("LateReadsLoadAnew");
 }

@@ -34,6 +34,8 @@ pub(super) const SOAKS: &[Soak] = &[
         target: "history",
         taking: Taking::Arguments,
     },
+    // The same for cached tables: answers are of one moment, and no record of a window is missing.
+    Soak { name: "tables", package: "larder-testkit", target: "tables", taking: Taking::Arguments },
     // Random schemas, statements and changes: a result that changed was invalidated.
     Soak {
         name: "differential",

@@ -14,7 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite", "larder-table"]),
     ("larder-table", &["larder-core", "larder-sqlite"]),
     ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
-    ("larder-testkit", &["larder", "larder-core", "larder-memory", "larder-sqlite"]),
+    (
+        "larder-testkit",
+        &["larder", "larder-core", "larder-memory", "larder-sqlite", "larder-table"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -142,7 +142,7 @@ pub fn run(plan: &Plan) -> Result<Report, Trouble> {
 }
 
 #[cfg(feature = "mutants")]
-fn take_out(without: Option<Safeguard>) -> Result<(), Trouble> {
+pub(super) fn take_out(without: Option<Safeguard>) -> Result<(), Trouble> {
     Safeguard::restore_all();
     if let Some(safeguard) = without {
         safeguard.take_out();
@@ -151,7 +151,7 @@ fn take_out(without: Option<Safeguard>) -> Result<(), Trouble> {
 }
 
 #[cfg(not(feature = "mutants"))]
-fn take_out(without: Option<Safeguard>) -> Result<(), Trouble> {
+pub(super) fn take_out(without: Option<Safeguard>) -> Result<(), Trouble> {
     match without {
         None => Ok(()),
         Some(safeguard) => Err(format!("{safeguard:?} needs the feature `mutants`").into()),
