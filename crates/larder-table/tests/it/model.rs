@@ -1,84 +1,120 @@
-//! The table against the origin's truth, under random changes of both.
+//! The table against the origin's truth, under random changes, invalidations, windows, failures
+//! half-way and cancellations at every await.
+//!
+//! An operation is polled so often, then something changes beside it or it is dropped. What a read
+//! may show is a set of states for each row: the state that it has, and those that are served on
+//! by name. **Invariant**: whatever failed or was dropped has changed nothing.
 
-use larder_table::Ranges;
+mod ground;
+
+mod steps;
+
+use std::{future::poll_fn, task::Poll};
+
+use larder_core::ErrorKind;
 use proptest::prelude::*;
+use tokio::task::yield_now;
 
-use super::origin::{Ground, Reading, of_device, reading};
+use self::{
+    ground::{Ground, Shown},
+    steps::{Change, End, Op, Step, step},
+};
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// A row is written and named by key.
-    Put(i64, i64, i64),
-    /// A row goes, and is named by the time at which it was.
-    Remove(i64),
-    Adjust(i64, i64),
-    Fail,
-    Read(i64, i64),
-    ReadDevice(i64),
+/// What an operation that ended has done.
+enum Done {
+    /// The window is this now, and everything in it was loaded or told of.
+    Moved((i64, i64)),
+    Refreshed,
+    Shown(Shown),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => (0..30i64, 0..3i64, 0..20i64).prop_map(|(id, own, time)| Step::Put(id, own, time)),
-        2 => (0..30i64).prop_map(Step::Remove),
-        2 => (0..20i64, 0..12i64).prop_map(|(low, len)| Step::Adjust(low, low + len)),
-        1 => Just(Step::Fail),
-        4 => (0..20i64, 0..12i64).prop_map(|(low, len)| Step::Read(low, low + len)),
-        2 => (0..3i64).prop_map(Step::ReadDevice),
-    ]
-}
-
-fn by_time(mut rows: Vec<Reading>) -> Vec<Reading> {
-    rows.sort_by_key(|row| (row.time, row.id));
-    rows
-}
-
-async fn carry_out(ground: &Ground, window: &mut (i64, i64), step: Step, value: i64) {
-    let origin = &ground.origin;
-    let truth = |low: i64, high: i64| {
-        let rows = origin.rows().into_iter().filter(|row| (low..high).contains(&row.time));
-        by_time(rows.collect())
-    };
-    match step {
-        Step::Put(id, device, time) => {
-            origin.put(reading(id, device, time, value));
-            ground.table.invalidation().keys([id]).commit().unwrap();
+async fn act(ground: &Ground, op: &Op) -> Result<Done, larder_core::Error> {
+    let table = &ground.table;
+    match *op {
+        Op::Adjust(low, high) => {
+            table.adjust(ground::times(low, high)).await?;
+            Ok(Done::Moved((low, high)))
         }
-        Step::Remove(id) => {
-            if let Some(old) = origin.remove(id) {
-                let old = Ranges::only([old.time]);
-                let invalidation = ground.table.invalidation();
-                invalidation.by(&ground.by_time, &old, &Ranges::none()).commit().unwrap();
+        Op::Reload(low, high) => {
+            table.reload(ground::times(low, high)).await?;
+            Ok(Done::Moved((low, high)))
+        }
+        Op::Refresh => table.refresh_invalid().await.map(|_| Done::Refreshed),
+        Op::Get(id) => ground.get(id).await.map(Done::Shown),
+        Op::Read(low, high, outside) => ground.read(low, high, outside).await.map(Done::Shown),
+        Op::ByDevice(device, low, high) => {
+            ground.by_device(device, (low, high)).await.map(Done::Shown)
+        }
+        Op::ByDigit(digit) => ground.by_digit(digit).await.map(Done::Shown),
+    }
+}
+
+/// Carries out what follows from the end of an operation; `beside` changed while it ran.
+fn settle(ground: &mut Ground, op: &Op, done: Result<Done, larder_core::Error>, beside: &[i64]) {
+    match done {
+        Ok(Done::Moved(window)) => {
+            ground.window = window;
+            ground.settle_served(beside);
+        }
+        Ok(Done::Refreshed) => ground.settle_served(beside),
+        Ok(Done::Shown(shown)) => ground.check(&shown, beside),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{op:?}: {error}");
+            let Op::Read(low, high, _) = *op else { panic!("{op:?}: {error}") };
+            assert!(!ground.covers(low, high), "{op:?}: {error}");
+        }
+    }
+}
+
+/// Polls `op` at most so often, then carries out `change` beside it, and ends or drops it.
+async fn beside(ground: &mut Ground, op: &Op, polls: usize, change: Option<Change>, end: End) {
+    let (shared, before) = (ground.clone(), ground.stats());
+    let mut running = Box::pin(act(&shared, op));
+    for _ in 0..polls {
+        let polled = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
+        if let Poll::Ready(done) = polled {
+            settle(ground, op, done, &[]);
+            let _ = change.and_then(|change| ground.change(&change));
+            return;
+        }
+        yield_now().await;
+    }
+    let changed = change.and_then(|change| ground.change(&change));
+    match end {
+        End::Finish => settle(ground, op, running.await, changed.as_slice()),
+        End::Drop => {
+            drop(running);
+            yield_now().await;
+            if op.is_one_step() && changed.is_none() {
+                assert_eq!(ground.stats(), before, "{op:?}");
             }
         }
-        Step::Adjust(low, high) => {
-            ground.table.adjust(Ranges::of(low..high).unwrap()).await.unwrap();
-            *window = (low, high);
+    }
+}
+
+async fn carry_out(ground: &mut Ground, step: Step) {
+    match step {
+        Step::Change(change) => {
+            let _ = ground.change(&change);
         }
-        Step::Fail => {
-            origin.fail(true);
-            ground.table.adjust(Ranges::all()).await.unwrap_err();
-            origin.fail(false);
+        Step::Do(op) => {
+            let done = act(ground, &op).await;
+            settle(ground, &op, done, &[]);
         }
-        Step::Read(low, high) => {
-            let found = ground.table.range(&ground.by_time, low..high).await.unwrap();
-            let found: Vec<Reading> = found.iter().map(|row| (**row).clone()).collect();
-            assert_eq!(found, truth(low, high));
+        Step::Fail(op, after) => {
+            let before = ground.stats();
+            ground.fail_after(Some(after));
+            let done = act(ground, &op).await;
+            ground.fail_after(None);
+            match done {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    assert!(!op.is_one_step() || ground.stats() == before, "{op:?} failed");
+                }
+                done => settle(ground, &op, done, &[]),
+            }
         }
-        Step::ReadDevice(device) => {
-            let (low, high) = *window;
-            let own = Ranges::of(of_device(device)).unwrap();
-            let within = Ranges::of(low..high).unwrap();
-            let found = ground.table.select(&ground.by_device, own).and(&ground.by_time, within);
-            let found = found.read().await.unwrap();
-            let found: Vec<Reading> = found.iter().map(|row| (**row).clone()).collect();
-            let expected = truth(low, high).into_iter().filter(|row| row.device == device);
-            assert_eq!(found, expected.collect::<Vec<_>>());
-            let group = ground.table.aggregate(&ground.values, &device).await.unwrap();
-            assert_eq!(group.count, found.len());
-            assert_eq!(group.sum, found.iter().map(|row| i128::from(row.value)).sum::<i128>());
-            assert_eq!(group.max, found.iter().map(|row| row.value).max());
-        }
+        Step::Beside(op, polls, change, end) => beside(ground, &op, polls, change, end).await,
+        Step::Group(device) => ground.check_group(device).await,
     }
 }
 
@@ -88,12 +124,15 @@ proptest! {
     fn table_shows_what_the_origin_has(steps in proptest::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let rows: Vec<_> = (0..20).map(|id| reading(id, id % 3, id, id)).collect();
-            let ground = Ground::loaded(&rows, 5..15).await;
-            let mut window = (5, 15);
-            for (value, step) in steps.into_iter().enumerate() {
-                carry_out(&ground, &mut window, step, 1000 + i64::try_from(value).unwrap()).await;
+            let mut ground = Ground::loaded().await;
+            for step in steps {
+                carry_out(&mut ground, step).await;
             }
+            // Whatever has happened: in the end everything is there.
+            carry_out(&mut ground, Step::Do(Op::Refresh)).await;
+            carry_out(&mut ground, Step::Do(Op::Adjust(0, 40))).await;
+            let all = Op::Read(0, 40, larder_table::Outside::Refuse);
+            carry_out(&mut ground, Step::Do(all)).await;
         });
     }
 }
