@@ -1,7 +1,7 @@
 //! The derives of larder. Users get them through the crate `larder`, feature `derive`.
 //!
 //! Reading order: `row` and `attributes` (what is written on a struct, and what is refused),
-//! `expand` (what becomes of it); `layout`, the other derive. **Invariant**: whatever is written
+//! `expand` (what becomes of it); `layout` and `record`, the others. **Invariant**: what is written
 //! and cannot be meant is refused at the place where it is written; what is made names the crate
 //! `larder` by an absolute path, so that nothing in the user's module can get in its way.
 
@@ -13,10 +13,12 @@ mod expand;
 
 mod layout;
 
+mod record;
+
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-use crate::{layout::Layout, row::Row};
+use crate::{layout::Layout, record::Record, row::Row};
 
 /// Lets a struct say which row of which table it is, so that loads can depend on it, lists can ask
 /// for it, and changes to it reach both.
@@ -77,4 +79,27 @@ pub fn derive_stored(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     let layout = Layout::parse(&input);
     layout.map_or_else(syn::Error::into_compile_error, |layout| layout.expand()).into()
+}
+
+/// Lets a struct be a record of a cached table: what its primary key is.
+///
+/// On a field, `#[record(..)]` takes `key`: it is part of the primary key, whose parts are in the
+/// order of their fields. On the struct `crate = "..."`: where `larder_table` is, if not at
+/// `::larder_table`. What the derive `FromRow` takes may stand there as well.
+#[proc_macro_derive(Record, attributes(record))]
+pub fn derive_record(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let record = Record::parse(&input);
+    record.map_or_else(syn::Error::into_compile_error, |record| record.expand()).into()
+}
+
+/// Lets a record be made of a row of a result, each field of the column with its name.
+///
+/// On a field, `#[record(..)]` takes `column = "..."`: what the result calls it, if not as the
+/// field does; and what the derive `Record` takes, which says the primary key.
+#[proc_macro_derive(FromRow, attributes(record))]
+pub fn derive_from_row(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let record = Record::parse(&input);
+    record.map_or_else(syn::Error::into_compile_error, |record| record.expand_from_row()).into()
 }

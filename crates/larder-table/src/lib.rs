@@ -111,6 +111,11 @@ mod stats;
 #[cfg(feature = "sqlite")]
 pub mod sql;
 
+/// What everything here fails with.
+pub use larder_core::Error;
+#[cfg(feature = "derive")]
+pub use larder_macros::Record;
+
 pub use adjust::Adjusted;
 pub use asked::Asked;
 pub use definition::Definition;

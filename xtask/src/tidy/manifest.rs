@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder-sqlite", &["larder-core"]),
     ("larder-macros", &[]),
     ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite", "larder-table"]),
-    ("larder-table", &["larder-core", "larder-sqlite"]),
+    ("larder-table", &["larder-core", "larder-macros", "larder-sqlite"]),
     ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
     (
         "larder-testkit",
@@ -47,7 +47,8 @@ const DRIVERS: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// What a crate is reached through by its users, and so by its tests.
-const TESTED_THROUGH: &[(&str, &str)] = &[("larder-macros", "larder")];
+const TESTED_THROUGH: &[(&str, &str)] =
+    &[("larder-macros", "larder"), ("larder-macros", "larder-table")];
 
 /// A crate of the workspace: its name, its manifest, and where that is.
 struct Crate<'a> {

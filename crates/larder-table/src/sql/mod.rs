@@ -4,7 +4,7 @@
 //! Apart from the rest of the crate, which knows no database. Reading order: [`SqlSource`] (what is
 //! asked) and [`SqlDefinition`] (the table in the making); `follow`: what a changed row means;
 //! `key` and `condition`: how ranges of keys become conditions; `row`: records of a query that is
-//! only known while a program runs.
+//! only known while a program runs; `from_row`: types that say their columns.
 //!
 //! ```
 //! use larder_sqlite::{OriginOptions, SqliteOrigin};
@@ -63,8 +63,13 @@ mod condition;
 
 mod row;
 
+mod from_row;
+
 pub use definition::SqlDefinition;
+pub use from_row::{Cells, FromRow};
 pub use key::{SqlColumn, SqlKey};
+#[cfg(feature = "derive")]
+pub use larder_macros::FromRow;
 pub use larder_sqlite::{Cell, FromCell, SqlRow};
 pub use row::{Row, RowKey};
 pub use source::SqlSource;

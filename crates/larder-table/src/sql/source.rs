@@ -11,6 +11,8 @@ use larder_sqlite::{Param, Part, ResultColumn, SqlRow, SqliteOrigin, Statement, 
 use super::{
     condition::KeyColumn,
     definition::SqlDefinition,
+    from_row::{Cells, FromRow},
+    key::SqlKey,
     row::{Row, Shape},
 };
 use crate::record::Record;
@@ -81,6 +83,24 @@ impl SqlSource {
         SqlDefinition::new(self, name.into(), Arc::new(record))
     }
 
+    /// A table of records that say which columns they are made of; usually derived. Records are
+    /// loaded by their primary key.
+    ///
+    /// # Errors
+    /// `Config` when the result lacks one of the columns, or the key cannot be made of them.
+    pub fn typed<R>(self, name: impl Into<Arc<str>>) -> Result<SqlDefinition<R>, Error>
+    where
+        R: Record + FromRow,
+        R::Key: SqlKey,
+    {
+        let name = name.into();
+        let places = self.find(&name, "record", R::COLUMNS)?;
+        let record = move |row: &SqlRow<'_>| R::from_row(&mut Cells::new(row, &places));
+        let mut definition = SqlDefinition::new(self, name, Arc::new(record));
+        definition.key(R::KEY)?;
+        Ok(definition)
+    }
+
     /// A table of the rows as they are, for a query that is only known while the program runs;
     /// `key` names the columns of the primary key. Each record counts the bytes that it takes.
     ///
@@ -103,7 +123,7 @@ impl SqlSource {
         Ok(definition)
     }
 
-    /// Where these columns stand in the result.
+    /// Where these columns of an index stand in the result.
     ///
     /// # Errors
     /// `Config` when one is not there, is named twice, or compares in another way than keys do.
@@ -113,31 +133,37 @@ impl SqlSource {
         index: &str,
         names: &[&str],
     ) -> Result<Vec<usize>, Error> {
-        let refused = |detail: String| {
-            Error::new(ErrorKind::Config, "define an index of table")
-                .subject(format!("`{table}`"))
-                .detail(format!("index `{index}`: {detail}"))
-        };
+        let about = format!("index `{index}`");
+        let places = self.find(table, &about, names)?;
+        let columns = places.iter().filter_map(|place| self.columns.get(*place));
+        if let Some(ResultColumn { name, .. }) = columns.into_iter().find(|own| !own.is_binary) {
+            return Err(refused(
+                table,
+                &about,
+                &format!(
+                    "the column `{name}` does not compare text byte by byte as UTF-8; select it as \
+                 `{name} COLLATE BINARY AS {name}`, or use another column"
+                ),
+            ));
+        }
+        Ok(places)
+    }
+
+    /// Where these columns stand in the result.
+    fn find(&self, table: &Arc<str>, about: &str, names: &[&str]) -> Result<Vec<usize>, Error> {
         if names.is_empty() {
-            return Err(refused("it names no column; name at least one".to_owned()));
+            return Err(refused(table, about, "it names no column; name at least one"));
         }
         let mut places = Vec::with_capacity(names.len());
         for name in names {
-            let place = self.columns().position(|own| **own == **name);
-            let Some((place, column)) = place.and_then(|at| Some((at, self.columns.get(at)?)))
-            else {
+            let Some(place) = self.columns().position(|own| **own == **name) else {
                 let known: Vec<&str> = self.columns().map(|own| &**own).collect();
                 let known = known.join(", ");
-                return Err(refused(format!("the result has no column `{name}`; it has {known}")));
+                let detail = format!("the result has no column `{name}`; it has {known}");
+                return Err(refused(table, about, &detail));
             };
             if places.contains(&place) {
-                return Err(refused(format!("it names the column `{name}` twice")));
-            }
-            if !column.is_binary {
-                return Err(refused(format!(
-                    "the column `{name}` does not compare text byte by byte as UTF-8; select it as \
-                     `{name} COLLATE BINARY AS {name}`, or use another column"
-                )));
+                return Err(refused(table, about, &format!("it names the column `{name}` twice")));
             }
             places.push(place);
         }
@@ -180,6 +206,13 @@ impl SqlSource {
         };
         self.origin.stream(stream, sink).await
     }
+}
+
+#[cold]
+fn refused(table: &str, about: &str, detail: &str) -> Error {
+    Error::new(ErrorKind::Config, "define table")
+        .subject(format!("`{table}`"))
+        .detail(format!("{about}: {detail}"))
 }
 
 fn tables(statement: &Statement) -> Arc<[Arc<str>]> {

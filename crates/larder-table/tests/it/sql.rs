@@ -184,3 +184,32 @@ async fn what_cannot_be_a_table_is_refused_with_names() {
     let error = wrong.build(&by_id).unwrap().load(Ranges::all()).await.unwrap_err();
     refused(error, ErrorKind::Origin, &["`wrong`", "`primary`", "`device`", "text"]);
 }
+
+#[cfg(feature = "derive")]
+#[derive(Debug, PartialEq, larder_table::Record, larder_table::sql::FromRow)]
+struct Sample {
+    #[record(key)]
+    device: i64,
+    value: Option<f64>,
+    #[record(key, column = "time")]
+    at: i64,
+}
+
+#[cfg(feature = "derive")]
+#[tokio::test]
+async fn derived_record_is_read_by_the_names_of_its_fields() {
+    let ground = Ground::new();
+    let source = ground.source("SELECT time, device, value FROM reading");
+    let mut samples = source.typed::<Sample>("samples").unwrap();
+    let by_key = samples.definition().primary();
+    let table = samples.build(&by_key).unwrap();
+    table.load(Ranges::prefix(3)).await.unwrap();
+    assert_eq!(table.stats().records, ground.count("device = 3") as u64);
+    let found = table.get(&(3, 9)).await.unwrap().unwrap();
+    assert_eq!(*found, Sample { device: 3, value: Some(0.375), at: 9 });
+    let earlier = Sample { device: 3, value: None, at: 8 };
+    assert!(earlier.order(&found).is_lt() && found.order(&earlier).is_gt());
+    let without = ground.source("SELECT time, device FROM reading").typed::<Sample>("samples");
+    let text = without.unwrap_err().to_string();
+    assert!(text.contains("`samples`") && text.contains("`value`"), "{text}");
+}
