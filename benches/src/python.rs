@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
 
 /// The Python of the peer `name`; `packages` are installed if `import` cannot be imported.
 pub(crate) fn interpreter(name: &str, packages: &[&str], import: &str) -> Result<PathBuf> {
@@ -18,9 +19,12 @@ pub(crate) fn interpreter(name: &str, packages: &[&str], import: &str) -> Result
     let home = target.join("peers").join(name);
     let python = home.join("bin").join("python");
     if !has(&python, import) {
-        eprintln!("  installing {} for Python", packages.join(" and "));
+        eprintln!("  making a Python for {name}: {}", packages.join(" and "));
         let made = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
         made.context("Python 3 with its module `venv` is missing (Debian: python3-venv)")?;
+        if packages.is_empty() {
+            return Ok(python);
+        }
         let mut install = Command::new(&python);
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         let installed = run(install.args(packages));
@@ -28,6 +32,18 @@ pub(crate) fn interpreter(name: &str, packages: &[&str], import: &str) -> Result
         ensure!(has(&python, import), "`{import}` was installed and cannot be imported");
     }
     Ok(python)
+}
+
+/// Seconds after which `timeout` ends a script.
+const LIFE: &str = "300";
+
+/// What `script` prints, which is one JSON object, when it is given `dir`.
+pub(crate) fn answer<T: DeserializeOwned>(python: &Path, script: &str, dir: &Path) -> Result<T> {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", LIFE]).arg(python).args(["-c", script]).arg(dir);
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("the peer said something else")
 }
 
 fn has(python: &Path, import: &str) -> bool {

@@ -1,12 +1,13 @@
-//! diskcache, the peer that keeps entries in a SQLite file too, for Python.
+//! Two peers that keep entries in a SQLite file too, for Python: diskcache, and the cache of
+//! tw-stock-agent as its documents describe it.
 //!
-//! It does the same with the same keys and sizes, at its own settings, which are `NORMAL` like
-//! ours. **Invariant**: both sides are measured in one run, one after the other, because the peer
+//! They do the same with the same keys and sizes, at their own settings, which are `NORMAL` like
+//! ours. **Invariant**: both sides are measured in one run, one after the other, because a peer
 //! is a process of its own.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use larder_sqlite::store::SqliteStore;
 use serde::Deserialize;
 use tokio::runtime::Builder;
@@ -21,9 +22,9 @@ use crate::{
 
 const PACKAGES: [&str; 1] = ["diskcache==5.6.3"];
 const SCRIPT: &str = include_str!("diskcache.py");
-/// Seconds after which `timeout` ends it.
-const LIFE: &str = "300";
 const PEER: &str = "diskcache 5.6.3";
+const REFERENCE: &str = include_str!("reference.py");
+const REFERENCE_PEER: &str = "the design of tw-stock-agent, Python";
 const CALLS: usize = 20_000;
 const GROUPED: u64 = 64_000;
 
@@ -38,12 +39,8 @@ struct Answer {
 pub(super) fn run(dir: &Path) -> Result<Vec<Row>> {
     std::fs::create_dir_all(dir)?;
     let python = python::interpreter("diskcache", &PACKAGES, "diskcache")?;
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", LIFE]).arg(python).args(["-c", SCRIPT]).arg(dir.join("peer"));
-    let output = command.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let Answer { get: theirs_got, set: theirs_set, rate } =
-        serde_json::from_slice(&output.stdout).context("diskcache said something else")?;
+    let answer = python::answer(&python, SCRIPT, &dir.join("peer"))?;
+    let Answer { get: theirs_got, set: theirs_set, rate } = answer;
     let runtime = Builder::new_multi_thread().enable_time().build()?;
     let (got, set, own_rate) = runtime.block_on(own(&dir.join("own.db")))?;
     let mut rows = Vec::new();
@@ -56,7 +53,21 @@ pub(super) fn run(dir: &Path) -> Result<Vec<Row>> {
     }
     let name = format!("store/sets of {} beside as many of its processes", writes::TASKS);
     rows.push(Row::alone(name, own_rate, "writes/s", 1).against(PEER, rate));
+    rows.push(reference(&dir.join("reference"), own_rate)?);
     Ok(rows)
+}
+
+/// The cache of S as its documents describe it, beside what eight tasks get done here.
+fn reference(dir: &Path, own_rate: f64) -> Result<Row> {
+    #[derive(Deserialize)]
+    struct Answer {
+        rate: f64,
+    }
+
+    let python = python::interpreter("reference", &[], "sqlite3")?;
+    let Answer { rate } = python::answer(&python, REFERENCE, dir)?;
+    let name = format!("store/sets of {} beside a cache that commits each", writes::TASKS);
+    Ok(Row::alone(name, own_rate, "writes/s", 1).against(REFERENCE_PEER, rate))
 }
 
 async fn own(path: &Path) -> Result<(Vec<f64>, Vec<f64>, f64)> {
