@@ -84,8 +84,8 @@ pub fn derive_stored(input: TokenStream) -> TokenStream {
 /// Lets a struct be a record of a cached table: what its primary key is.
 ///
 /// On a field, `#[record(..)]` takes `key`: it is part of the primary key, whose parts are in the
-/// order of their fields. On the struct `crate = "..."`: where `larder_table` is, if not at
-/// `::larder_table`. What the derive `FromRow` takes may stand there as well.
+/// order of their fields. On the struct `crate = "..."`: where the tables are, if not at
+/// `::larder::table`. What the derive `FromRow` takes may stand there as well.
 #[proc_macro_derive(Record, attributes(record))]
 pub fn derive_record(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

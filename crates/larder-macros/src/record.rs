@@ -157,5 +157,5 @@ fn parse_crate(attributes: &[Attribute]) -> Result<Path> {
             }
         })?;
     }
-    Ok(table.unwrap_or_else(|| parse_quote!(::larder_table)))
+    Ok(table.unwrap_or_else(|| parse_quote!(::larder::table)))
 }

@@ -277,7 +277,8 @@ pub(crate) struct Told<R: Record> {
 
 impl<R: Record, W: IndexKey> Table<R, W> {
     /// Follows `feed`, by `rules`, for as long as there is a handle on this table. To be called
-    /// before [`Table::load`], so that nothing that happens meanwhile is missed.
+    /// before [`Table::load`], so that nothing that happens meanwhile is missed. `clock` is the one
+    /// that the feed has: how old its knowledge is cannot be said by another.
     ///
     /// # Errors
     /// `Conflict` when the table follows a feed or is loaded; those of the feed.

@@ -44,7 +44,7 @@
 //! | `sqlite` (default) | [`sqlite`]: SQLite as origin, feed and store | a C compiler, sqlparser |
 //! | `store` (default) | `stored` regions, with serde and MessagePack | about ten small crates |
 //! | `positional` | [`Codec`] for types that derive `Stored`: no names, fewer bytes | two crates |
-//! | `table` | `larder::table`: cached tables | one crate more |
+//! | `table` | `larder::table`: cached tables, of a SELECT with `sqlite` | one crate more |
 //! | `mutants` | switches that take safeguards out, for larder's own tests | never for use |
 //!
 //! Reading order: [`Cache`], [`Region`], [`Load`]; inside: `flight`, `landing`, `nested`, `node`.

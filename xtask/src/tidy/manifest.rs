@@ -47,8 +47,7 @@ const DRIVERS: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// What a crate is reached through by its users, and so by its tests.
-const TESTED_THROUGH: &[(&str, &str)] =
-    &[("larder-macros", "larder"), ("larder-macros", "larder-table")];
+const TESTED_THROUGH: &[(&str, &str)] = &[("larder-macros", "larder")];
 
 /// A crate of the workspace: its name, its manifest, and where that is.
 struct Crate<'a> {

@@ -1,6 +1,6 @@
 //! Records that could not be told from each other, and words that mean nothing where they stand.
 
-use larder_table::Record;
+use larder::table::Record;
 
 #[derive(Record)]
 struct NoKey {

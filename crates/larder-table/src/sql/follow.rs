@@ -178,7 +178,8 @@ impl<R: Record> SqlDefinition<R> {
     }
 
     /// The table, empty and not yet loaded, which follows `feed`, the origin's own: in `rows` mode
-    /// row by row, in `database` mode every commit puts everything in doubt.
+    /// row by row, in `database` mode every commit puts everything in doubt. `clock` is
+    /// the origin's: how old the feed's knowledge is cannot be said by another.
     ///
     /// # Errors
     /// As [`SqlDefinition::build`] and [`Table::follow`].

@@ -187,6 +187,7 @@ async fn what_cannot_be_a_table_is_refused_with_names() {
 
 #[cfg(feature = "derive")]
 #[derive(Debug, PartialEq, larder_table::Record, larder_table::sql::FromRow)]
+#[record(crate = "larder_table")]
 struct Sample {
     #[record(key)]
     device: i64,
