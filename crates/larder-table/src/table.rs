@@ -29,7 +29,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use larder_core::{Epoch, Error, ErrorKind, Position, safeguard::Safeguard};
+use larder_core::{Epoch, Error, ErrorKind, Position, safeguard::Safeguard, timeline::Stamp};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinError};
 
@@ -40,7 +40,7 @@ use crate::{
     follow::{Followed, Told},
     index::{Index, IndexKey},
     invalidation::{Invalidation, unnamed},
-    lane::{AnyLane, AnyRanges},
+    lane::{AnyLane, AnyRanges, typed},
     ranges::Ranges,
     recent::{Began, Recent},
     record::Record,
@@ -182,6 +182,22 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             loaded: count(&counts.loaded),
             slides_failed: count(&counts.slides_failed),
         }
+    }
+
+    /// The ranges that it covers; `None` until it is loaded.
+    pub fn window(&self) -> Option<Ranges<W>> {
+        self.snapshot().window.as_deref().map(|window| typed::<W>(window).clone())
+    }
+
+    /// How far a read that begins now reflects the origin at least; `None` when it follows no feed.
+    ///
+    /// # Freshness
+    /// What this node knows, without asking: [`Feed::catch_up`](larder_core::feed::Feed::catch_up) of
+    /// the same feed moves it.
+    pub fn reflects(&self) -> Option<Stamp> {
+        let timeline = self.0.followed.get()?.timeline().clone();
+        let (epoch, as_of) = self.heard();
+        Some(Stamp { timeline, epoch, as_of })
     }
 
     /// Fails unless `index` is one of this table.
