@@ -108,15 +108,10 @@ impl Body {
         let mut json = Vec::with_capacity(2 + count * 32 * names.len());
         json.push(b'[');
         for (index, row) in rows.enumerate() {
-            json.extend_from_slice(if index == 0 { b"{" } else { b",{" });
-            for (place, (name, value)) in names.iter().zip(row).enumerate() {
-                if 0 < place {
-                    json.push(b',');
-                }
-                json.extend_from_slice(name.as_bytes());
-                put(&mut json, value);
+            if 0 < index {
+                json.push(b',');
             }
-            json.push(b'}');
+            put_object(&mut json, &names, row);
         }
         json.push(b']');
         json.shrink_to_fit();
@@ -130,8 +125,21 @@ impl Body {
     }
 }
 
+/// Appends a row as an object whose members begin as [`member`] says.
+pub(crate) fn put_object(json: &mut Vec<u8>, members: &[String], row: &[Value]) {
+    json.push(b'{');
+    for (place, (name, value)) in members.iter().zip(row).enumerate() {
+        if 0 < place {
+            json.push(b',');
+        }
+        json.extend_from_slice(name.as_bytes());
+        put(json, value);
+    }
+    json.push(b'}');
+}
+
 /// `"name":`, escaped once for all rows.
-fn member(name: &str) -> String {
+pub(crate) fn member(name: &str) -> String {
     format!("{}:", serde_json::Value::from(name))
 }
 

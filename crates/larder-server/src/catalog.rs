@@ -1,7 +1,8 @@
-//! The catalog: every origin, opened, and every resource with its region of the cache.
+//! The catalog: every origin, opened, every resource with its region of the cache, every table.
 //!
 //! Built once at start from the configuration. **Invariant**: a resource in the catalog can be
-//! asked; whatever is wrong with its statement was refused when the catalog was built.
+//! asked, and so can a table; whatever is wrong with its statement was refused when the catalog was
+//! built. Each origin is watched once, whoever follows it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,7 +14,8 @@ use std::{
 };
 
 use http::HeaderValue;
-use larder::{Cache, Clock, Error, MemoryLimit, Region, RegionBuilder};
+use larder::{Cache, Clock, Error, Feed, MemoryLimit, Region, RegionBuilder};
+use larder_core::fork::Fork;
 
 use crate::{
     body::Body,
@@ -23,6 +25,7 @@ use crate::{
     histogram::Histogram,
     origin::{Origin, Question},
     parameters::{Key, Parameter},
+    table::Table,
 };
 
 /// One resource.
@@ -60,13 +63,15 @@ impl Resource {
     }
 }
 
-/// Origins and resources.
+/// Origins, resources and tables.
 #[derive(Debug)]
 pub struct Catalog {
     /// The origins, by name.
     pub origins: Vec<Origin>,
     /// The resources, by place.
     pub resources: Vec<Resource>,
+    /// The tables, by name.
+    pub tables: Vec<Arc<Table>>,
     by_name: HashMap<String, usize>,
 }
 
@@ -92,11 +97,19 @@ impl Catalog {
             .memory(MemoryLimit::bytes(config.cache.memory_bytes as u64))
             .clock(clock.clone())
             .max_loads(config.cache.loads, config.cache.loads_waiting);
-        for feed in origins.iter().filter_map(Origin::feed) {
-            builder = builder.feed(feed);
+        // The cache first: it is the branch that may go on where it was left.
+        let forks: HashMap<String, Fork> = origins
+            .iter()
+            .filter_map(|origin| Some((origin.name.clone(), Fork::new(origin.feed()?))))
+            .collect();
+        for fork in forks.values() {
+            builder = builder.feed(fork.branch());
         }
         let cache = builder.build().map_err(|error| failed("cache", &error))?;
-        let mut catalog = Self { origins, resources: Vec::new(), by_name: HashMap::new() };
+        let branch = |origin: &str| forks.get(origin).map(Fork::branch);
+        let tables = tables(config, &origins, clock, branch)?;
+        let (resources, by_name) = (Vec::new(), HashMap::new());
+        let mut catalog = Self { origins, resources, tables, by_name };
         for (place, (name, settings, question)) in questions.into_iter().enumerate() {
             let declared = Declared::of(name, settings, &catalog.origins, &read)?;
             let asked = (question, declared);
@@ -112,6 +125,11 @@ impl Catalog {
     #[inline]
     pub fn resource(&self, name: &str) -> Option<&Resource> {
         self.by_name.get(name).and_then(|place| self.resources.get(*place))
+    }
+
+    /// The table of that name.
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.iter().find(|table| table.name == name)
     }
 
     /// The origin of that name.
@@ -134,6 +152,23 @@ pub(crate) fn questions<'a>(
         questions.push((&**name, settings, question));
     }
     Ok(questions)
+}
+
+fn tables(
+    config: &Config,
+    origins: &[Origin],
+    clock: &Clock,
+    branch: impl Fn(&str) -> Option<Arc<dyn Feed>>,
+) -> Result<Vec<Arc<Table>>, ConfigError> {
+    let mut tables = Vec::new();
+    for (name, settings) in &config.tables {
+        let place = format!("table.{name}");
+        let origin = origins.iter().find(|origin| origin.name == settings.origin);
+        let origin = origin.ok_or_else(|| ConfigError::new(&*place, "its origin is missing"))?;
+        let built = Table::build(name, settings, origin, branch(&origin.name), clock);
+        tables.push(Arc::new(built.map_err(|error| failed(&place, &error))?));
+    }
+    Ok(tables)
 }
 
 fn resource(

@@ -17,7 +17,8 @@
 //!    clients and settings say to dependencies and changes.
 //! 8. [`mod@entry`], [`batch`], [`stats`], [`moment`]: an entry of a store, many of them at once,
 //!    and how the store is doing, as JSON; moments as people write them.
-//! 9. [`demo`]: the music shop.
+//! 9. [`mod@table`]: tables held in memory, and `route/tables` which reads and changes them.
+//! 10. [`demo`]: the music shop.
 
 pub mod cli;
 
@@ -80,6 +81,8 @@ pub mod declared;
 pub mod rows;
 
 pub mod tables;
+
+pub mod table;
 
 pub mod entry;
 

@@ -8,13 +8,15 @@ use std::{sync::Arc, time::Duration};
 use larder::{Clock, Epoch, Error, ErrorKind, Feed, Load, Origin as _, Position, Stamp};
 use larder_sqlite::{
     NoticeLevel, OriginOptions, Param, ParamKind, Query, SqliteOrigin, Statement, Track,
-    analysis::{Operand, Rows},
+    analysis::{Affinity, Operand, Rows},
 };
+use larder_table::sql::SqlSource;
 
 use crate::{
     body::Body,
     config::{self, Kind, Tracking},
     parameters::{Key, Parameter},
+    table::key::{Column, Holds},
     tables::Tables,
 };
 
@@ -35,6 +37,17 @@ pub struct Notice {
     pub matters: bool,
     /// What it is and what to do about it.
     pub text: String,
+}
+
+/// What the records of a table are loaded from.
+#[derive(Debug)]
+pub struct Held {
+    /// Its statement, ready to be asked.
+    pub source: SqlSource,
+    /// The columns of the result.
+    pub columns: Vec<Column>,
+    /// The tables that the statement reads.
+    pub reads: Vec<String>,
 }
 
 /// A statement of a resource with its limits, ready to be asked.
@@ -112,6 +125,34 @@ impl Origin {
             bytes_max: settings.result_bytes,
             lives_at_most: settings.time_dependent,
         })
+    }
+
+    /// Prepares what a table is loaded from, and refuses what cannot be held.
+    ///
+    /// # Errors
+    /// `Config` when the statement reads the clock or the result has no such columns as are asked
+    /// of it; those of preparing it.
+    pub fn hold(&self, settings: &config::Table) -> Result<Held, Error> {
+        let statement = self.backend.prepare(&settings.sql, &[])?;
+        if let Some(why) = statement.time_dependent() {
+            return Err(Error::new(ErrorKind::Config, "prepare the statement").detail(format!(
+                "its result changes although no row does ({why}); leave that out, and let the \
+                 window slide: window = {{ index = \"time\", last = \"24h\", unit = \"seconds\" }}"
+            )));
+        }
+        let source = SqlSource::new(&self.backend, &settings.sql)?.deadline(settings.load_timeout);
+        let columns = self.backend.result_columns(&statement)?.into_iter().map(|column| Column {
+            name: column.name.to_string(),
+            holds: match column.source.map(|(_, source)| source.affinity) {
+                Some(Affinity::Integer | Affinity::Real | Affinity::Numeric) => Holds::Numbers,
+                Some(Affinity::Text) => Holds::Text,
+                Some(Affinity::Blob) | None => Holds::Anything,
+            },
+        });
+        let (columns, analysis) = (columns.collect(), statement.analysis());
+        let reads: Vec<String> =
+            analysis.tables.iter().map(|read| read.table.to_string()).collect();
+        Ok(Held { source, columns, reads })
     }
 
     /// The names of its tables and columns as they are now, to say what changed.

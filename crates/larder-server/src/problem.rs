@@ -55,6 +55,13 @@ pub enum Code {
     PositionNotReached,
     ShuttingDown,
     LoadTimeout,
+    NoTable,
+    NoIndex,
+    MalformedCursor,
+    OutsideWindow,
+    WindowSlides,
+    TableFull,
+    TableNotLoaded,
 }
 
 impl Code {
@@ -104,6 +111,13 @@ impl Code {
             Self::PositionNotReached => "position-not-reached",
             Self::ShuttingDown => "shutting-down",
             Self::LoadTimeout => "load-timeout",
+            Self::NoTable => "no-table",
+            Self::NoIndex => "no-index",
+            Self::MalformedCursor => "malformed-cursor",
+            Self::OutsideWindow => "outside-window",
+            Self::WindowSlides => "window-slides",
+            Self::TableFull => "table-full",
+            Self::TableNotLoaded => "table-not-loaded",
         }
     }
 
@@ -118,12 +132,15 @@ impl Code {
             | Self::MalformedRequest
             | Self::MalformedPosition
             | Self::MalformedFence
+            | Self::MalformedCursor
+            | Self::NoIndex
             | Self::UnknownTable
             | Self::UnknownItem => S::BAD_REQUEST,
             Self::Unauthorized => S::UNAUTHORIZED,
             Self::Forbidden | Self::ForeignOrigin => S::FORBIDDEN,
             Self::UnknownResource
             | Self::NotFound
+            | Self::NoTable
             | Self::NoStore
             | Self::NoEntry
             | Self::NoBackup => S::NOT_FOUND,
@@ -135,19 +152,23 @@ impl Code {
             | Self::AnswerTooLarge => S::PAYLOAD_TOO_LARGE,
             Self::ParameterTooLong | Self::UriTooLong => S::URI_TOO_LONG,
             Self::HeadTooLarge => S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyEntries | Self::NotANumber | Self::Overtaken | Self::BackupUnusable => {
-                S::CONFLICT
-            }
+            Self::TooManyEntries
+            | Self::NotANumber
+            | Self::Overtaken
+            | Self::OutsideWindow
+            | Self::WindowSlides
+            | Self::BackupUnusable => S::CONFLICT,
             Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::WrongHost => S::MISDIRECTED_REQUEST,
             Self::PreconditionFailed => S::PRECONDITION_FAILED,
-            Self::StoreFull => S::INSUFFICIENT_STORAGE,
+            Self::StoreFull | Self::TableFull => S::INSUFFICIENT_STORAGE,
             Self::LoadFailed | Self::StoreCorrupt => S::INTERNAL_SERVER_ERROR,
             Self::ResultTooLarge => S::BAD_GATEWAY,
             Self::OriginUnavailable
             | Self::Overloaded
             | Self::StoreUnavailable
             | Self::PositionNotReached
+            | Self::TableNotLoaded
             | Self::ShuttingDown => S::SERVICE_UNAVAILABLE,
             Self::LoadTimeout => S::GATEWAY_TIMEOUT,
         }
@@ -199,6 +220,13 @@ impl Code {
             Self::PositionNotReached => "this node does not know that position yet",
             Self::ShuttingDown => "the server is about to stop",
             Self::LoadTimeout => "the origin took longer than allowed",
+            Self::NoTable => "there is no such table here",
+            Self::NoIndex => "the table has no such index",
+            Self::MalformedCursor => "the cursor is not one of this index and order",
+            Self::OutsideWindow => "the window of the table does not cover what was asked",
+            Self::WindowSlides => "the window moves by itself",
+            Self::TableFull => "the records are over the table's limit",
+            Self::TableNotLoaded => "the table is not loaded yet",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Serving: from a configuration to a server that answers, and back to rest.
 //!
 //! What the binary does and what tests do is the same. **Invariant**: when [`start`] returns, the
-//! address accepts connections and every resource can be asked.
+//! address accepts connections and every resource can be asked; tables are being loaded.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -70,6 +70,7 @@ pub async fn start(config: Config, timing: Timing) -> Result<Running, StartError
     let address = listener.local_addr().map_err(|error| StartError::Listen(wanted, error))?;
     let server = Server::build(config, timing).await?;
     let connections = Arc::new(Connections::new(server.clone()));
+    server.catalog.tables.iter().for_each(|table| table.begin(&server.clock));
     let checked = server.clone();
     tokio::task::spawn_blocking(move || checked.check_origins());
     let (stop, stopped) = watch::channel(false);
@@ -89,6 +90,7 @@ impl Running {
         // It ends as soon as it sees the signal, and cannot fail otherwise than by a panic.
         let _ = self.accepting.await;
         let drained = self.connections.drained(self.server.config.server.drain).await;
+        self.server.catalog.tables.iter().for_each(|table| table.life.stop());
         self.server.cache.close().await;
         if drained { Drained::Whole } else { Drained::Cut }
     }

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("larder-macros", &[]),
     ("larder", &["larder-core", "larder-macros", "larder-memory", "larder-sqlite", "larder-table"]),
     ("larder-table", &["larder-core", "larder-macros", "larder-sqlite"]),
-    ("larder-server", &["larder", "larder-core", "larder-sqlite"]),
+    ("larder-server", &["larder", "larder-core", "larder-sqlite", "larder-table"]),
     (
         "larder-testkit",
         &["larder", "larder-core", "larder-memory", "larder-sqlite", "larder-table"],

@@ -18,6 +18,7 @@ use crate::{
     exit::Exit,
     origin::{Notice, Origin},
     say,
+    table::Plan,
 };
 
 use super::serve::settings_table;
@@ -31,6 +32,8 @@ struct Found<'a> {
     read: Vec<String>,
     /// The resources over it, each with what its answers depend on.
     resources: Vec<(&'a str, Vec<String>)>,
+    /// The tables over it, each with the tables of the origin that it reads.
+    tables: Vec<(&'a str, Vec<String>)>,
     notices: Vec<Notice>,
 }
 
@@ -77,9 +80,16 @@ fn check_origin<'a>(
             }
         }
     }
+    let mut tables = Vec::new();
+    for (table, settings) in config.tables.iter().filter(|(_, table)| table.origin == name) {
+        match Plan::new(table, settings, &origin) {
+            Ok(plan) => tables.push((&**table, plan.reads().to_vec())),
+            Err(error) => faults.push(failed(&format!("table.{table}"), &error).to_string()),
+        }
+    }
     // After the statements: whether tracking is complete depends on what they read.
     let notices = origin.notices();
-    Some(Found { name, settings, origin, read, resources, notices })
+    Some(Found { name, settings, origin, read, resources, tables, notices })
 }
 
 /// Adds what resources declare. It may name any origin, so all of them are open by now.
@@ -104,13 +114,16 @@ fn declared(config: &Config, found: &mut [Found<'_>], faults: &mut Vec<String>) 
 
 fn print(config: &Config, found: &[Found<'_>], faults: &[String]) {
     say!("{}\n", settings_table(&config.settings));
-    for Found { name, settings, resources, notices, .. } in found {
+    for Found { name, settings, resources, tables, notices, .. } in found {
         say!("origin {name}: {}", settings.path.display());
         for (resource, lines) in resources {
             say!("  resource {resource} depends on");
             for line in lines {
                 say!("    {line}");
             }
+        }
+        for (table, reads) in tables {
+            say!("  table {table} reads {}", reads.join(", "));
         }
         for notice in notices {
             let word = if notice.matters { "warning" } else { "note" };
@@ -121,13 +134,18 @@ fn print(config: &Config, found: &[Found<'_>], faults: &[String]) {
         eprintln!("error: {fault}");
     }
     if faults.is_empty() {
-        say!("{} resources can be served", config.resources.len());
+        let tables = match config.tables.len() {
+            0 => String::new(),
+            count => format!(" and {count} tables"),
+        };
+        say!("{} resources{tables} can be served", config.resources.len());
     }
 }
 
 fn as_json(config: &Config, found: &[Found<'_>], faults: &[String]) -> Value {
     let settings: Vec<Value> = config.settings.iter().map(Setting::as_json).collect();
-    let origin = |Found { name, settings, resources, notices, .. }: &Found<'_>| {
+    let origin = |Found { name, settings, resources, tables, notices, .. }: &Found<'_>| {
+        let table = |(name, reads): &(&str, Vec<String>)| json!({ "name": name, "reads": reads });
         let resource =
             |(name, lines): &(&str, Vec<String>)| json!({ "name": name, "depends_on": lines });
         let notice = |notice: &Notice| json!({ "matters": notice.matters, "text": notice.text });
@@ -135,6 +153,7 @@ fn as_json(config: &Config, found: &[Found<'_>], faults: &[String]) -> Value {
             "name": name,
             "path": settings.path.display().to_string(),
             "resources": resources.iter().map(resource).collect::<Vec<_>>(),
+            "tables": tables.iter().map(table).collect::<Vec<_>>(),
             "notices": notices.iter().map(notice).collect::<Vec<_>>(),
         })
     };

@@ -41,8 +41,11 @@ pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime> {
 
 /// Says what an operator should know before it matters.
 fn announce(running: &Running) {
-    if running.server.catalog.resources.is_empty() {
-        tracing::warn!("there is no [resource.NAME] section, so there is nothing to serve");
+    let catalog = &running.server.catalog;
+    if catalog.resources.is_empty() && catalog.tables.is_empty() {
+        tracing::warn!(
+            "there is no [resource.NAME] and no [table.NAME] section, so there is nothing to serve"
+        );
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) fn run(arguments: &Status) -> Result<Exit> {
     print_rows(&status, "origins", &["name", "track", "state"]);
     let columns = ["name", "hits", "stale_hits", "misses", "errors", "hit_mean_micros"];
     print_rows(&status, "resources", &columns);
+    if status.get("tables").and_then(Value::as_array).is_some_and(|tables| !tables.is_empty()) {
+        let columns = ["name", "state", "records", "bytes", "hits", "misses", "invalid"];
+        print_rows(&status, "tables", &columns);
+    }
     warnings(&status).iter().for_each(|line| say!("  {line}"));
     store(&status).iter().for_each(|line| say!("{line}"));
     Ok(Exit::Done)
@@ -74,7 +78,9 @@ fn print_rows(status: &Value, section: &str, columns: &[&str]) {
             .iter()
             .map(|column| match row.get(column) {
                 Some(Value::String(text)) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-                Some(value) if section == "resources" => format!("{column} {value}"),
+                Some(value) if ["resources", "tables"].contains(&section) => {
+                    format!("{column} {value}")
+                }
                 Some(value) => value.to_string(),
                 None => "-".to_owned(),
             })

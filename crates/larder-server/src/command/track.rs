@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use larder::Clock;
-use larder_sqlite::track::{TrackPlan, plan, untrack_plan};
+use larder_sqlite::track::{TrackPlan, plan_with, untrack_plan};
 
 use crate::{
     catalog::questions,
@@ -12,6 +12,7 @@ use crate::{
     config::{Config, ConfigError, Origin as Settings, Tracking},
     exit::Exit,
     origin::Origin,
+    table,
 };
 
 use super::plan::{Printed, State};
@@ -71,21 +72,32 @@ fn chosen<'a>(config: &'a Config, wanted: Option<&str>) -> Result<Vec<(&'a str, 
     }
 }
 
-/// The plan for everything that the resources of one origin read.
+/// The plan for everything that the resources and the tables of one origin read.
 fn planned(config: &Config, name: &str, settings: &Settings) -> Result<TrackPlan> {
     let place = format!("origin.{name}");
     let origin = Origin::open(name, settings, &Clock::system())
         .map_err(|error| crate::catalog::failed(&place, &error))?;
     let mut own = config.clone();
     own.resources.retain(|_, resource| resource.origin == name);
-    let questions = questions(&own, &[origin])?;
-    if questions.is_empty() {
-        let problem = "no resource reads from it, so there is nothing to track";
+    let origins = [origin];
+    let questions = questions(&own, &origins)?;
+    let mut statements: Vec<_> =
+        questions.iter().map(|(.., question)| question.statement().clone()).collect();
+    let mut looked_at = Vec::new();
+    for (table, settings) in config.tables.iter().filter(|(_, table)| table.origin == name) {
+        let failed = |error| crate::catalog::failed(&format!("table.{table}"), &error);
+        for origin in &origins {
+            let planned = table::Plan::new(table, settings, origin).map_err(failed)?;
+            let (statement, columns) = planned.looks_at();
+            statements.push(statement);
+            looked_at.extend(columns);
+        }
+    }
+    if statements.is_empty() {
+        let problem = "no resource and no table reads from it, so there is nothing to track";
         return Err(ConfigError::new(place, problem).into());
     }
-    let statements: Vec<_> =
-        questions.iter().map(|(.., question)| question.statement().clone()).collect();
-    Ok(plan(&settings.path, &name.into(), &statements)?)
+    Ok(plan_with(&settings.path, &name.into(), &statements, &looked_at)?)
 }
 
 /// Shows the plan, and applies it if that was wanted.

@@ -4,7 +4,7 @@
 //! environment or a flag, and only all of them together are complete. **Invariant**: this file
 //! holds no default; `config/resolve.rs` does.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -31,6 +31,8 @@ pub struct File {
     pub origin: BTreeMap<String, Origin>,
     /// `[resource.NAME]`: what is served.
     pub resource: BTreeMap<String, Resource>,
+    /// `[table.NAME]`: what is held as a table.
+    pub table: BTreeMap<String, super::table::Written>,
 }
 
 /// `[server]`.
@@ -70,6 +72,27 @@ pub struct Server {
     pub position_key: Option<Secret<String>>,
     /// A file that holds the position key.
     pub position_key_file: Option<String>,
+    /// Whether the metrics of tables are shown under the names of tablecache as well.
+    pub tablecache_metrics: Option<Switch>,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
 }
 
 /// `[cache]`.
@@ -220,7 +243,7 @@ impl<'de> Deserialize<'de> for Parameters {
         impl<'de> de::Visitor<'de> for InOrder {
             type Value = Parameters;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a table such as { artist = \"integer\" }")
             }
 

@@ -24,13 +24,16 @@ pub mod provenance;
 
 pub mod store;
 
+pub mod table;
+
 mod resolve;
 
 pub use duration::{Lifetime, Span};
-pub use file::{Kind, Scope, Tracking};
+pub use file::{Kind, Scope, Switch, Tracking};
 pub use provenance::{Setting, Source};
 pub use size::Size;
 pub use store::Store;
+pub use table::Table;
 
 use crate::secret::Secret;
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub origins: BTreeMap<String, Origin>,
     /// What is served, by name.
     pub resources: BTreeMap<String, Resource>,
+    /// What is held as tables, by name.
+    pub tables: BTreeMap<String, Table>,
     /// Every effective setting, in the order of the file's documentation.
     pub settings: Vec<Setting>,
 }
@@ -74,6 +79,7 @@ pub struct Server {
     pub drain: Duration,
     pub threads: usize,
     pub position_key: Option<Secret<[u8; 32]>>,
+    pub tablecache_metrics: Switch,
 }
 
 /// What all resources share. [`file::Cache`] says what each setting means.

@@ -11,12 +11,12 @@ use std::{
 use crate::secret::Secret;
 
 use super::{
-    Cache, Config, ConfigError, Lifetime, Origin, Resource, Server, Setting, Size, Span, Token,
-    Tracking, file, provenance::Sources,
+    Cache, Config, ConfigError, Lifetime, Origin, Resource, Server, Setting, Size, Span, Switch,
+    Token, Tracking, file, provenance::Sources,
 };
 
 /// Takes settings and remembers what was taken.
-struct Taker {
+pub(super) struct Taker {
     sources: Sources,
     settings: Vec<Setting>,
 }
@@ -26,7 +26,7 @@ pub(super) fn resolve(
     base: &Path,
     sources: Sources,
 ) -> Result<Config, ConfigError> {
-    let file::File { server, cache, store, token, origin, resource } = file;
+    let file::File { server, cache, store, token, origin, resource, table } = file;
     let mut taker = Taker { sources, settings: Vec::new() };
     let server = taker.server(server, base)?;
     let cache = taker.cache(&cache)?;
@@ -38,6 +38,7 @@ pub(super) fn resolve(
         tokens: Vec::new(),
         origins: Default::default(),
         resources: Default::default(),
+        tables: Default::default(),
         settings: Vec::new(),
     };
     for (name, written) in token {
@@ -54,23 +55,24 @@ pub(super) fn resolve(
         check_origin(&name, &resource, &config)?;
         config.resources.insert(name, resource);
     }
+    for (name, written) in table {
+        check_name("table", &name)?;
+        let table = super::table::resolve(&name, written, &mut taker)?;
+        known_origin(&format!("table.{name}.origin"), &table.origin, &config)?;
+        config.tables.insert(name, table);
+    }
     config.settings = taker.settings;
     Ok(config)
 }
 
 /// The shortest limit on time that lets anything be done.
-const MOMENT: Span = Span(std::time::Duration::from_millis(1));
+pub(super) const MOMENT: Span = Span(std::time::Duration::from_millis(1));
 /// The longest: whoever wants more has forgotten a unit.
-const DAY: Span = Span::seconds(86_400);
+pub(super) const DAY: Span = Span::seconds(86_400);
 
 /// The origin of a resource must be there, and something must end the life of its values.
 fn check_origin(name: &str, resource: &Resource, config: &Config) -> Result<(), ConfigError> {
-    let Some(origin) = config.origins.get(&resource.origin) else {
-        let known: Vec<&str> = config.origins.keys().map(String::as_str).collect();
-        let known = known.join(", ");
-        let problem = format!("there is no [origin.{}]; there are: {known}", resource.origin);
-        return Err(ConfigError::new(format!("resource.{name}.origin"), problem));
-    };
+    let origin = known_origin(&format!("resource.{name}.origin"), &resource.origin, config)?;
     if origin.track == Tracking::None && resource.ttl == Lifetime::Never {
         let problem = format!(
             "would never be loaded again: [origin.{}] has `track = \"none\"`. Set a ttl, or track",
@@ -81,8 +83,16 @@ fn check_origin(name: &str, resource: &Resource, config: &Config) -> Result<(), 
     Ok(())
 }
 
+fn known_origin<'a>(path: &str, name: &str, config: &'a Config) -> Result<&'a Origin, ConfigError> {
+    config.origins.get(name).ok_or_else(|| {
+        let known: Vec<&str> = config.origins.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        ConfigError::new(path, format!("there is no [origin.{name}]; there are: {known}"))
+    })
+}
+
 /// Names stand in URLs, in labels of metrics and in variables of the environment.
-fn check_name(section: &str, name: &str) -> Result<(), ConfigError> {
+pub(super) fn check_name(section: &str, name: &str) -> Result<(), ConfigError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let problem = match name {
         "app" if section == "origin" => "`app` is the timeline of explicit invalidations",
@@ -100,13 +110,18 @@ impl super::store::Settle for Taker {
 }
 
 impl Taker {
-    fn take<T: Display>(&mut self, path: impl Into<String>, written: Option<T>, default: T) -> T {
+    pub(super) fn take<T: Display>(
+        &mut self,
+        path: impl Into<String>,
+        written: Option<T>,
+        default: T,
+    ) -> T {
         let value = written.unwrap_or(default);
         self.show(path, value.to_string());
         value
     }
 
-    fn require<T: Display>(
+    pub(super) fn require<T: Display>(
         &mut self,
         path: String,
         written: Option<T>,
@@ -118,7 +133,7 @@ impl Taker {
         Ok(value)
     }
 
-    fn show(&mut self, path: impl Into<String>, value: String) {
+    pub(super) fn show(&mut self, path: impl Into<String>, value: String) {
         let path = path.into();
         let source = self.sources.of(&path);
         self.settings.push(Setting { path, value, source });
@@ -144,6 +159,8 @@ impl Taker {
         let wait = self.take("server.at_least_wait", written.at_least_wait, Span::seconds(2));
         let drain = self.take("server.drain", written.drain, Span::seconds(10));
         let threads = self.take("server.threads", written.threads, threads_default);
+        let tablecache = written.tablecache_metrics;
+        let tablecache = self.take("server.tablecache_metrics", tablecache, Switch::Off);
         // hyper needs room for a whole head and refuses to work with less.
         within("server.header_size", header, Size::kib(8), Size::mib(1))?;
         within("server.body_size", body, Size::kib(1), Size::mib(16))?;
@@ -180,6 +197,7 @@ impl Taker {
             drain: drain.0,
             threads: threads.into(),
             position_key: key.map(Secret::new),
+            tablecache_metrics: tablecache,
         })
     }
 
@@ -318,7 +336,7 @@ impl Taker {
 /// What a watcher of an idle origin can afford at under 0.5 % of a core.
 const POLL: Span = Span(std::time::Duration::from_millis(4));
 
-fn within<T: PartialOrd + Display + Copy>(
+pub(super) fn within<T: PartialOrd + Display + Copy>(
     path: &str,
     value: T,
     least: T,

@@ -1,8 +1,9 @@
 //! `/health/live` and `/health/ready`: what a supervisor and a load balancer ask.
 //!
 //! They need neither a token nor a listed name, so that a probe works by address; the details are
-//! only for those who could read resources. **Invariant**: ready means that this node answers; an
-//! origin that is down does not make every node behind the balancer vanish at once.
+//! only for those who could read resources. **Invariant**: ready means that this node answers: its
+//! tables were loaded once, or that was tried. An origin that is down does not make every node
+//! behind the balancer vanish at once.
 
 use http::{Method, Response, StatusCode, request::Parts};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::{
     config::Scope,
     problem::{Code, Problem},
     server::Server,
+    table::life::State,
 };
 
 pub(super) fn answer(server: &Server, head: &Parts) -> Result<Response<Reply>, Problem> {
@@ -29,15 +31,22 @@ pub(super) fn answer(server: &Server, head: &Parts) -> Result<Response<Reply>, P
 fn ready(server: &Server, head: &Parts) -> Response<Reply> {
     let origins = origins(server);
     let sound = origins.iter().all(|origin| origin.get("state") == Some(&"known".into()));
-    let (status, word) = match (server.phase.is_stopping(), sound) {
+    let tables: Vec<(&str, State)> =
+        server.catalog.tables.iter().map(|own| (&*own.name, own.life.state())).collect();
+    let is_loading = tables.iter().any(|(_, state)| *state == State::Loading);
+    let is_loaded = tables.iter().all(|(_, state)| *state == State::Loaded);
+    let (status, word) = match (server.phase.is_stopping(), is_loading) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        (false, true) => (StatusCode::OK, "ready"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
+        (false, false) if sound && is_loaded => (StatusCode::OK, "ready"),
         (false, false) => (StatusCode::OK, "degraded"),
     };
+    let tables = tables.iter().map(|(name, state)| json!({ "name": name, "state": state.name() }));
+    let tables: Vec<Value> = tables.collect();
     let named = server.hosts.check(&head.uri, &head.headers).is_ok();
     let details = named && server.auth.check(&head.headers, Scope::Read).is_ok();
     let body = match details {
-        true => json!({ "status": word, "origins": origins }),
+        true => json!({ "status": word, "origins": origins, "tables": tables }),
         false => json!({ "status": word }),
     };
     super::json(status, &body)

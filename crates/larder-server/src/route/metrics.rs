@@ -18,6 +18,8 @@ use crate::{
 
 mod store;
 
+mod tables;
+
 pub(super) async fn answer(server: &Server) -> Response<Reply> {
     let mut page = page(server);
     if let Some(store) = &server.store {
@@ -108,6 +110,9 @@ fn page(server: &Server) -> Page {
     out.sample(name, &[("outcome", "failed")], rewarmed.failed.get());
     out.sample(name, &[("outcome", "skipped")], rewarmed.skipped.get());
     out.timelines(server);
+    let tables = server.catalog.tables.iter();
+    let tables: Vec<_> = tables.map(|table| (&*table.name, table.held.stats())).collect();
+    out.tables(&tables, server.config.server.tablecache_metrics);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");
     for (status, count) in server.answers.read() {

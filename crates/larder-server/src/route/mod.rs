@@ -39,6 +39,8 @@ pub mod dependents;
 
 pub mod events;
 
+pub mod tables;
+
 pub mod entries;
 
 mod store;
@@ -82,6 +84,11 @@ async fn route(server: &Arc<Server>, number: u64, head: &Parts, body: Incoming) 
             None => resource::answer(server, number, rest, head).await,
             Some(name) => explain::answer(server, name, head),
         };
+    }
+    if let Some(rest) = path.strip_prefix("/v1/tables")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return tables::answer(server, authority, rest, head, body).await;
     }
     if let Some(rest) = path.strip_prefix("/v1/entries")
         && (rest.is_empty() || rest == ":batch" || rest.starts_with('/'))

@@ -7,7 +7,7 @@
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::{body::Reply, catalog::Resource, config::Kind, server::Server};
+use crate::{body::Reply, catalog::Resource, config::Kind, server::Server, table::Table};
 
 /// What may be asked of one path.
 struct Operation {
@@ -135,6 +135,7 @@ const OPERATIONS: &[Operation] = &[
         &[REGION, Query("cursor", "string", None), Query("limit", "integer", None)],
         "A page of tags: how many entries have each, their bytes, how often they were read",
     ),
+    plain("/v1/tables", "read", JSON, "The tables: indexes, windows, how they are, numbers"),
     plain("/v1/stats", "admin", JSON, "How the store is doing, and each region"),
     plain("/v1/backups", "backup", JSON, "The backups that are kept, the oldest first"),
     Operation {
@@ -189,6 +190,13 @@ pub(super) fn answer(server: &Server) -> Response<Reply> {
         let explain = "What it was built from, and what made it fall last";
         paths.insert(format!("{path}/explain"), json!({ "get": asked(resource, explain) }));
         paths.insert(path, json!({ "get": asked(resource, "The rows, as objects") }));
+    }
+    for table in &server.catalog.tables {
+        let path = format!("/v1/tables/{}", table.name);
+        for (what, body, does) in TABLE_CHANGES {
+            paths.insert(format!("{path}/{what}"), json!({ "post": changed(body, does) }));
+        }
+        paths.insert(path, json!({ "get": ranged(table) }));
     }
     for operation in OPERATIONS {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
@@ -250,6 +258,53 @@ fn asked(resource: &Resource, does: &str) -> Value {
     };
     let parameters: Vec<Value> = resource.params.iter().map(parameter).collect();
     operation(does, "read", &parameters, JSON)
+}
+
+/// What may be posted to a table: the word, an example, and what it does.
+const TABLE_CHANGES: [(&str, &str, &str); 3] = [
+    ("adjust", "{}", "Moves the window to the keys from `from` on, up to `to`"),
+    (
+        "invalidate",
+        r#"{"old": [{}]}"#,
+        "Has records loaded again: by what their keys were (`old`) and are (`new`), by primary key \
+         (`keys`)",
+    ),
+    ("refresh", "{}", "Loads now what is invalid, with `all` everything"),
+];
+
+fn changed(example: &str, does: &str) -> Value {
+    let mut shown = operation(does, "invalidate", &[], JSON);
+    let example: Value = serde_json::from_str(example).unwrap_or(Value::Null);
+    if let Value::Object(members) = &mut shown {
+        let content = json!({ JSON: { "schema": { "type": "object" }, "example": example } });
+        members.insert("requestBody".to_owned(), json!({ "content": content }));
+    }
+    shown
+}
+
+/// A question to a table: nothing of it must be given.
+fn ranged(table: &Table) -> Value {
+    let names: Vec<&str> = table.indexes.iter().map(|index| &*index.name).collect();
+    let index = json!({ "type": "string", "enum": names });
+    let text = schema("string");
+    let order = json!({ "type": "string", "enum": ["asc", "desc"] });
+    let outside = json!({ "type": "string", "enum": ["load", "load-all", "refuse"] });
+    let all = [
+        ("index", &index),
+        ("from", &text),
+        ("to", &text),
+        ("prefix", &text),
+        ("and", &index),
+        ("and_from", &text),
+        ("and_to", &text),
+        ("order", &order),
+        ("limit", &schema("integer")),
+        ("cursor", &text),
+        ("outside", &outside),
+    ];
+    let parameters: Vec<Value> =
+        all.iter().map(|(name, schema)| parameter(name, schema, None)).collect();
+    operation("A page of the records in a range of an index", "read", &parameters, JSON)
 }
 
 fn operation(does: &str, scope: &str, parameters: &[Value], answer: &str) -> Value {

@@ -25,14 +25,15 @@ pub(super) fn answer(server: &Server, path: &str) -> Response<Reply> {
 
 fn page(server: &Server) -> String {
     let rows: String = server.catalog.resources.iter().map(row).collect();
+    let tables: String = server.catalog.tables.iter().map(|table| table_row(table)).collect();
     let paths: String = PATHS.iter().map(path).collect();
     let page = HTML.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{paths}", &paths);
     // Last, so that nothing in them is taken for a place to fill.
-    page.replace("{rows}", &rows)
+    page.replace("{rows}", &rows).replace("{tables}", &tables)
 }
 
 /// Everything that can be asked besides resources, and whether a browser can just go there.
-const PATHS: [(&str, &str, Way, &str); 25] = [
+const PATHS: [(&str, &str, Way, &str); 30] = [
     ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
     (
         "GET",
@@ -74,6 +75,11 @@ const PATHS: [(&str, &str, Way, &str); 25] = [
     ("GET", "/v1/backups", Way::Typed, "the backups of the store"),
     ("POST", "/v1/backups", Way::Typed, "takes one"),
     ("POST", "/v1/backups/{name}:restore", Way::Typed, "goes back to one"),
+    ("GET", "/v1/tables", Way::Link, "the tables, and how they are"),
+    ("GET", "/v1/tables/{table}?index=...&from=...&to=...", Way::Typed, "records of a range"),
+    ("POST", "/v1/tables/{table}/adjust", Way::Typed, "moves a window"),
+    ("POST", "/v1/tables/{table}/invalidate", Way::Typed, "has records loaded again"),
+    ("POST", "/v1/tables/{table}/refresh", Way::Typed, "loads now what is invalid"),
     ("GET", "/v1/status", Way::Link, "settings, origins and counters as JSON"),
     ("GET", "/metrics", Way::Link, "the same for Prometheus"),
     ("GET", "/openapi.json", Way::Link, "all of this for programs"),
@@ -113,6 +119,18 @@ fn row(resource: &crate::catalog::Resource) -> String {
         "<tr data-name=\"{name}\"><td><code>{url}</code></td><td>{reads}</td>\
          <td class=\"n hits\"></td><td class=\"n misses\"></td><td class=\"n errors\"></td>\
          <td class=\"n hit_mean_micros\"></td><td class=\"n miss_mean_micros\"></td></tr>\n"
+    )
+}
+
+/// One line for each table, like those of resources.
+fn table_row(table: &crate::table::Table) -> String {
+    let indexes: Vec<String> = table.indexes.iter().map(|index| index.name.clone()).collect();
+    let url = escaped(&format!("/v1/tables/{}?index={{{}}}", table.name, indexes.join("|")));
+    let (name, reads) = (escaped(&table.name), escaped(&table.reads.join(", ")));
+    format!(
+        "<tr data-table=\"{name}\"><td><code>{url}</code></td><td>{reads}</td>\
+         <td class=\"state\"></td><td class=\"n records\"></td><td class=\"n bytes\"></td>\
+         <td class=\"n hits\"></td><td class=\"n misses\"></td><td class=\"n invalid\"></td></tr>\n"
     )
 }
 

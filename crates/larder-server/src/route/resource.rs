@@ -80,7 +80,7 @@ pub(super) fn find<'a>(server: &'a Server, name: &str) -> Result<&'a Resource, P
 
 /// Waits, not for long, until this node knows the position that was asked for.
 #[cold]
-async fn reach(server: &Server, at_least: &HeaderValue) -> Result<(), Problem> {
+pub(super) async fn reach(server: &Server, at_least: &HeaderValue) -> Result<(), Problem> {
     let token = server.positions.open(at_least)?;
     let within = server.config.server.at_least_wait;
     server.cache.reach(&token, within).await.map_err(|error| {

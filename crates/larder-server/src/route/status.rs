@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{body::Reply, catalog::Resource, config::Setting, server::Server};
 
-use super::{health, store};
+use super::{health, store, tables::listed};
 
 pub(super) async fn answer(server: &Server) -> Response<Reply> {
     super::json(StatusCode::OK, &shown(server).await)
@@ -20,6 +20,8 @@ async fn shown(server: &Server) -> Value {
     };
     let status = server.cache.status();
     let resources: Vec<Value> = server.catalog.resources.iter().map(resource).collect();
+    let tables: Vec<Value> =
+        server.catalog.tables.iter().map(|table| listed::shown(table)).collect();
     let settings: Vec<Value> = server.config.settings.iter().map(Setting::as_json).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -35,6 +37,7 @@ async fn shown(server: &Server) -> Value {
         "origins": health::origins(server),
         "store": store,
         "resources": resources,
+        "tables": tables,
         "settings": settings,
     })
 }

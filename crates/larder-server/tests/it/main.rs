@@ -19,6 +19,7 @@
 //! - `batching`: many entries at once, and values that are computed while others remove.
 //! - `sharded`: a store in several files, as one in a single file.
 //! - `whole`: the store as a whole: how it is, its backups.
+//! - `tabling`, `holding`: tables, read by ranges and changed; how they live.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -40,6 +41,7 @@ mod declaring;
 mod described;
 mod explaining;
 mod freshness;
+mod holding;
 mod hostile;
 mod invalidating;
 mod limits;
@@ -52,4 +54,5 @@ mod rewarming;
 mod security;
 mod sharded;
 mod storing;
+mod tabling;
 mod whole;

@@ -18,15 +18,19 @@ const LISTS: [&str; 3] = ["tag", "all_tags", "not_tag"];
 const LIST_MAX: usize = 100;
 
 /// What a selection is made of.
-pub(super) const SELECTION: [&str; 5] = ["pattern", "glob", "tag", "all_tags", "not_tag"];
+pub(in crate::route) const SELECTION: [&str; 5] = ["pattern", "glob", "tag", "all_tags", "not_tag"];
 
 /// The parameters of one request.
 #[derive(Debug)]
-pub(super) struct Asked(Vec<(String, String)>);
+pub(in crate::route) struct Asked(Vec<(String, String)>);
 
 impl Asked {
     /// Reads `query`, in which only `known` may be.
-    pub(super) fn read(query: &str, known: &[&str], limit: usize) -> Result<Self, Problem> {
+    pub(in crate::route) fn read(
+        query: &str,
+        known: &[&str],
+        limit: usize,
+    ) -> Result<Self, Problem> {
         let mut all: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, text) = parameters::pair(pair, limit)?;
@@ -46,22 +50,22 @@ impl Asked {
         Ok(Self(all))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::route) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, text)| &**text)
     }
 
-    pub(super) fn all(&self, name: &str) -> Vec<String> {
+    pub(in crate::route) fn all(&self, name: &str) -> Vec<String> {
         let own = self.0.iter().filter(|(own, _)| own == name);
         own.map(|(_, text)| text.clone()).collect()
     }
 
     /// The region that is meant.
-    pub(super) fn region(&self) -> String {
+    pub(in crate::route) fn region(&self) -> String {
         self.get("region").unwrap_or("default").to_owned()
     }
 
     /// Whether a switch is on: `name=true`, or only `name`.
-    pub(super) fn is_on(&self, name: &'static str) -> Result<bool, Problem> {
+    pub(in crate::route) fn is_on(&self, name: &'static str) -> Result<bool, Problem> {
         match self.get(name) {
             None | Some("false") => Ok(false),
             Some("true" | "") => Ok(true),
@@ -70,7 +74,7 @@ impl Asked {
     }
 
     /// How long an entry lives; it must be said.
-    pub(super) fn lifetime(&self) -> Result<Lifetime, Problem> {
+    pub(in crate::route) fn lifetime(&self) -> Result<Lifetime, Problem> {
         match self.get("ttl") {
             Some("never") => Ok(Lifetime::Forever),
             Some(text) => {
@@ -89,7 +93,7 @@ impl Asked {
     }
 
     /// A whole number between two limits.
-    pub(super) fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy>(
+    pub(in crate::route) fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy>(
         &self,
         name: &'static str,
         default: T,
@@ -101,7 +105,7 @@ impl Asked {
     }
 
     /// Which entries; `None` when nothing was said about it.
-    pub(super) fn select(&self) -> Result<Option<Select>, Problem> {
+    pub(in crate::route) fn select(&self) -> Result<Option<Select>, Problem> {
         if SELECTION.iter().all(|name| self.get(name).is_none()) {
             return Ok(None);
         }
@@ -124,6 +128,6 @@ impl Asked {
     }
 }
 
-pub(super) fn ill(name: &'static str, detail: String) -> Problem {
+pub(in crate::route) fn ill(name: &'static str, detail: String) -> Problem {
     parameters::about(Code::IllTypedParameter, name, detail)
 }

@@ -19,7 +19,7 @@ use crate::{
     server::Server,
 };
 
-mod asked;
+pub(super) mod asked;
 
 mod batch;
 

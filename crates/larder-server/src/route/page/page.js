@@ -2,6 +2,7 @@
 "use strict";
 
 const COUNTS = ["hits", "misses", "errors", "hit_mean_micros", "miss_mean_micros"];
+const TABLE_COUNTS = ["records", "bytes", "hits", "misses", "invalid"];
 const INTERVAL_MS = 500;
 
 function cell(row, text) {
@@ -15,6 +16,13 @@ function show(status) {
     const row = document.querySelector(`tr[data-name="${CSS.escape(resource.name)}"]`);
     for (const count of COUNTS) {
       row.querySelector(`.${count}`).textContent = resource[count].toLocaleString("en");
+    }
+  }
+  for (const table of status.tables) {
+    const row = document.querySelector(`tr[data-table="${CSS.escape(table.name)}"]`);
+    row.querySelector(".state").textContent = table.state;
+    for (const count of TABLE_COUNTS) {
+      row.querySelector(`.${count}`).textContent = table[count].toLocaleString("en");
     }
   }
   const origins = document.getElementById("origins");

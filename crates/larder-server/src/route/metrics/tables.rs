@@ -1,0 +1,146 @@
+//! Tables in the metrics, under larder's names and, where that is wanted, those of tablecache.
+//!
+//! **Invariant**: a read counts once: as a hit, a hit for which something was loaded again first,
+//! or a miss.
+
+use larder_table::TableStats;
+
+use crate::config::Switch;
+
+use super::Page;
+
+/// Reads a number.
+type Reading = fn(&TableStats) -> u64;
+
+/// A metric with one value for each table.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    read: Reading,
+}
+
+const fn family(
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    read: Reading,
+) -> Family {
+    Family { name, kind, help, read }
+}
+
+const FAMILIES: [Family; 10] = [
+    family("larder_table_records", "gauge", "Records that a table holds.", |s| s.records),
+    family("larder_table_bytes", "gauge", "Bytes they count.", |s| s.bytes),
+    family("larder_table_limit_bytes", "gauge", "Bytes they may count.", |s| s.bytes_max),
+    family("larder_table_invalid", "gauge", "Invalidations not carried out yet.", |s| s.invalid),
+    family("larder_table_refreshes_total", "counter", "Loads of what was invalid.", |s| {
+        s.refreshes
+    }),
+    family(
+        "larder_table_adjustments_total",
+        "counter",
+        "Changes of the window, the first load included.",
+        |s| s.adjustments,
+    ),
+    family(
+        "larder_table_adjustment_expired_total",
+        "counter",
+        "Records that fell out of the window.",
+        |s| s.expired,
+    ),
+    family(
+        "larder_table_adjustment_loaded_total",
+        "counter",
+        "Records that came with a change of the window.",
+        |s| s.loaded,
+    ),
+    family(
+        "larder_table_slides_failed_total",
+        "counter",
+        "Steps of a sliding window that failed; the next one is tried.",
+        |s| s.slides_failed,
+    ),
+    family(
+        "larder_table_misses_shared_total",
+        "counter",
+        "Misses that took what another read had asked for.",
+        |s| s.misses_shared,
+    ),
+];
+
+/// The names that tablecache has for the same.
+const TABLECACHE: [Family; 4] = [
+    family("tablecache_cached_table_refreshes_total", "counter", "Refreshes.", |s| s.refreshes),
+    family("tablecache_cached_table_adjustments_total", "counter", "Adjustments.", |s| {
+        s.adjustments
+    }),
+    family(
+        "tablecache_cached_table_adjustment_expired_total",
+        "counter",
+        "Records that expired in adjustments.",
+        |s| s.expired,
+    ),
+    family(
+        "tablecache_cached_table_adjustment_loaded_total",
+        "counter",
+        "Records that were loaded in adjustments.",
+        |s| s.loaded,
+    ),
+];
+
+/// Reads by what they took.
+const READS: [(&str, Reading); 3] = [
+    ("hit", |s| s.hits.saturating_sub(s.hits_with_refresh)),
+    ("hit_with_refresh", |s| s.hits_with_refresh),
+    ("miss", |s| s.misses),
+];
+
+impl Page {
+    /// The numbers of each table, by its name.
+    pub(super) fn tables(&mut self, tables: &[(&str, TableStats)], tablecache: Switch) {
+        if tables.is_empty() {
+            return;
+        }
+        let name = "larder_table_reads_total";
+        self.family(name, "counter", "Reads of a table, by what they took.");
+        for (table, stats) in tables {
+            for (way, read) in READS {
+                self.sample(name, &[("table", table), ("type", way)], read(stats));
+            }
+        }
+        self.each(&FAMILIES, "table", tables);
+        if tablecache == Switch::On {
+            self.as_tablecache(tables);
+        }
+    }
+
+    fn as_tablecache(&mut self, tables: &[(&str, TableStats)]) {
+        let name = "tablecache_cached_table_reads_total";
+        self.family(name, "counter", "Reads.");
+        for (table, stats) in tables {
+            for (way, read) in READS {
+                let way = format!("cache_{way}");
+                self.sample(name, &[("table_name", table), ("type", &way)], read(stats));
+            }
+        }
+        self.each(&TABLECACHE, "table_name", tables);
+        let name = "tablecache_local_table_records_total";
+        self.family(name, "gauge", "Records; there is no scratch space.");
+        for (table, stats) in tables {
+            for (kind, count) in [("regular", stats.records), ("scratch", 0), ("scratch_delete", 0)]
+            {
+                self.sample(name, &[("table_name", table), ("type", kind)], count);
+            }
+        }
+    }
+
+    fn each(&mut self, families: &[Family], label: &str, tables: &[(&str, TableStats)]) {
+        for Family { name, kind, help, read } in families {
+            self.family(name, kind, help);
+            for (table, stats) in tables {
+                self.sample(name, &[(label, table)], read(stats));
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A table as the server holds it: records of a statement in several orders, loaded at start, kept
+//! right by the origin's feed, and read over HTTP.
+//!
+//! Apart from `tables.rs`, which knows the tables of an origin; here a table is one of
+//! `larder-table`. Reading order: [`key`] (keys as people write them), [`window`] (which records
+//! are held), [`life`] (from loading to stopping), [`cursor`] (where a page goes on), [`records`]
+//! (records as bytes). **Invariant**: whatever is wrong with the statement, its columns and its
+//! window is refused when the table is built; what may pass is tried again for as long as the
+//! server runs.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use larder::{Clock, Error, Feed, Stamp, Token};
+use larder_sqlite::Statement;
+use larder_table::sql::{Row, RowKey, SqlDefinition};
+
+use crate::{
+    config::{
+        Table as Settings, Tracking,
+        table::{Followed, PRIMARY},
+    },
+    origin::{Held, Origin},
+};
+
+pub mod key;
+
+pub mod window;
+
+pub mod life;
+
+pub mod cursor;
+
+pub mod records;
+
+use key::Column;
+use life::Life;
+use records::Members;
+use window::Window;
+
+/// One table.
+pub struct Table {
+    /// The name in the URL.
+    pub name: String,
+    /// The name of its origin.
+    pub origin: String,
+    /// The names of its columns.
+    pub columns: Arc<[Arc<str>]>,
+    /// The orders of its records, that by primary key first.
+    pub indexes: Vec<Index>,
+    /// The tables of the origin that its statement reads.
+    pub reads: Vec<String>,
+    /// Its columns as members of JSON objects.
+    pub members: Members,
+    /// The records.
+    pub held: larder_table::Table<Row, RowKey>,
+    /// Which of them are held.
+    pub window: Window,
+    /// How long a read waits for the first load.
+    pub load_wait: Duration,
+    /// How it is.
+    pub life: Life,
+    /// What tells of changes, if anything does.
+    feed: Option<Arc<dyn Feed>>,
+    /// The second of the server's life after the one in which a failure was last logged.
+    logged: AtomicU64,
+}
+
+/// An order of the records.
+#[derive(Debug)]
+pub struct Index {
+    /// The name in the URL.
+    pub name: String,
+    /// What its keys are made of.
+    pub columns: Vec<Column>,
+    /// The index itself.
+    pub order: larder_table::Index<Row, RowKey>,
+}
+
+/// A table of the origin, and columns of it.
+pub type LookedAt = (Arc<str>, Vec<Arc<str>>);
+
+/// A table in the making: all of it but what tells of changes.
+#[derive(Debug)]
+pub struct Plan {
+    definition: SqlDefinition<Row>,
+    columns: Arc<[Arc<str>]>,
+    indexes: Vec<Index>,
+    window: Window,
+    reads: Vec<String>,
+}
+
+impl Plan {
+    /// The table of `settings` over `origin`.
+    ///
+    /// # Errors
+    /// `Config` when the statement, a column, a rule or the window cannot be; those of preparing
+    /// the statement.
+    pub fn new(name: &str, settings: &Settings, origin: &Origin) -> Result<Self, Error> {
+        let Held { source, columns: known, reads } = origin.hold(settings)?;
+        let columns: Arc<[Arc<str>]> = source.columns().cloned().collect();
+        let mut definition = source.rows(name, &names(&settings.key))?;
+        definition.max_staleness(settings.max_staleness);
+        definition
+            .definition()
+            .limit(settings.memory_bytes, Row::bytes)
+            .wait_for_load(settings.load_wait)
+            .load_timeout(settings.load_timeout);
+        observe(&mut definition, name);
+        let own = |wanted: &[String]| -> Vec<Column> {
+            let find = |name: &String| known.iter().find(|own| own.name == *name).cloned();
+            wanted.iter().filter_map(find).collect()
+        };
+        let order = definition.definition().primary();
+        let primary = Index { name: PRIMARY.to_owned(), columns: own(&settings.key), order };
+        let mut indexes = vec![primary];
+        for (name, wanted) in &settings.indexes {
+            let order = definition.columns(name, &names(wanted))?;
+            indexes.push(Index { name: name.clone(), columns: own(wanted), order });
+        }
+        for (table, Followed { columns, index }) in &settings.follows {
+            if let Some(index) = indexes.iter().find(|own| own.name == *index) {
+                definition.follows(table, &names(columns), &index.order)?;
+            }
+        }
+        let is_told = origin.track != Tracking::None;
+        let window = Window::new(name, &settings.window, &indexes, is_told)?;
+        Ok(Self { definition, columns, indexes, window, reads })
+    }
+
+    /// The tables of the origin that its statement reads.
+    pub fn reads(&self) -> &[String] {
+        &self.reads
+    }
+
+    /// The statement and the columns that a changed row has to be told with, to plan what tracking
+    /// it takes.
+    pub fn looks_at(&self) -> (Arc<Statement>, Vec<LookedAt>) {
+        (self.definition.statement().clone(), self.definition.looks_at())
+    }
+}
+
+fn names(columns: &[String]) -> Vec<&str> {
+    columns.iter().map(String::as_str).collect()
+}
+
+impl Table {
+    /// Builds the table over `origin`, which `feed` tells of. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; those of the feed.
+    pub fn build(
+        name: &str,
+        settings: &Settings,
+        origin: &Origin,
+        feed: Option<Arc<dyn Feed>>,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let Plan { definition, columns, indexes, window, reads } =
+            Plan::new(name, settings, origin)?;
+        let order = &window.index(&indexes)?.order;
+        let held = match &feed {
+            Some(feed) => definition.follow(order, feed.clone(), clock.clone())?,
+            None => definition.build(order)?,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            origin: settings.origin.clone(),
+            members: Members::new(&columns),
+            columns,
+            indexes,
+            reads,
+            held,
+            window,
+            load_wait: settings.load_wait,
+            life: Life::default(),
+            feed,
+            logged: AtomicU64::new(0),
+        })
+    }
+
+    /// The index of that name.
+    pub fn index(&self, name: &str) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.name == name)
+    }
+
+    /// Waits until the table was told of everything that its origin shows now.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Conflict` when the origin does not answer.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        match &self.feed {
+            Some(feed) => feed.catch_up().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a failure may be logged now: the first of every second may.
+    pub fn may_log(&self, uptime: Duration) -> bool {
+        let second = uptime.as_secs() + 1;
+        self.logged.swap(second, Ordering::Relaxed) != second
+    }
+
+    /// What a read that begins now reflects at least; nothing where nobody tells of changes.
+    pub fn reflects(&self) -> Token {
+        let mut token = Token::new();
+        if let Some(Stamp { timeline, epoch, as_of }) = self.held.reflects() {
+            token.require(timeline, epoch, as_of);
+        }
+        token
+    }
+}
+
+/// Logs each change of the window.
+fn observe(definition: &mut SqlDefinition<Row>, name: &str) {
+    let name = name.to_owned();
+    definition.definition().observe(move |adjusted| {
+        let (loaded, expired) = (adjusted.loaded.len(), adjusted.expired.len());
+        tracing::debug!(target: "larder::table", table = %name, loaded, expired, "adjusted");
+    });
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("name", &self.name).finish_non_exhaustive()
+    }
+}
