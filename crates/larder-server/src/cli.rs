@@ -11,10 +11,16 @@ use crate::{items::Items, spoken};
 
 mod cache;
 
+mod table;
+
 pub use cache::{
     AtStore, Backup, Backups, Begin, Cache, CacheCommand, Check, Export, Get, Import, InRegion,
     Incr, Kept, Kind, Living, Ls, Operations, Reshard, Restore, Rm, Selection, Set, Tags, Top,
     TopBy, Touch,
+};
+pub use table::{
+    Asking, Span as TableSpan, Table, TableAdjust, TableCommand, TableGet, TableInvalidate,
+    TableLs, TableOrder, TableOutside, TableRefresh, TableStats, Typed,
 };
 
 /// Keeps answers from your database fast, and fresh by itself.
@@ -58,6 +64,8 @@ pub enum Command {
     Token,
     /// Look into a store, change what is in it, back it up and restore it.
     Cache(Cache),
+    /// Read the tables of a running server, move their windows, and tell it what changed in them.
+    Table(Table),
     /// Print the completions of a shell.
     Completions(Completions),
     /// Print the manual page, or write a page for each command.

@@ -37,6 +37,8 @@ pub mod token;
 
 mod cache;
 
+mod table;
+
 mod manual;
 
 mod shown;
@@ -58,6 +60,7 @@ pub fn run(command: Command) -> Exit {
         Command::Dependents(arguments) => dependents::run(&arguments),
         Command::Token => token::run(),
         Command::Cache(arguments) => cache::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Completions(arguments) => manual::run_completions(&arguments),
         Command::Man(arguments) => manual::run_man(&arguments),
     };

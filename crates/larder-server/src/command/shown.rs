@@ -9,21 +9,24 @@ use crate::say;
 
 /// Prints rows in columns as wide as their widest cell; the last one is not filled up.
 pub(super) fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
-    let mut widths = head.map(str::len);
+    table(&head.map(str::to_owned), rows);
+}
+
+/// The same, of as many columns as there are.
+pub(super) fn table(head: &[String], rows: &[impl AsRef<[String]>]) {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: &[&str]| {
+    let line = |cells: &[String]| {
         let cells = cells.iter().zip(&widths);
         let text: String = cells.map(|(cell, width)| format!("{cell:width$}  ")).collect();
         say!("{}", text.trim_end());
     };
-    line(&head);
-    for row in rows {
-        line(&row.each_ref().map(String::as_str));
-    }
+    line(head);
+    rows.iter().for_each(|row| line(row.as_ref()));
 }
 
 /// A span of time in its largest unit, rounded.

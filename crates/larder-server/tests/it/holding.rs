@@ -1,9 +1,10 @@
 //! Tables as the server holds them: loaded in the background, told of, slid along, and typed about.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     client::Client,
+    program::{err, out, run},
     shop::{ALBUMS, Shop},
     tabling::{TABLE, titles},
 };
@@ -148,5 +149,67 @@ async fn a_cache_and_tables_over_one_origin_hear_the_same_changes() {
     shop.change("INSERT INTO Album VALUES (200, 'New', 90)");
     assert_eq!(titles(&client.get(read).await).len(), 3);
     assert!(client.get(resource).await.is_miss());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_read_and_changed_from_the_command_line() {
+    let shop = Shop::new("wal");
+    let window = "window = { index = \"artist\", from = 90 }\n";
+    let (running, _client) = shop.open(&format!("{TABLE}{window}")).await;
+    running.server.catalog.table("albums").unwrap().held.loaded().await.unwrap();
+    let listen = running.address.to_string();
+    let own = shop.clone();
+    let typed = move |words: &[&str]| {
+        let words = [&["table"], words, &["--listen", &listen]].concat();
+        run(&own, &words)
+    };
+    let words = |words: &[&str]| {
+        let output = typed(words);
+        assert!(output.status.success(), "{words:?}: {}", err(&output));
+        out(&output)
+    };
+    let listed = tokio::task::block_in_place(|| words(&["ls"]));
+    assert!(
+        listed.starts_with("TABLE   ORIGIN  STATE   RECORDS") && listed.contains("artist [90, ..)"),
+        "{listed}"
+    );
+    let get = ["get", "albums", "--index", "artist", "--prefix", "90", "--limit", "1"];
+    let page = tokio::task::block_in_place(|| words(&get));
+    let lines: Vec<&str> = page.lines().collect();
+    assert!(
+        lines[0].starts_with("AlbumId  Title") && lines[1].starts_with("94       A Matter"),
+        "{page}"
+    );
+    assert!(lines[2].starts_with("more with --cursor "), "{page}");
+    tokio::task::block_in_place(|| {
+        let moved = words(&["adjust", "albums", "--from", "1", "--to", "91"]);
+        assert_eq!(moved.trim(), "loaded 2  expired 1  there are now 4");
+        let told = words(&[
+            "invalidate",
+            "albums",
+            "--index",
+            "artist",
+            "--old",
+            "1..91",
+            "--key",
+            "94",
+            "--serve-stale",
+        ]);
+        assert_eq!(told.trim(), "invalidations that wait for a read or a refresh: 1");
+        let refreshed = words(&["refresh", "albums"]);
+        assert_eq!(refreshed.trim(), "invalidations carried out 1  there are now 4");
+        let all: Value =
+            serde_json::from_str(&words(&["refresh", "albums", "--all", "--json"])).unwrap();
+        assert_eq!(all["loaded"], 4);
+        assert!(words(&["stats", "albums"]).contains("records           4"));
+        let refused = typed(&["get", "other"]);
+        assert!(
+            !refused.status.success() && err(&refused).contains("no such table"),
+            "{}",
+            err(&refused)
+        );
+        assert!(!typed(&["invalidate", "albums"]).status.success(), "it names nothing");
+    });
     running.stop().await;
 }
