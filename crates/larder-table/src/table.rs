@@ -192,8 +192,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// How far a read that begins now reflects the origin at least; `None` when it follows no feed.
     ///
     /// # Freshness
-    /// What this node knows, without asking: [`Feed::catch_up`](larder_core::feed::Feed::catch_up) of
-    /// the same feed moves it.
+    /// What this node knows, without asking; a question to the feed
+    /// ([`catch_up`](larder_core::feed::Feed::catch_up)) moves it.
     pub fn reflects(&self) -> Option<Stamp> {
         let timeline = self.0.followed.get()?.timeline().clone();
         let (epoch, as_of) = self.heard();

@@ -8,6 +8,13 @@ use crate::{
     shop::{ALBUMS, Shop},
 };
 
+const TABLE: &str = r#"
+[table.names]
+origin = "shop"
+sql = "SELECT ArtistId, Name FROM Artist"
+key = ["ArtistId"]
+"#;
+
 const STORE: &str = "[store]\npath = \"cache.db\"\nbackups = \"backups\"\n";
 
 /// The target of a request with everything that must be given, as the document says it.
@@ -43,10 +50,11 @@ async fn backup(address: std::net::SocketAddr) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_and_method_that_is_described_answers() {
     let shop = Shop::new("wal");
-    let (running, mut client) = shop.open(&format!("{ALBUMS}{STORE}")).await;
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{TABLE}{STORE}")).await;
     let document = client.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.contains_key("/v1/resources/artist-albums/explain"), "{document}");
+    assert!(paths.contains_key("/v1/tables/names/adjust"), "{document}");
     // In the order of the document the entry is there when it is touched.
     for method in ["put", "get", "post", "delete"] {
         for (path, operations) in paths {
@@ -114,7 +122,7 @@ async fn each_operation_needs_the_scope_that_is_described() {
         format!("[token.{scope}]\nscopes = [\"{scope}\"]\nhash = \"{hash}\"\n")
     };
     let tokens: String = scopes.iter().map(token).collect();
-    let (running, mut client) = shop.open(&format!("{ALBUMS}{STORE}{tokens}")).await;
+    let (running, mut client) = shop.open(&format!("{ALBUMS}{TABLE}{STORE}{tokens}")).await;
     let bearer = |scope: &str| format!("Bearer {}", auth::to_hex(&secret(scope)));
     let read = bearer("read");
     let document = client.get_with("/openapi.json", &[("authorization", &read)]).await.json();
