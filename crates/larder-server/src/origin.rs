@@ -144,7 +144,9 @@ impl Origin {
         let columns = self.backend.result_columns(&statement)?.into_iter().map(|column| Column {
             name: column.name.to_string(),
             holds: match column.source.map(|(_, source)| source.affinity) {
-                Some(Affinity::Integer | Affinity::Real | Affinity::Numeric) => Holds::Numbers,
+                Some(Affinity::Integer) => Holds::Integers,
+                Some(Affinity::Real) => Holds::Reals,
+                Some(Affinity::Numeric) => Holds::Numbers,
                 Some(Affinity::Text) => Holds::Text,
                 Some(Affinity::Blob) | None => Holds::Anything,
             },

@@ -22,12 +22,22 @@ pub struct Column {
 /// What a column holds, as far as the origin's schema says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// Numbers.
+    /// Whole numbers.
+    Integers,
+    /// Floating-point numbers.
+    Reals,
+    /// Numbers of either kind.
     Numbers,
     /// Text.
     Text,
     /// Nobody says: it is computed, or declared as nothing.
     Anything,
+}
+
+impl Holds {
+    fn are_numbers(self) -> bool {
+        matches!(self, Self::Integers | Self::Reals | Self::Numbers)
+    }
 }
 
 /// A key in a URL.
@@ -57,7 +67,7 @@ pub fn from_json(json: &Json, columns: &[Column]) -> Result<Vec<Value>, String> 
     let typed = |(json, column): (&Json, &Column)| {
         let value = literal::value(json).map_err(|why| format!("{}: {why}", column.name))?;
         match (&value, column.holds) {
-            (Value::Text(_), Holds::Numbers) => Err(refused(column, "a number")),
+            (Value::Text(_), holds) if holds.are_numbers() => Err(refused(column, "a number")),
             (Value::Integer(_) | Value::Real(_), Holds::Text) => Err(refused(column, "text")),
             _ => Ok(value),
         }
@@ -72,7 +82,7 @@ pub fn from_json(json: &Json, columns: &[Column]) -> Result<Vec<Value>, String> 
 pub fn from_setting(values: &[Value], columns: &[Column]) -> Result<Vec<Value>, String> {
     check_count(values.len(), columns)?;
     let typed = |(value, column): (&Value, &Column)| match (value, column.holds) {
-        (Value::Text(text), Holds::Numbers) => of_text(text, column),
+        (Value::Text(text), holds) if holds.are_numbers() => of_text(text, column),
         (Value::Integer(_) | Value::Real(_), Holds::Text) => Err(refused(column, "text")),
         (value, _) => Ok(value.clone()),
     };
@@ -96,7 +106,9 @@ fn check_count(count: usize, columns: &[Column]) -> Result<(), String> {
 fn of_text(text: &str, column: &Column) -> Result<Value, String> {
     match column.holds {
         Holds::Text => Ok(Value::from(text)),
-        Holds::Numbers => number(text).ok_or_else(|| refused(column, "a number")),
+        Holds::Integers | Holds::Reals | Holds::Numbers => {
+            number(text).ok_or_else(|| refused(column, "a number"))
+        }
         Holds::Anything => Ok(number(text).unwrap_or_else(|| Value::from(text))),
     }
 }
@@ -126,7 +138,7 @@ mod tests {
 
     fn columns() -> Vec<Column> {
         let of = |name: &str, holds| Column { name: name.to_owned(), holds };
-        vec![of("device", Holds::Numbers), of("day", Holds::Text), of("x", Holds::Anything)]
+        vec![of("device", Holds::Integers), of("day", Holds::Text), of("x", Holds::Anything)]
     }
 
     #[test]

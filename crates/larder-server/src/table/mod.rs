@@ -4,9 +4,9 @@
 //! Apart from `tables.rs`, which knows the tables of an origin; here a table is one of
 //! `larder-table`. Reading order: [`key`] (keys as people write them), [`window`] (which records
 //! are held), [`life`] (from loading to stopping), [`cursor`] (where a page goes on), [`records`]
-//! (records as bytes). **Invariant**: whatever is wrong with the statement, its columns and its
-//! window is refused when the table is built; what may pass is tried again for as long as the
-//! server runs.
+//! (records as bytes), [`arrow`] (the same in columns). **Invariant**: whatever is wrong with the
+//! statement, its columns and its window is refused when the table is built; what may pass is tried
+//! again for as long as the server runs.
 
 use std::{
     fmt,
@@ -39,6 +39,8 @@ pub mod cursor;
 
 pub mod records;
 
+pub mod arrow;
+
 use key::Column;
 use life::Life;
 use records::Members;
@@ -52,6 +54,8 @@ pub struct Table {
     pub origin: String,
     /// The names of its columns.
     pub columns: Arc<[Arc<str>]>,
+    /// The same, with what they hold.
+    pub known: Vec<Column>,
     /// The orders of its records, that by primary key first.
     pub indexes: Vec<Index>,
     /// The tables of the origin that its statement reads.
@@ -91,6 +95,7 @@ pub type LookedAt = (Arc<str>, Vec<Arc<str>>);
 pub struct Plan {
     definition: SqlDefinition<Row>,
     columns: Arc<[Arc<str>]>,
+    known: Vec<Column>,
     indexes: Vec<Index>,
     window: Window,
     reads: Vec<String>,
@@ -131,7 +136,7 @@ impl Plan {
         }
         let is_told = origin.track != Tracking::None;
         let window = Window::new(name, &settings.window, &indexes, is_told)?;
-        Ok(Self { definition, columns, indexes, window, reads })
+        Ok(Self { definition, columns, known, indexes, window, reads })
     }
 
     /// The tables of the origin that its statement reads.
@@ -162,7 +167,7 @@ impl Table {
         feed: Option<Arc<dyn Feed>>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let Plan { definition, columns, indexes, window, reads } =
+        let Plan { definition, columns, known, indexes, window, reads } =
             Plan::new(name, settings, origin)?;
         let order = &window.index(&indexes)?.order;
         let held = match &feed {
@@ -174,6 +179,7 @@ impl Table {
             origin: settings.origin.clone(),
             members: Members::new(&columns),
             columns,
+            known,
             indexes,
             reads,
             held,

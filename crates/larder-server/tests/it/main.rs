@@ -19,7 +19,7 @@
 //! - `batching`: many entries at once, and values that are computed while others remove.
 //! - `sharded`: a store in several files, as one in a single file.
 //! - `whole`: the store as a whole: how it is, its backups.
-//! - `tabling`, `holding`: tables, read by ranges and changed; how they live.
+//! - `tabling`, `arrowed`, `holding`: tables: ranges and changes, columns, how they live.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -33,6 +33,7 @@ mod client;
 mod shop;
 
 mod answers;
+mod arrowed;
 mod asking;
 mod batching;
 mod caching;

@@ -1,10 +1,11 @@
-//! Answers of tables: a page as JSON, or a stream of lines.
+//! Answers of tables: a page as JSON, or a stream of lines or of Arrow's batches.
 //!
 //! **Invariant**: of a stream no more than a few parts are in memory besides the records that the
 //! table holds anyway; a page has at most as many bytes as are said here.
 
 use std::sync::Arc;
 
+use arrow_schema::ArrowError;
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Bytes;
 use larder_table::{Cursor, Record as _, sql::RowKey};
@@ -16,7 +17,11 @@ use crate::{
     position,
     problem::{Code, Problem},
     stream::Stream,
-    table::{Table, cursor},
+    table::{
+        Table,
+        arrow::{Batches, Shape},
+        cursor,
+    },
 };
 
 use super::read::{Covered, Found, Question};
@@ -29,6 +34,10 @@ const PAGE_BYTES: usize = 8 << 20;
 /// would hold half a megabyte for each client that reads slowly.
 const PART_BYTES: usize = 64 << 10;
 
+/// A batch of columns ends with the record that reaches this: larger ones are quicker to read, and
+/// each client that reads slowly holds a few.
+const BATCH_BYTES: usize = 512 << 10;
+
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const POSITION: HeaderName = HeaderName::from_static(position::POSITION);
 const NEXT: HeaderName = HeaderName::from_static("larder-next");
@@ -40,6 +49,8 @@ pub(super) enum Format {
     Json,
     /// One object in each line, as a stream.
     Lines,
+    /// Batches of columns, as a stream.
+    Arrow,
 }
 
 impl Format {
@@ -48,12 +59,15 @@ impl Format {
         match media_type {
             "application/json" => Some(Self::Json),
             LINES => Some(Self::Lines),
+            ARROW => Some(Self::Arrow),
             _ => None,
         }
     }
 }
 
 const LINES: &str = "application/x-ndjson";
+
+const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 pub(super) fn respond(
     table: &Arc<Table>,
@@ -85,6 +99,12 @@ pub(super) fn respond(
             let table = table.clone();
             let stream = Stream::made_by(move |parts| lines(table, found, parts));
             (super::super::plain(LINES, Reply::Stream(stream)), next)
+        }
+        Format::Arrow => {
+            let next = found.next().as_ref().map(encoded);
+            let table = table.clone();
+            let stream = Stream::made_by(move |parts| batches(table, found, parts));
+            (super::super::plain(ARROW, Reply::Stream(stream)), next)
         }
     };
     let headers = response.headers_mut();
@@ -145,4 +165,39 @@ async fn lines(table: Arc<Table>, found: Found, parts: Sender<Bytes>) {
         // Whoever has gone does not miss it.
         parts.send(part.into()).await.ok();
     }
+}
+
+/// Records that are looked at before others have their turn: some milliseconds.
+const LOOKED_AT: usize = 10_000;
+
+async fn batches(table: Arc<Table>, found: Found, parts: Sender<Bytes>) {
+    let mut shape = Shape::new(&table.known);
+    for (place, record) in found.iter().enumerate() {
+        shape.look_at(record);
+        if place % LOOKED_AT == LOOKED_AT - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    if let Err(error) = send_batches(&table, &shape, &found, &parts).await {
+        tracing::error!(target: "larder::table", table = %table.name, %error, "cannot encode");
+    }
+}
+
+/// Sends them, until they end or the client has gone.
+async fn send_batches(
+    table: &Table,
+    shape: &Shape,
+    found: &Found,
+    parts: &Sender<Bytes>,
+) -> Result<(), ArrowError> {
+    let mut batches = Batches::begin(&table.known, shape)?;
+    for record in found.iter() {
+        batches.put(record);
+        if BATCH_BYTES <= batches.bytes() && parts.send(batches.cut()?.into()).await.is_err() {
+            return Ok(());
+        }
+    }
+    // Whoever has gone does not miss it.
+    parts.send(batches.end()?.into()).await.ok();
+    Ok(())
 }

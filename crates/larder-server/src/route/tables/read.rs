@@ -141,8 +141,12 @@ impl<'a> Question<'a> {
         let (after, and) = (after.transpose()?, and.transpose()?);
         let limit = match format {
             Format::Json => Some(asked.number("limit", PAGE.0, (1, PAGE.1))?),
-            Format::Lines if asked.get("limit").is_none() && after.is_none() => None,
-            Format::Lines => Some(asked.number("limit", PART_MAX, (1, PART_MAX))?),
+            Format::Lines | Format::Arrow if asked.get("limit").is_none() && after.is_none() => {
+                None
+            }
+            Format::Lines | Format::Arrow => {
+                Some(asked.number("limit", PART_MAX, (1, PART_MAX))?)
+            }
         };
         Ok(Self { index, ranges, and, order, limit, after, outside })
     }
