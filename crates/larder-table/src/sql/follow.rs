@@ -12,7 +12,10 @@ use std::{
 };
 
 use larder_core::{Clock, Error, ErrorKind, Value, feed::Feed};
-use larder_sqlite::{ResultColumn, Statement, UNWATCHED};
+use larder_sqlite::{
+    ResultColumn, Statement, UNWATCHED,
+    analysis::{Affinity, Column},
+};
 
 use super::{definition::SqlDefinition, key::SqlKey, source::SqlSource};
 use crate::{
@@ -30,6 +33,8 @@ pub(super) struct Meanings<R: Record> {
     derived: Vec<Derived<R>>,
     /// The columns of each table that rules look at.
     looked_at: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Where the columns of each index stand in the result: by its place, and what it belongs to.
+    made_of: BTreeMap<(u64, usize), Vec<usize>>,
 }
 
 /// What follows from the query for rows of a table.
@@ -43,7 +48,8 @@ struct Derived<R: Record> {
 impl<R: Record> Default for Meanings<R> {
     fn default() -> Self {
         let rules = Rules::new().heard_by_origin();
-        Self { rules, derived: Vec::new(), looked_at: BTreeMap::new() }
+        let (looked_at, made_of) = (BTreeMap::new(), BTreeMap::new());
+        Self { rules, derived: Vec::new(), looked_at, made_of }
     }
 }
 
@@ -56,6 +62,7 @@ impl<R: Record> Meanings<R> {
         index: &Index<R, K>,
         places: &[usize],
     ) {
+        self.made_of.insert((index.of, index.place), places.to_vec());
         let columns = places.iter().filter_map(|place| source.columns.get(*place));
         let sources: Option<Vec<_>> =
             columns.map(|column: &ResultColumn| column.source.as_ref()).collect();
@@ -70,7 +77,8 @@ impl<R: Record> Meanings<R> {
             sources.iter().flatten().map(|(_, column)| column.name.clone()).collect();
         let (own, name, looked_at) = (index.clone(), table.clone(), columns.clone());
         let add = move |rules: Rules<R>| {
-            rules.touches_within(name, &own, move |row| ranges(row, &looked_at))
+            let width = looked_at.len();
+            rules.touches_within(name, &own, move |row| ranges(row, &looked_at, width))
         };
         let is_primary = index.place == PRIMARY;
         self.derived.push(Derived { table, columns, is_primary, add: Box::new(add) });
@@ -95,23 +103,63 @@ impl<R: Record> Meanings<R> {
     }
 }
 
-/// The keys of a row's values; `None` where the feed does not tell them.
-fn ranges<K: SqlKey>(row: &Image<'_>, columns: &[Arc<str>]) -> Option<Ranges<K>> {
+/// The keys of `width` columns that begin with a row's values; `None` where that cannot be told.
+fn ranges<K: SqlKey>(row: &Image<'_>, columns: &[Arc<str>], width: usize) -> Option<Ranges<K>> {
     let values: Option<Vec<Value>> =
         columns.iter().map(|column| row.get(column).cloned()).collect();
-    // A value that no key has is in no record.
-    Some(K::from_values(values?).map_or_else(Ranges::none, |key| Ranges::only([key])))
+    let values = values?;
+    let has_null = values.iter().any(|value| matches!(value, Value::Null));
+    let keys = match values.len() == width {
+        true => K::from_values(values).map(|key| Ranges::only([key])),
+        false => K::beginning(values),
+    };
+    // Only of NULL is it certain that a record whose key cannot be NULL is not made of it.
+    keys.or_else(|| has_null.then(Ranges::none))
+}
+
+/// Whether what is stored in the one column is the same value in the other wherever SQLite finds
+/// them equal; else why that is not known.
+fn agree(shown: &ResultColumn, own: &Column) -> Result<(), String> {
+    let class = |column: &Column| match column.affinity {
+        // They store and compare alike.
+        Affinity::Numeric => Affinity::Integer,
+        affinity => affinity,
+    };
+    let (result, name) = (&shown.name, &own.name);
+    let Some((_, source)) = &shown.source else {
+        return Err(format!(
+            "the result computes `{result}`, or has it of a view or a subquery, so it is not known \
+             how it compares with `{name}`; show a column of a table as it is"
+        ));
+    };
+    if class(source) != class(own) {
+        return Err(format!(
+            "`{result}` is of a column with {:?} affinity and `{name}` has {:?}: values that \
+             SQLite finds equal differ; declare both alike",
+            source.affinity, own.affinity
+        ));
+    }
+    if !source.is_binary() || !own.is_binary() {
+        return Err(format!(
+            "`{result}` or `{name}` does not compare text byte by byte: values that SQLite finds \
+             equal differ; declare both `COLLATE BINARY`"
+        ));
+    }
+    Ok(())
 }
 
 impl<R: Record> SqlDefinition<R> {
     /// Says that a row of `table` goes into the records whose key of `index` is what the row has in
     /// `columns`: of a parent by its primary key, of a child by its foreign key. They are loaded
-    /// again under the values before and after a change. Without a rule it is found out where it is
+    /// again under the values before and after a change. Fewer columns than the index has stand for
+    /// its first ones, and for all keys that begin so. Without a rule it is found out where it is
     /// plain, and else every change of the table puts everything in doubt.
     ///
     /// # Errors
-    /// `Config` when the query does not read such a table, it has no such column, or keys of the
-    /// index are made of another number of columns. `Unavailable` when the database cannot be read.
+    /// `Config` when the query does not read such a table, it has no such column, or the index is
+    /// made of fewer columns; and unless each column is declared with the same affinity as the
+    /// column of a table that the index shows, and both compare text byte by byte: what is equal to
+    /// SQLite would be another key. `Unavailable` when the database cannot be read.
     ///
     /// # Cost
     /// A look at the schema.
@@ -126,9 +174,15 @@ impl<R: Record> SqlDefinition<R> {
                 .subject(format!("`{}`", self.name))
                 .detail(format!("index `{}`: {detail}", index.name()))
         };
-        if K::COLUMNS.is_some_and(|own| own != columns.len()) || columns.is_empty() {
-            let given = columns.len();
-            return Err(refused(format!("its keys are not made of {given} columns of `{table}`")));
+        let made_of = self.meanings.made_of.get(&(index.of, index.place));
+        let shown = made_of.into_iter().flatten().filter_map(|at| self.source.columns.get(*at));
+        let shown: Vec<ResultColumn> = shown.cloned().collect();
+        let (given, width) = (columns.len(), shown.len());
+        if given == 0 || width < given {
+            return Err(refused(format!(
+                "it is made of {width} columns of this query and {given} of `{table}` are named; \
+                 name those that equal its first ones"
+            )));
         }
         let tables = &self.source.tables;
         let Some(own) = tables.iter().find(|own| own.eq_ignore_ascii_case(table)).cloned() else {
@@ -136,16 +190,19 @@ impl<R: Record> SqlDefinition<R> {
             return Err(refused(format!("the query reads no table `{table}`; it reads {tables}")));
         };
         let schema = self.source.origin.schema()?;
-        let declared = |name: &&str| {
+        let declared = |(name, shown): (&&str, &ResultColumn)| {
             let column = schema.table(&own).and_then(|table| table.column(name));
-            let absent = || refused(format!("`{own}` has no column `{name}`"));
-            column.map(|column| column.name.clone()).ok_or_else(absent)
+            let column =
+                column.ok_or_else(|| refused(format!("`{own}` has no column `{name}`")))?;
+            agree(shown, column).map(|()| column.name.clone()).map_err(refused)
         };
-        let names: Vec<Arc<str>> = columns.iter().map(declared).collect::<Result<_, _>>()?;
+        let names: Vec<Arc<str>> =
+            columns.iter().zip(&shown).map(declared).collect::<Result<_, _>>()?;
         let looked_at = self.meanings.looked_at.entry(own.clone()).or_default();
         looked_at.extend(names.iter().cloned());
         let rules = std::mem::take(&mut self.meanings.rules);
-        self.meanings.rules = rules.touches_within(own, index, move |row| ranges(row, &names));
+        self.meanings.rules =
+            rules.touches_within(own, index, move |row| ranges(row, &names, width));
         Ok(self)
     }
 

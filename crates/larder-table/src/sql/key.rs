@@ -8,7 +8,7 @@ use std::{ops::Bound, sync::Arc};
 
 use larder_core::Value;
 
-use crate::{float::Float, index::IndexKey};
+use crate::{float::Float, index::IndexKey, prefix::Successor, ranges::Ranges};
 
 /// A key of an index that is made of columns of a result, in their order.
 #[diagnostic::on_unimplemented(
@@ -23,6 +23,13 @@ pub trait SqlKey: IndexKey {
     /// The key with these values, one for each column; `None` where no key has them.
     fn from_values(values: Vec<Value>) -> Option<Self>;
 
+    /// The keys that begin with these values, which are fewer than a key has; `None` where that
+    /// cannot be said, or no key does.
+    fn beginning(values: Vec<Value>) -> Option<Ranges<Self>> {
+        let _ = values;
+        None
+    }
+
     /// Adds the value of each column. Fewer than the index has: of the first columns.
     fn values(&self, out: &mut Vec<Value>);
 
@@ -33,7 +40,7 @@ pub trait SqlKey: IndexKey {
 }
 
 /// The key of one column.
-pub trait SqlColumn: IndexKey {
+pub trait SqlColumn: IndexKey + Successor {
     /// Its value.
     fn value(&self) -> Value;
 
@@ -179,6 +186,25 @@ macro_rules! of_several_columns {
                 Some(($($column::from_value(values.next()?)?,)*))
             }
 
+            fn beginning(values: Vec<Value>) -> Option<Ranges<Self>> {
+                let mut values = values.into_iter();
+                let mut from = ($($column::least(),)*);
+                // The last of the values that has a next one is that, with the least behind it.
+                let mut to = Bound::Unbounded;
+                $(
+                    if let Some(value) = values.next() {
+                        let own = $column::from_value(value)?;
+                        if let Some(next) = own.successor() {
+                            let mut behind = from.clone();
+                            behind.$place = next;
+                            to = Bound::Excluded(behind);
+                        }
+                        from.$place = own;
+                    }
+                )*
+                Ranges::of((Bound::Included(from), to)).ok()
+            }
+
             fn values(&self, out: &mut Vec<Value>) {
                 $(out.push(self.$place.value());)*
             }
@@ -241,4 +267,28 @@ fn values<K: SqlKey>(key: &K) -> Vec<Value> {
     let mut values = Vec::new();
     key.values(&mut values);
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_begin_with_values_are_those_and_no_others() {
+        type Key = (Option<i64>, String, i64);
+        let key = |one: Option<i64>, two: &str, three| (one, two.to_owned(), three);
+        let begin = |values: Vec<Value>| Key::beginning(values).unwrap();
+        let null = begin(vec![Value::Null]);
+        assert!(null.contains(&key(None, "", i64::MIN)) && null.contains(&key(None, "z", 1)));
+        assert!(!null.contains(&key(Some(i64::MIN), "", i64::MIN)));
+        let last = begin(vec![Value::Integer(i64::MAX)]);
+        assert!(last.contains(&key(Some(i64::MAX), "z", i64::MAX)));
+        assert!(!last.contains(&key(Some(i64::MAX - 1), "z", i64::MAX)));
+        let two = begin(vec![Value::Integer(i64::MAX), Value::from("a")]);
+        assert!(two.contains(&key(Some(i64::MAX), "a", i64::MIN)));
+        assert!(two.contains(&key(Some(i64::MAX), "a", i64::MAX)));
+        assert!(!two.contains(&key(Some(i64::MAX), "a\0", i64::MIN)));
+        assert!(!two.contains(&key(Some(i64::MAX), "", i64::MAX)));
+        assert!(Key::beginning(vec![Value::Integer(1), Value::Integer(2)]).is_none());
+    }
 }

@@ -184,6 +184,10 @@ impl SqlKey for RowKey {
         Some(Self::new(values))
     }
 
+    fn beginning(values: Vec<Value>) -> Option<Ranges<Self>> {
+        Some(Ranges::prefix(values))
+    }
+
     fn values(&self, out: &mut Vec<Value>) {
         out.extend_from_slice(Self::values(self));
     }

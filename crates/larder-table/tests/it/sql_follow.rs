@@ -124,6 +124,33 @@ async fn rows_of_a_join_are_loaded_again_where_a_changed_row_went_into_them() {
     assert_eq!(followed.shown(Ranges::all(), "name").await, names);
 }
 
+/// A rule that names the first columns of an index only: all keys that begin so are in doubt.
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_with_the_first_columns_of_an_index_finds_all_keys_that_begin_so() {
+    let whole = |row: &Row, name: &str| match row.get(name) {
+        Some(Value::Integer(number)) => *number,
+        other => panic!("{name} is {other:?}"),
+    };
+    for is_typed in [false, true] {
+        let ground = Ground::new(Track::Rows);
+        let mut definition = ground.definition(JOIN);
+        let columns = ["device", "id"];
+        if is_typed {
+            let key = move |row: &Row| (whole(row, "device"), whole(row, "id"));
+            let by_device = definition.index("device", &columns, key).unwrap();
+            definition.follows("device", &["id"], &by_device).unwrap();
+        } else {
+            let by_device = definition.columns("device", &columns).unwrap();
+            definition.follows("device", &["id"], &by_device).unwrap();
+        }
+        ground.track(&definition);
+        let followed = ground.table(definition).await;
+        ground.write("UPDATE device SET name = 'uno' WHERE id = 1");
+        let names = ["10 \"uno\"", "11 \"two\"", "12 \"uno\""];
+        assert_eq!(followed.shown(Ranges::all(), "name").await, names);
+    }
+}
+
 /// What nobody has a rule for is never nothing: a table, one that is not tracked, a log without
 /// what the rule looks at, and no log at all.
 #[tokio::test(flavor = "multi_thread")]
@@ -218,6 +245,44 @@ async fn rule_that_the_query_cannot_have_is_refused_with_names() {
     refused("rooms", &["id"], &["`readings`", "`device`", "`rooms`", "device, reading"]);
     refused("device", &["ident"], &["`device`", "`ident`"]);
     refused("device", &[], &["`device`"]);
+    refused("device", &["id", "name"], &["made of 1 columns", "2 of `device`"]);
+}
+
+/// What SQLite finds equal is another key: such a rule would touch nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_between_columns_that_compare_otherwise_is_refused() {
+    let ground = Ground::new(Track::Rows);
+    ground.write(
+        "CREATE TABLE parent (whole INTEGER, big BIGINT, exact DECIMAL, real REAL, plain TEXT,
+             folded TEXT COLLATE NOCASE, any);
+         CREATE TABLE child (id INTEGER PRIMARY KEY, own INTEGER, code TEXT, folded TEXT);",
+    );
+    let sql = "SELECT c.id, c.own, c.code, c.own + 1 AS computed, p.real,
+        c.folded COLLATE BINARY AS folded FROM child c JOIN parent p ON p.whole = c.own";
+    let mut definition = ground.definition(sql);
+    let mut follows = |column: &str, shown: &str| {
+        let index = definition.columns(&format!("{column} {shown}"), &[shown]).unwrap();
+        definition.follows("parent", &[column], &index).map(|_| ())
+    };
+    for (column, shown) in
+        [("whole", "own"), ("big", "own"), ("exact", "own"), ("plain", "code"), ("real", "real")]
+    {
+        follows(column, shown).unwrap();
+    }
+    for (column, shown, why) in [
+        ("whole", "code", "affinity"),
+        ("plain", "own", "affinity"),
+        ("real", "own", "affinity"),
+        ("whole", "real", "affinity"),
+        ("any", "code", "affinity"),
+        ("folded", "code", "byte by byte"),
+        ("whole", "computed", "computes"),
+        ("plain", "folded", "computes"),
+    ] {
+        let error = follows(column, shown).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{column} and {shown}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
 }
 
 /// The text is the same and means something else: nothing that was known of it is believed.
