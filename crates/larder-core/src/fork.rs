@@ -116,10 +116,12 @@ impl Branch {
         let Trunk { feed, started, flow } = &*self.trunk;
         let mut started = started.lock();
         if *started {
+            // Under one lock: what is recorded in between would be lost without a word.
+            let mut flow = flow.lock();
             if left.is_some() {
                 sink.records_lost(feed.timeline(), Doubt::Started);
             }
-            flow.lock().join(self.number, sink, feed.timeline());
+            flow.join(self.number, sink, feed.timeline());
             return Ok(());
         }
         // Among the sinks at once: the feed may speak before it has started.
