@@ -61,9 +61,19 @@ struct Queue {
     path: PathBuf,
     clock: Clock,
     knowledge: Arc<Knowledge>,
-    waiting: Mutex<VecDeque<Job>>,
+    waiting: Mutex<Waiting>,
     arrived: Condvar,
     closing: AtomicBool,
+    /// Streams that may run at a time: all threads but one, so that loads go on beside them.
+    streams_max: usize,
+}
+
+/// What waits for a thread.
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Streams that run now.
+    streams: usize,
 }
 
 #[derive(Debug)]
@@ -78,6 +88,22 @@ struct Job {
 enum Task {
     Load { query: Query, before: Stamp, reply: Reply<Answer<Rows>> },
     Stream { stream: Stream, sink: Sink, reply: Reply<()> },
+}
+
+impl Task {
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. })
+    }
+}
+
+impl Waiting {
+    /// The first that may begin now.
+    fn next(&mut self, streams_max: usize) -> Option<Job> {
+        let may_begin = |job: &Job| self.streams < streams_max || !job.task.is_stream();
+        let job = self.jobs.iter().position(may_begin).and_then(|place| self.jobs.remove(place))?;
+        self.streams += usize::from(job.task.is_stream());
+        Some(job)
+    }
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -98,6 +124,7 @@ impl Readers {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             closing: AtomicBool::new(false),
+            streams_max: count.saturating_sub(1).max(1),
         });
         let mut readers = Self { queue, threads: Vec::with_capacity(count) };
         for number in 0..count.max(1) {
@@ -139,12 +166,12 @@ impl Readers {
         };
         {
             let mut waiting = self.queue.waiting.lock();
-            if WAITING_MAX <= waiting.len() {
+            if WAITING_MAX <= waiting.jobs.len() {
                 return Err(Error::new(ErrorKind::Unavailable, "load")
                     .subject(&*self.queue.name)
                     .detail(format!("{WAITING_MAX} loads are waiting already")));
             }
-            waiting.push_back(job);
+            waiting.jobs.push_back(job);
         }
         self.queue.arrived.notify_one();
         answer.await.unwrap_or_else(|_| Err(self.queue.unanswered()))
@@ -167,7 +194,7 @@ impl Queue {
 impl Drop for Readers {
     fn drop(&mut self) {
         self.queue.closing.store(true, Ordering::SeqCst);
-        self.queue.waiting.lock().clear();
+        self.queue.waiting.lock().jobs.clear();
         self.queue.arrived.notify_all();
         for thread in self.threads.drain(..) {
             thread.join().ok();
@@ -207,6 +234,7 @@ impl Reader {
 
     fn run(&mut self) {
         while let Some(job) = self.next_job() {
+            let is_stream = job.task.is_stream();
             // A waker is called in here too, and is code of whoever polls.
             if catch_unwind(AssertUnwindSafe(|| self.serve(job))).is_err() {
                 tracing::error!(origin = %self.queue.name, "a load panicked; its reader goes on");
@@ -214,6 +242,8 @@ impl Reader {
                 self.opened = None;
                 self.control = Arc::default();
             }
+            // The next stream that waits is taken by this thread, if by no other one before.
+            self.queue.waiting.lock().streams -= usize::from(is_stream);
         }
     }
 
@@ -256,7 +286,7 @@ impl Reader {
             if self.queue.closing.load(Ordering::SeqCst) {
                 return None;
             }
-            match waiting.pop_front() {
+            match waiting.next(self.queue.streams_max) {
                 Some(job) => return Some(job),
                 None => self.queue.arrived.wait(&mut waiting),
             }
