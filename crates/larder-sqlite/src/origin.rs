@@ -173,7 +173,8 @@ impl SqliteOrigin {
     ///
     /// # Errors
     /// `Unavailable` when the database cannot be read now; `Origin` when a column compares by a
-    /// collation that only the application knows.
+    /// collation that only the application knows; `Config` when a column is not found by its name
+    /// in a query around the statement, or a parameter begins with `larder_`.
     ///
     /// # Cost
     /// As [`SqliteOrigin::prepare`].

@@ -7,13 +7,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use larder_core::Error;
+use larder_core::{Error, ErrorKind};
 use rusqlite::Connection;
 
 use crate::{
     analysis::{Analysis, Column, Rows, Schema, Widening},
     error::from_driver,
     statement::Statement,
+    stream::{OWN, Part},
     track::trigger::identifier,
 };
 
@@ -40,6 +41,7 @@ pub(crate) fn of(
     statement: &Statement,
 ) -> Result<Vec<ResultColumn>, Error> {
     let failed = |error: rusqlite::Error| from_driver("look at the columns of", "a result", &error);
+    expect_named(connection, statement)?;
     let schema = Schema::read(connection)?;
     let analysis = statement.analysis();
     let sources = match is_traceable(&analysis) {
@@ -63,6 +65,33 @@ pub(crate) fn of(
         Ok(ResultColumn { name: name.clone(), source, never_null, is_binary })
     };
     columns.iter().map(column).collect()
+}
+
+/// Fails unless each column is found by its name in a query around the statement: names that differ
+/// in case only are one name there, and SQLite calls a column without `AS` as it likes, inside one
+/// way and around it another.
+fn expect_named(connection: &Connection, statement: &Statement) -> Result<(), Error> {
+    let refused = |detail: String| {
+        Err(Error::new(ErrorKind::Config, "ask for parts of").subject("a result").detail(detail))
+    };
+    if let Some(own) = statement.params().iter().find(|param| param.name.starts_with(OWN)) {
+        let name = &own.name;
+        return refused(format!("the parameter {name} begins with `{OWN}`, as those of larder do"));
+    }
+    let around = Part::whole().sql(statement);
+    let around = connection.prepare(&around);
+    let around =
+        around.map_err(|error| from_driver("look at the columns of", "a result", &error))?;
+    let columns = statement.columns();
+    for (place, (name, found)) in columns.iter().zip(around.column_names()).enumerate() {
+        let is_same = |other: &Arc<str>| other.eq_ignore_ascii_case(name);
+        if **name != *found || columns.iter().take(place).any(is_same) {
+            return refused(format!(
+                "the column `{name}` is not found by its name; give it one of its own with AS"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether what SQLite says of a column's source can be taken at its word: not where a result is

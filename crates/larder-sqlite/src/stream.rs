@@ -39,6 +39,9 @@ pub struct Part {
     pub values: Vec<Value>,
 }
 
+/// What the parameters of conditions begin with.
+pub(crate) const OWN: &str = "larder_";
+
 /// Who takes the rows, together with the number of the part that each is of.
 pub(crate) type Taker = dyn FnMut(usize, &SqlRow<'_>) -> Result<(), Error> + Send;
 
@@ -80,7 +83,7 @@ impl Stream {
             let mut prepared = connection.prepare_cached(&part.sql(&self.statement))?;
             bind(&mut prepared, &self.statement, &self.params)?;
             for (place, value) in part.values.iter().enumerate() {
-                prepared.raw_bind_parameter(&*format!(":larder_{place}"), Bound(value))?;
+                prepared.raw_bind_parameter(&*format!(":{OWN}{place}"), Bound(value))?;
             }
             let mut cursor = prepared.raw_query();
             while let Some(row) = cursor.next()? {

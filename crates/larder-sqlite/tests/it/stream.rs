@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -11,9 +11,9 @@ use std::{
 };
 
 use larder_core::{Error, ErrorKind, Value};
-use larder_sqlite::{Part, SqlRow, SqliteOrigin, Stream, Track};
+use larder_sqlite::{ParamKind, Part, SqlRow, SqliteOrigin, Stream, Track};
 
-use crate::place::{Place, World, block_on};
+use crate::place::{Place, World, block_on, query};
 
 const NUMBERS: &str = "CREATE TABLE number(n INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE);
     WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 19999)
@@ -119,6 +119,45 @@ fn stream_that_nobody_waits_for_ends() {
     assert!(first.iter().count() < 20_000_000 - 1, "not all was read");
 }
 
+/// Many short statements are stopped too: SQLite counts the steps of all runs of one.
+#[test]
+fn stream_of_many_parts_ends_by_its_deadline() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    let parts = vec![below(0); 200_000];
+    let asked = Stream { deadline: Duration::from_millis(20), ..stream(&world, parts) };
+    let error = take(&world.origin, asked, |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+/// However many streams there are, one reader is left for loads, and the streams come in turn.
+#[test]
+fn loads_go_on_beside_streams() {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", NUMBERS);
+    let world = World::open(&path, Track::Database);
+    let question = query(&world.prepare("SELECT count(*) FROM number", &[]), Vec::new());
+    let (opens, gate) = mpsc::channel::<()>();
+    let (gate, (loaded, ends)) = (Arc::new(Mutex::new(gate)), mpsc::channel());
+    std::thread::scope(|scope| {
+        // Dropped at the end of this, whatever the end is: then the gate is open.
+        let _opens = opens;
+        for _ in 0..3 {
+            let (gate, asked) = (gate.clone(), stream(&world, vec![below(1)]));
+            let each = move |_, _| gate.lock().unwrap().recv().or(Ok(()));
+            let origin = &world.origin;
+            scope.spawn(move || take(origin, asked, each).unwrap());
+        }
+        let (world, question) = (&world, &question);
+        scope.spawn(move || {
+            // So many that streams which come late to the queue are behind some of them.
+            (0..100).for_each(|_| drop(world.load(question).unwrap()));
+            loaded.send(()).unwrap();
+        });
+        ends.recv_timeout(Duration::from_secs(60)).expect("a stream has taken the last reader");
+    });
+}
+
 #[test]
 fn columns_of_a_result_say_how_they_compare_and_what_they_are() {
     let place = Place::new();
@@ -156,4 +195,25 @@ fn columns_of_a_result_say_how_they_compare_and_what_they_are() {
     let union = "SELECT id FROM a UNION SELECT a FROM b";
     assert_eq!(columns(union), [said(true, false, "")]);
     assert_eq!(columns("SELECT id FROM v"), [said(true, false, "")]);
+}
+
+/// A condition names the columns of the result, so each must be found by its name.
+#[test]
+fn columns_that_a_condition_cannot_name_are_refused() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    let of = |sql: &str, params: &[(&str, ParamKind)]| {
+        world.origin.result_columns(&world.prepare(sql, params))
+    };
+    let like_parameter = [("larder_0", ParamKind::Integer)];
+    for (sql, params, named) in [
+        ("SELECT n AS id, name AS ID FROM number", &[][..], "`ID`"),
+        ("SELECT n, name COLLATE BINARY FROM number", &[], "COLLATE BINARY`"),
+        ("SELECT n FROM number WHERE n < :larder_0", &like_parameter, "larder_0"),
+    ] {
+        let error = of(sql, params).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{sql}");
+        assert!(error.to_string().contains(named), "{sql}: {error}");
+    }
+    assert!(of("SELECT n, name COLLATE BINARY AS name FROM number", &[]).is_ok());
 }
