@@ -209,12 +209,12 @@ impl<R: Record, K: SqlKey> Load<R, K> {
             .map(|RangePart { part, ranges }| (part, ranges))
             .unzip();
         let (about, load) = (self.about.clone(), self.clone());
-        // Of one part the table leaves out what was not asked for; of several a row can be in two.
-        let is_one = own.len() == 1;
         let taken = self.source.stream(parts, move |part, row| {
             let record = (load.record)(row)?;
             let is_asked = |own: &Ranges<K>| own.contains(&(load.key)(&record));
-            if is_one || own.get(part).is_some_and(is_asked) { fill.put(record) } else { Ok(()) }
+            // A row can be in several parts, and a part may have more than was asked for: neither
+            // is to count against the limits.
+            if own.get(part).is_some_and(is_asked) { fill.put(record) } else { Ok(()) }
         });
         taken.await.map_err(|error| said_of(&about, error))?;
         self.source.expect_unchanged().map_err(|error| said_of(&about, error))

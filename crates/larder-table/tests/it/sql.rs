@@ -185,6 +185,20 @@ async fn what_cannot_be_a_table_is_refused_with_names() {
     refused(error, ErrorKind::Origin, &["`wrong`", "`primary`", "`device`", "text"]);
 }
 
+/// A condition that a text with digits cannot narrow reads every row; those count nothing.
+#[tokio::test]
+async fn rows_outside_a_range_do_not_count_against_the_limit() {
+    let ground = Ground::new();
+    let sql = "SELECT id, CAST(time AS TEXT) COLLATE BINARY AS code FROM reading";
+    let mut readings = ground.source(sql).rows("readings", &["id"]).unwrap();
+    let by_code = readings.columns("code", &["code"]).unwrap();
+    readings.definition().limit(20 * 64, |_| 64);
+    let table = readings.build(&by_code).unwrap();
+    let text = |text: &str| RowKey::new([Value::Text(text.into())]);
+    let loaded = table.load(Ranges::of(text("500")..text("501")).unwrap()).await.unwrap();
+    assert_eq!(loaded, 1);
+}
+
 #[cfg(feature = "derive")]
 #[derive(Debug, PartialEq, larder_table::Record, larder_table::sql::FromRow)]
 #[record(crate = "larder_table")]
