@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use larder_core::{Clock, Error, ErrorKind, Value, feed::Feed};
+use larder_core::{Clock, Error, ErrorKind, Value, feed::Feed, origin::Origin};
 use larder_sqlite::{
     ResultColumn, Statement, UNWATCHED,
     analysis::{Affinity, Column},
@@ -239,7 +239,9 @@ impl<R: Record> SqlDefinition<R> {
     /// the origin's: how old the feed's knowledge is cannot be said by another.
     ///
     /// # Errors
-    /// As [`SqlDefinition::build`] and [`Table::follow`].
+    /// As [`SqlDefinition::build`] and [`Table::follow`]. `Config` when the feed is of another
+    /// origin, and when the result changes though no row does (it asks for the time, or for what is
+    /// random): no feed tells of that. [`SqlDefinition::build`] makes a table of such a query.
     ///
     /// # Freshness
     /// As [`Table::follow`].
@@ -249,10 +251,34 @@ impl<R: Record> SqlDefinition<R> {
         feed: Arc<dyn Feed>,
         clock: Clock,
     ) -> Result<Table<R, W>, Error> {
+        self.expect_told_by(&*feed)?;
         let meanings = std::mem::take(&mut self.meanings);
         let tables = self.source.tables.clone();
         let table = self.build(window)?;
         table.follow(feed, meanings.complete(&tables), clock)?;
         Ok(table)
+    }
+
+    /// Fails unless `feed` can tell of all that changes the result.
+    fn expect_told_by(&self, feed: &dyn Feed) -> Result<(), Error> {
+        let refused = |detail: String| {
+            let error = Error::new(ErrorKind::Config, "follow a feed with table");
+            Err(error.subject(format!("`{}`", self.name)).detail(detail))
+        };
+        let (told, own) = (feed.timeline(), self.source.origin.timeline());
+        if told != own {
+            return refused(format!(
+                "the feed is of `{told}`, and the query reads `{own}`; give it the feed of that \
+                 origin"
+            ));
+        }
+        match self.source.statement.analysis().time_dependent {
+            None => Ok(()),
+            Some(why) => refused(format!(
+                "its result changes though no row does, and no feed tells of that: {why}; leave \
+                 that out of the query and let the window move with the time (`Table::slide`), or \
+                 build the table without a feed and reload it"
+            )),
+        }
     }
 }

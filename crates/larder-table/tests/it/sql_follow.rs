@@ -285,6 +285,26 @@ async fn rule_between_columns_that_compare_otherwise_is_refused() {
     }
 }
 
+/// Rows that only grow old are told by nobody, nor are those of another database.
+#[tokio::test(flavor = "multi_thread")]
+async fn result_that_the_feed_cannot_tell_of_is_refused() {
+    let (ground, other) = (Ground::new(Track::Rows), Ground::new(Track::Rows));
+    let refused = |definition: SqlDefinition<Row>, feed, words: &[&str]| {
+        let mut definition = definition;
+        let by_id = definition.definition().primary();
+        let error = definition.follow(&by_id, feed, Clock::system()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let young = "SELECT id, value FROM reading WHERE value > unixepoch('now') - 3600";
+    let feed = ground.origin.feed().unwrap();
+    refused(ground.definition(young), feed.clone(), &["`readings`", "no row does"]);
+    let options = OriginOptions { track: Track::Rows, ..OriginOptions::new("shop", &other.path) };
+    let shop = SqliteOrigin::open(options).unwrap().feed().unwrap();
+    refused(ground.definition(JOIN), shop, &["`readings`", "`shop`", "`plant`"]);
+}
+
 /// The text is the same and means something else: nothing that was known of it is believed.
 #[tokio::test(flavor = "multi_thread")]
 async fn view_that_reads_another_table_now_ends_its_loads() {
