@@ -81,6 +81,9 @@ pub struct Part {
     pub step: Option<Span>,
     /// What the first column of the index holds.
     pub unit: Option<Unit>,
+    /// How far behind the end of a sliding window a read may reach and count as covered, although
+    /// nobody knows what is there.
+    pub slack: Option<Span>,
 }
 
 /// A key as it is written: one value, or one for each of the first columns.
@@ -150,6 +153,8 @@ pub enum Window {
         step: Duration,
         /// What its first column holds.
         unit: Unit,
+        /// How far behind its end reads may reach.
+        slack: Duration,
     },
 }
 
@@ -306,13 +311,13 @@ fn window(
         }
         WrittenWindow::Part(part) => *part,
     };
-    let Part { index, from, to: end, last, step, unit } = part;
+    let Part { index, from, to: end, last, step, unit, slack } = part;
     let index = to.require(at("index"), index, "Name the index of which the window is a range")?;
     let index = known(at("index"), index)?;
     let Some(last) = last else {
-        if step.is_some() || unit.is_some() {
+        if step.is_some() || unit.is_some() || slack.is_some() {
             let problem = "is not set. Say how far back the window reaches, such as \"24h\"; or \
-                           leave `step` and `unit` out";
+                           leave `step`, `unit` and `slack` out";
             return Err(ConfigError::new(at("last"), problem));
         }
         let ends = [("from", &from), ("to", &end)];
@@ -333,7 +338,9 @@ fn window(
     let advice = "Say what the first column of the index holds: \"seconds\", \"milliseconds\", \
                   \"microseconds\" or \"rfc3339\"";
     let unit = to.require(at("unit"), unit, advice)?;
-    Ok(Window::Last { index, last: last.0, step: step.0, unit })
+    let slack = to.take(at("slack"), slack, Span::seconds(0));
+    within(&at("slack"), slack, Span::seconds(0), DAY)?;
+    Ok(Window::Last { index, last: last.0, step: step.0, unit, slack: slack.0 })
 }
 
 fn check_columns(path: &str, columns: &[String]) -> Result<(), ConfigError> {

@@ -136,6 +136,9 @@ impl Plan {
         }
         let is_told = origin.track != Tracking::None;
         let window = Window::new(name, &settings.window, &indexes, is_told)?;
+        if let Some(slack) = window.slack() {
+            definition.definition().slack(&window.index(&indexes)?.order, slack);
+        }
         Ok(Self { definition, columns, known, indexes, window, reads })
     }
 

@@ -7,7 +7,7 @@ use std::{ops::Bound, time::Duration};
 
 use larder::{Error, ErrorKind, Value};
 use larder_core::clock::WallMillis;
-use larder_table::{Ranges, sql::RowKey};
+use larder_table::{Ranges, Slack, sql::RowKey};
 
 use crate::{
     config::table::{Key, PRIMARY, Unit, Window as Settings},
@@ -40,6 +40,7 @@ pub struct Last {
     /// How often it moves.
     pub step: Duration,
     unit: Unit,
+    slack: Duration,
     end: End,
 }
 
@@ -71,9 +72,10 @@ impl Window {
                 let ranges = ranges.map_err(|_| refused(table, "it ends before it begins"))?;
                 (&**index, Kind::Fixed(ranges))
             }
-            Settings::Last { index, last, step, unit } => {
+            Settings::Last { index, last, step, unit, slack } => {
                 let end = if is_told { End::Never } else { End::Now };
-                (&**index, Kind::Last(Last { last: *last, step: *step, unit: *unit, end }))
+                let (last, step, unit, slack) = (*last, *step, *unit, *slack);
+                (&**index, Kind::Last(Last { last, step, unit, slack, end }))
             }
         };
         Ok(Self { by: by.to_owned(), kind })
@@ -91,6 +93,16 @@ impl Window {
             Kind::Fixed(ranges) => ranges.clone(),
             Kind::Last(last) => last.at(now),
         }
+    }
+
+    /// How far reads may reach beyond it; `None` where they may not.
+    pub(super) fn slack(&self) -> Option<Slack<RowKey>> {
+        let Last { unit, slack, .. } = *self.slides()?;
+        let later = move |end: &RowKey| match end.values() {
+            [time, ..] => RowKey::new([unit.later(time, slack)]),
+            [] => end.clone(),
+        };
+        (!slack.is_zero()).then(|| Slack::behind(later))
     }
 
     /// How it slides; `None` where it stays.
@@ -119,6 +131,27 @@ impl Last {
 }
 
 impl Unit {
+    /// The time that a column has, so much later; one that is none stays as it is.
+    fn later(self, time: &Value, by: Duration) -> Value {
+        let more = |count: u128| i64::try_from(count).unwrap_or(i64::MAX);
+        match (self, time) {
+            (Self::Seconds, Value::Integer(time)) => {
+                Value::Integer(time.saturating_add(more(u128::from(by.as_secs()))))
+            }
+            (Self::Milliseconds, Value::Integer(time)) => {
+                Value::Integer(time.saturating_add(more(by.as_millis())))
+            }
+            (Self::Microseconds, Value::Integer(time)) => {
+                Value::Integer(time.saturating_add(more(by.as_micros())))
+            }
+            (Self::Rfc3339, Value::Text(text)) => match text.parse::<Moment>() {
+                Ok(Moment(millis)) => self.value(WallMillis(millis).plus(by).0),
+                Err(_) => time.clone(),
+            },
+            _ => time.clone(),
+        }
+    }
+
     /// The time, in milliseconds since 1970, as a column has it. Text is cut to what any moment of
     /// that second begins with, whatever follows: a fraction or a zone.
     fn value(self, millis: u64) -> Value {
@@ -161,9 +194,11 @@ fn refused(table: &str, why: &str) -> Error {
 mod tests {
     use super::*;
 
+    const NO_SLACK: Duration = Duration::ZERO;
+
     fn at(unit: Unit, end: End, now: u64) -> String {
         let (last, step) = (Duration::from_secs(60), Duration::from_secs(10));
-        format!("{:?}", Last { last, step, unit, end }.at(WallMillis(now)))
+        format!("{:?}", Last { last, step, unit, slack: NO_SLACK, end }.at(WallMillis(now)))
     }
 
     #[test]
@@ -184,5 +219,17 @@ mod tests {
 
     fn key(number: i64) -> RowKey {
         RowKey::new([Value::Integer(number)])
+    }
+
+    #[test]
+    fn slack_is_counted_in_the_unit_of_the_column() {
+        let by = Duration::from_secs(20);
+        let later = |unit: Unit, value: Value| unit.later(&value, by);
+        assert_eq!(later(Unit::Seconds, 100.into()), 120.into());
+        assert_eq!(later(Unit::Milliseconds, 100.into()), 20_100.into());
+        assert_eq!(later(Unit::Microseconds, 100.into()), 20_000_100.into());
+        let text = later(Unit::Rfc3339, "2026-01-01T23:59:50".into());
+        assert_eq!(text, "2026-01-02T00:00:10".into());
+        assert_eq!(later(Unit::Seconds, "no time".into()), "no time".into());
     }
 }

@@ -93,6 +93,43 @@ max_staleness = "0"
     running.stop().await;
 }
 
+/// T20: coverage is overstated only where that is declared, and the answer says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_a_little_beyond_a_sliding_window_says_that_it_used_the_slack() {
+    let shop = Shop::new("wal");
+    shop.change(
+        "CREATE TABLE reading (id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+         INSERT INTO reading VALUES (1, unixepoch() - 60), (2, unixepoch() + 1000);",
+    );
+    let text = r#"
+[origin.shop]
+url = "sqlite:shop.sqlite"
+track = "none"
+
+[table.readings]
+origin = "shop"
+sql = "SELECT id, at FROM reading"
+key = ["id"]
+indexes = { at = ["at"] }
+window = { index = "at", last = "1h", step = "1h", unit = "seconds", slack = "2h" }
+"#;
+    let running = shop.serve(text).await;
+    let mut client = Client::connect(running.address).await;
+    let now = running.server.clock.wall().0 / 1000;
+    let mut ask = async |to: u64| {
+        client.get(&format!("/v1/tables/readings?index=at&from={}&to={to}", now - 600)).await
+    };
+    let within = ask(now - 30).await.json();
+    assert_eq!((&within["covered"], &within["within_slack"]), (&json!(true), &json!(false)));
+    let beyond = ask(now + 3600).await;
+    assert_eq!(beyond.header("cache-status"), "larder; hit; detail=slack");
+    assert_eq!(beyond.json()["within_slack"], true);
+    assert_eq!(beyond.json()["records"].as_array().unwrap().len(), 1, "what is there is not asked");
+    let far = ask(now + 3 * 3600).await.json();
+    assert_eq!((&far["covered"], far["records"].as_array().unwrap().len()), (&json!(false), 2));
+    running.stop().await;
+}
+
 /// T24: reads, refreshes, adjustments and records of each table, under both sets of names.
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_reads_by_what_they_took_also_under_the_names_of_tablecache() {

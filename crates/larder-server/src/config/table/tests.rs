@@ -32,7 +32,10 @@ fn a_window_is_everything_or_a_range_or_a_time() {
     let (last, step) = (Duration::from_secs(86_400), Duration::from_secs(60));
     let (index, unit) = ("time".to_owned(), Unit::Seconds);
     let window = parsed("window = { index = \"time\", last = \"24h\", unit = \"seconds\" }");
-    assert_eq!(window.unwrap().window, Window::Last { index, last, step, unit });
+    assert_eq!(
+        window.unwrap().window,
+        Window::Last { index, last, step, unit, slack: Duration::ZERO }
+    );
 }
 
 #[test]
@@ -104,6 +107,7 @@ fn every_setting_of_a_table_says_where_it_came_from() {
     assert_eq!(of("memory"), "64MiB (env LARDER_TABLE__READINGS__MEMORY)");
     assert_eq!(of("window.last"), "1h (env LARDER_TABLE__READINGS__WINDOW__LAST)");
     assert_eq!(of("window.step"), "1m (default)");
+    assert_eq!(of("window.slack"), "0 (default)");
     assert_eq!(of("window.unit"), "rfc3339 (file)");
     assert_eq!(of("indexes.time"), "[time] (env LARDER_TABLE__READINGS__INDEXES__TIME)");
     assert_eq!(of("indexes.device_time"), "[device, time] (file)");

@@ -88,7 +88,8 @@ pub(super) fn respond(
                 "table": table.name,
                 "index": question.index.name,
                 "columns": table.columns.iter().map(|name| &**name).collect::<Vec<_>>(),
-                "covered": covered == Covered::Wholly,
+                "covered": covered != Covered::NotWholly,
+                "within_slack": covered == Covered::WithSlack,
                 "position": position.to_str().unwrap_or_default(),
                 "next": next,
             });
@@ -110,6 +111,7 @@ pub(super) fn respond(
     let headers = response.headers_mut();
     let status = match covered {
         Covered::Wholly => "larder; hit",
+        Covered::WithSlack => "larder; hit; detail=slack",
         Covered::NotWholly => "larder; fwd=partial",
     };
     headers.insert(CACHE_STATUS, HeaderValue::from_static(status));

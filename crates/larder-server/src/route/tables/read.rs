@@ -70,6 +70,8 @@ pub(super) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Covered {
     Wholly,
+    /// With its slack: what the origin has there is not in the answer.
+    WithSlack,
     NotWholly,
 }
 
@@ -161,7 +163,12 @@ impl<'a> Question<'a> {
             {
                 (self.find_within(table, self.outside).await?, Covered::NotWholly)
             }
-            found => (found?, Covered::Wholly),
+            found => {
+                let found = found?;
+                let covered =
+                    if found.is_within_slack() { Covered::WithSlack } else { Covered::Wholly };
+                (found, covered)
+            }
         };
         Ok((found.0, found.1, token))
     }
@@ -195,6 +202,13 @@ impl Found {
             Self::Page(page) => Box::new(page.iter()),
             Self::All(all, Order::Asc) => Box::new(all.iter()),
             Self::All(all, Order::Desc) => Box::new(all.iter().rev()),
+        }
+    }
+
+    fn is_within_slack(&self) -> bool {
+        match self {
+            Self::Page(page) => page.is_within_slack(),
+            Self::All(all, _) => all.is_within_slack(),
         }
     }
 
