@@ -141,9 +141,10 @@ impl Origin {
             )));
         }
         let source = SqlSource::new(&self.backend, &settings.sql)?.deadline(settings.load_timeout);
-        let columns = self.backend.result_columns(&statement)?.into_iter().map(|column| Column {
+        let shape = self.backend.result_shape(&statement)?;
+        let columns = shape.columns.iter().map(|column| Column {
             name: column.name.to_string(),
-            holds: match column.source.map(|(_, source)| source.affinity) {
+            holds: match column.source.as_ref().map(|(_, source)| source.affinity) {
                 Some(Affinity::Integer) => Holds::Integers,
                 Some(Affinity::Real) => Holds::Reals,
                 Some(Affinity::Numeric) => Holds::Numbers,

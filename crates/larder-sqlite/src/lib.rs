@@ -5,7 +5,7 @@
 //!
 //! 1. [`origin`]: what a caller opens, with its options; [`statement`]: what it asks.
 //! 2. `reader`: the threads that answer, each over its own connection and its own snapshot;
-//!    `stream` and `row`: what is handed over while it is read; `result_column`: how it compares.
+//!    `stream` and `row`: what is handed over while it is read; `result_shape`: how it compares.
 //! 3. [`feed`], `bell` and `watcher`: how a change is noticed; `header` and `identity`: the two
 //!    cheap looks at the file that decide whether to ask SQLite at all.
 //! 4. `log` and [`track`]: the change log, the triggers that write it, and what makes them
@@ -28,7 +28,7 @@ mod stream;
 
 mod row;
 
-mod result_column;
+mod result_shape;
 
 pub mod feed;
 
@@ -60,7 +60,7 @@ mod error;
 
 pub use knowledge::UNWATCHED;
 pub use origin::{Notice, NoticeLevel, OriginOptions, SqliteOrigin, Track};
-pub use result_column::ResultColumn;
+pub use result_shape::{ResultColumn, ResultShape};
 pub use row::{Cell, FromCell, SqlRow};
 pub use statement::{Param, ParamKind, Query, Rows, Statement};
 pub use stream::{Part, Stream};

@@ -21,7 +21,7 @@ use crate::{
     knowledge::{Coverage, Knowledge},
     outbox::{self, OUTBOX, Record},
     reader::Readers,
-    result_column::{self, ResultColumn},
+    result_shape::ResultShape,
     row::SqlRow,
     statement::{Param, Query, Reading, Rows, Statement, Version},
     stream::{Sink, Stream},
@@ -169,7 +169,8 @@ impl SqliteOrigin {
         Ok(Arc::new(statement))
     }
 
-    /// The columns of a statement's result, and how SQLite compares each of them.
+    /// What a statement's result looks like: its columns, how SQLite compares each of them, and the
+    /// tables whose rows it is made of.
     ///
     /// # Errors
     /// `Unavailable` when the database cannot be read now; `Origin` when a column compares by a
@@ -178,9 +179,9 @@ impl SqliteOrigin {
     ///
     /// # Cost
     /// As [`SqliteOrigin::prepare`].
-    pub fn result_columns(&self, statement: &Statement) -> Result<Vec<ResultColumn>, Error> {
+    pub fn result_shape(&self, statement: &Statement) -> Result<ResultShape, Error> {
         let opened = connection::open(&self.options.path, BUSY)?;
-        result_column::of(&opened.connection, statement)
+        ResultShape::of(&opened.connection, statement, &statement.reading())
     }
 
     /// Hands each row of `stream` to `sink`, with the number of the part it is of, while it is

@@ -263,8 +263,9 @@ impl Reader {
                 let control = self.control.clone();
                 let asked = Asked { statement: &stream.statement, params: &stream.params };
                 let read = |snapshot: &Snapshot<'_>| {
-                    control
-                        .reading(|| stream.read(snapshot.connection, snapshot.reading, &mut sink))
+                    let (connection, reading) = (snapshot.connection, snapshot.reading);
+                    stream.check(connection, reading)?;
+                    control.reading(|| stream.read(connection, reading, &mut sink))
                 };
                 let ended = self.answer(&asked, deadline, read).map(|_| ());
                 self.reply(ended, reply);

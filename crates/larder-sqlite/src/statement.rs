@@ -4,7 +4,11 @@
 //! whenever the schema moved. **Invariant**: a [`Statement`] reads, is one statement, and has
 //! exactly the parameters that were declared.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use larder_core::{Epoch, Error, ErrorKind, Value};
 use parking_lot::RwLock;
@@ -17,6 +21,7 @@ use crate::{
     analysis::{self, Analysis},
     error::from_driver,
     identity::Identity,
+    result_shape::ResultShape,
 };
 
 /// A declared parameter: what stands in the text as `:name`.
@@ -72,6 +77,8 @@ pub(crate) struct Reading {
     pub(crate) of: Version,
     pub(crate) analysis: Analysis,
     pub(crate) columns: Arc<[Arc<str>]>,
+    /// Looked at when somebody first asks.
+    shape: OnceLock<Arc<ResultShape>>,
 }
 
 /// What makes a [`Reading`] out of date when it changes.
@@ -211,11 +218,24 @@ impl Reading {
             let columns = columns_of(connection, sql)?;
             let analysis = analysis::analyse(connection, timeline, sql)?;
             if version(connection)? == of {
-                return Ok(Self { of, analysis, columns });
+                return Ok(Self { of, analysis, columns, shape: OnceLock::new() });
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "analyse a statement")
             .detail("the schema changes faster than it can be read"))
+    }
+
+    /// What the result of `statement` looks like; `connection` sees the schema that this is of.
+    pub(crate) fn shape(
+        &self,
+        connection: &Connection,
+        statement: &Statement,
+    ) -> Result<Arc<ResultShape>, Error> {
+        if let Some(shape) = self.shape.get() {
+            return Ok(shape.clone());
+        }
+        let shape = Arc::new(ResultShape::of(connection, statement, self)?);
+        Ok(self.shape.get_or_init(|| shape).clone())
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use crate::{
     reader::{Bound, Trouble, bind},
+    result_shape::ResultShape,
     row::SqlRow,
     statement::{Reading, Statement},
 };
@@ -25,6 +26,9 @@ pub struct Stream {
     /// Which parts of its result, one after the other. A row that is in several comes several
     /// times.
     pub parts: Vec<Part>,
+    /// What its result has to look like for the conditions of the parts to mean what they should:
+    /// under a schema in which it looks otherwise no row is read.
+    pub shape: Option<Arc<ResultShape>>,
     /// How long it may take until the last row was taken, waiting for a free connection included.
     pub deadline: Duration,
 }
@@ -72,6 +76,13 @@ impl Part {
 }
 
 impl Stream {
+    /// Fails where the schema has changed so that the result does not look as it should.
+    pub(crate) fn check(&self, connection: &Connection, reading: &Reading) -> Result<(), Trouble> {
+        let Some(shape) = &self.shape else { return Ok(()) };
+        let now = reading.shape(connection, &self.statement).map_err(Trouble::Refused)?;
+        shape.expect(&now).map_err(Trouble::Refused)
+    }
+
     /// Reads each part and hands over its rows.
     pub(crate) fn read(
         &self,

@@ -21,7 +21,8 @@ const NUMBERS: &str = "CREATE TABLE number(n INTEGER PRIMARY KEY, name TEXT COLL
 
 fn stream(world: &World, parts: Vec<Part>) -> Stream {
     let statement = world.prepare("SELECT n, name FROM number", &[]);
-    Stream { statement, params: Vec::new(), parts, deadline: Duration::from_secs(60) }
+    let deadline = Duration::from_secs(60);
+    Stream { statement, params: Vec::new(), parts, shape: None, deadline }
 }
 
 fn below(end: i64) -> Part {
@@ -169,7 +170,7 @@ fn columns_of_a_result_say_how_they_compare_and_what_they_are() {
     let world = World::open(&place.database("a.db", "wal", schema), Track::Database);
     let columns = |sql: &str| {
         let statement = world.prepare(sql, &[]);
-        let columns = world.origin.result_columns(&statement).unwrap();
+        let columns = world.origin.result_shape(&statement).unwrap().columns;
         let said = columns.iter().map(|column| {
             let source = column.source.as_ref();
             let source = source.map(|(table, own)| format!("{table}.{}", own.name));
@@ -203,7 +204,7 @@ fn columns_that_a_condition_cannot_name_are_refused() {
     let place = Place::new();
     let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
     let of = |sql: &str, params: &[(&str, ParamKind)]| {
-        world.origin.result_columns(&world.prepare(sql, params))
+        world.origin.result_shape(&world.prepare(sql, params))
     };
     let like_parameter = [("larder_0", ParamKind::Integer)];
     for (sql, params, named) in [

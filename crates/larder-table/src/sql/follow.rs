@@ -63,14 +63,13 @@ impl<R: Record> Meanings<R> {
         places: &[usize],
     ) {
         self.made_of.insert((index.of, index.place), places.to_vec());
-        let columns = places.iter().filter_map(|place| source.columns.get(*place));
+        let columns = places.iter().filter_map(|place| source.shape.columns.get(*place));
         let sources: Option<Vec<_>> =
             columns.map(|column: &ResultColumn| column.source.as_ref()).collect();
         let Some([first, rest @ ..]) = sources.as_deref() else { return };
-        let (table, analysis) = (first.0.clone(), source.statement.analysis());
+        let table = first.0.clone();
         let is_of_one = rest.iter().all(|(other, _)| *other == table);
-        let is_told = analysis.time_dependent.is_none() && !analysis.reads_untrackable();
-        if !is_of_one || !is_told || !analysis.row_sources.contains(&table) {
+        if !is_of_one || !source.shape.row_sources.contains(&table) {
             return;
         }
         let columns: Vec<Arc<str>> =
@@ -175,7 +174,8 @@ impl<R: Record> SqlDefinition<R> {
                 .detail(format!("index `{}`: {detail}", index.name()))
         };
         let made_of = self.meanings.made_of.get(&(index.of, index.place));
-        let shown = made_of.into_iter().flatten().filter_map(|at| self.source.columns.get(*at));
+        let all = &self.source.shape.columns;
+        let shown = made_of.into_iter().flatten().filter_map(|at| all.get(*at));
         let shown: Vec<ResultColumn> = shown.cloned().collect();
         let (given, width) = (columns.len(), shown.len());
         if given == 0 || width < given {
@@ -184,7 +184,7 @@ impl<R: Record> SqlDefinition<R> {
                  name those that equal its first ones"
             )));
         }
-        let tables = &self.source.tables;
+        let tables = &self.source.shape.tables;
         let Some(own) = tables.iter().find(|own| own.eq_ignore_ascii_case(table)).cloned() else {
             let tables = tables.join(", ");
             return Err(refused(format!("the query reads no table `{table}`; it reads {tables}")));
@@ -253,7 +253,7 @@ impl<R: Record> SqlDefinition<R> {
     ) -> Result<Table<R, W>, Error> {
         self.expect_told_by(&*feed)?;
         let meanings = std::mem::take(&mut self.meanings);
-        let tables = self.source.tables.clone();
+        let tables = self.source.shape.tables.clone();
         let table = self.build(window)?;
         table.follow(feed, meanings.complete(&tables), clock)?;
         Ok(table)

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use larder_core::{Error, ErrorKind, Value};
-use larder_sqlite::{Param, Part, ResultColumn, SqlRow, SqliteOrigin, Statement, Stream};
+use larder_sqlite::{
+    Param, Part, ResultColumn, ResultShape, SqlRow, SqliteOrigin, Statement, Stream,
+};
 
 use super::{
     condition::KeyColumn,
@@ -23,9 +25,8 @@ pub struct SqlSource {
     pub(crate) origin: Arc<SqliteOrigin>,
     pub(crate) statement: Arc<Statement>,
     params: Vec<Value>,
-    pub(crate) columns: Arc<[ResultColumn]>,
-    /// The tables that it reads.
-    pub(crate) tables: Arc<[Arc<str>]>,
+    /// What was known of its result when it was checked, and what all loads rely on.
+    pub(crate) shape: Arc<ResultShape>,
     deadline: Duration,
 }
 
@@ -57,9 +58,9 @@ impl SqlSource {
     ) -> Result<Self, Error> {
         let (declared, params): (Vec<Param>, Vec<Value>) = params.into_iter().unzip();
         let statement = origin.prepare(sql, &declared)?;
-        let columns = origin.result_columns(&statement)?.into();
-        let (origin, tables) = (origin.clone(), tables(&statement));
-        Ok(Self { origin, statement, params, columns, tables, deadline: DEADLINE })
+        let shape = Arc::new(origin.result_shape(&statement)?);
+        let origin = origin.clone();
+        Ok(Self { origin, statement, params, shape, deadline: DEADLINE })
     }
 
     /// How long a load may take, waiting for a free reader of the origin included; five minutes
@@ -71,7 +72,7 @@ impl SqlSource {
 
     /// The names of its columns.
     pub fn columns(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
-        self.columns.iter().map(|column| &column.name)
+        self.shape.columns.iter().map(|column| &column.name)
     }
 
     /// A table whose records `record` makes of rows.
@@ -135,7 +136,7 @@ impl SqlSource {
     ) -> Result<Vec<usize>, Error> {
         let about = format!("index `{index}`");
         let places = self.find(table, &about, names)?;
-        let columns = places.iter().filter_map(|place| self.columns.get(*place));
+        let columns = places.iter().filter_map(|place| self.shape.columns.get(*place));
         if let Some(ResultColumn { name, .. }) = columns.into_iter().find(|own| !own.is_binary) {
             return Err(refused(
                 table,
@@ -172,7 +173,7 @@ impl SqlSource {
 
     /// What conditions over the columns at these places have to know of them.
     pub(crate) fn key_columns(&self, places: &[usize]) -> Vec<KeyColumn> {
-        let columns = places.iter().filter_map(|place| self.columns.get(*place));
+        let columns = places.iter().filter_map(|place| self.shape.columns.get(*place));
         let key_column = |column: &ResultColumn| KeyColumn {
             name: format!("\"{}\"", column.name.replace('"', "\"\"")),
             affinity: column.source.as_ref().map(|(_, source)| source.affinity),
@@ -181,18 +182,8 @@ impl SqlSource {
         columns.map(key_column).collect()
     }
 
-    /// Fails where the schema has changed so that it reads other tables, or has other columns: what
-    /// is known of it is not true any more.
-    pub(crate) fn expect_unchanged(&self) -> Result<(), Error> {
-        let columns = self.statement.columns();
-        if columns.iter().eq(self.columns()) && tables(&self.statement) == self.tables {
-            return Ok(());
-        }
-        let changed = Error::new(ErrorKind::Config, "read a query");
-        Err(changed.detail("the schema has changed and it reads otherwise; define the table anew"))
-    }
-
-    /// Hands the rows of `parts` to `sink`, each with the number of its part.
+    /// Hands the rows of `parts` to `sink`, each with the number of its part. Fails where the
+    /// schema has changed so that what is known of the result is not true any more.
     pub(crate) async fn stream(
         &self,
         parts: Vec<Part>,
@@ -202,6 +193,7 @@ impl SqlSource {
             statement: self.statement.clone(),
             params: self.params.clone(),
             parts,
+            shape: Some(self.shape.clone()),
             deadline: self.deadline,
         };
         self.origin.stream(stream, sink).await
@@ -213,10 +205,6 @@ fn refused(table: &str, about: &str, detail: &str) -> Error {
     Error::new(ErrorKind::Config, "define table")
         .subject(format!("`{table}`"))
         .detail(format!("{about}: {detail}"))
-}
-
-fn tables(statement: &Statement) -> Arc<[Arc<str>]> {
-    statement.analysis().tables.iter().map(|read| read.table.clone()).collect()
 }
 
 impl Shape {

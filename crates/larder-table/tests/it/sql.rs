@@ -199,6 +199,45 @@ async fn rows_outside_a_range_do_not_count_against_the_limit() {
     assert_eq!(loaded, 1);
 }
 
+/// Same tables, same names, and conditions that would find other rows.
+#[tokio::test]
+async fn column_that_is_declared_otherwise_now_ends_loads() {
+    let plain = "id INTEGER PRIMARY KEY, device INTEGER, time INTEGER, value REAL";
+    let others = [
+        ("`time`", "id INTEGER PRIMARY KEY, device INTEGER, time TEXT, value REAL"),
+        ("`time`", "id INTEGER PRIMARY KEY, device INTEGER, time INTEGER NOT NULL, value REAL"),
+        (
+            "`time`",
+            "id INTEGER PRIMARY KEY, device INTEGER, time INTEGER COLLATE RTRIM, value REAL",
+        ),
+        ("`id`", "id INT PRIMARY KEY, device INTEGER, time INTEGER, value REAL"),
+    ];
+    for (column, other) in others {
+        let ground = Ground::new();
+        let mut readings = ground.source(JOIN).table("readings", reading);
+        let by_time = readings.index("time", &["time"], |one: &Reading| one.time).unwrap();
+        let table = readings.build(&by_time).unwrap();
+        table.load(Ranges::of(100..200).unwrap()).await.unwrap();
+        let again = |columns: &str| {
+            let sql = format!(
+                "CREATE TABLE again ({columns}); INSERT INTO again SELECT * FROM reading;
+                 DROP TABLE reading; ALTER TABLE again RENAME TO reading"
+            );
+            Connection::open(&ground.path).unwrap().execute_batch(&sql).unwrap();
+        };
+        again(plain);
+        table.adjust(Ranges::of(100..300).unwrap()).await.unwrap();
+        again(other);
+        let error = table.adjust(Ranges::of(100..400).unwrap()).await.unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+        let words = ["`readings`", "schema has changed", column];
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        again(plain);
+        table.adjust(Ranges::of(100..400).unwrap()).await.unwrap();
+    }
+}
+
 #[cfg(feature = "derive")]
 #[derive(Debug, PartialEq, larder_table::Record, larder_table::sql::FromRow)]
 #[record(crate = "larder_table")]
