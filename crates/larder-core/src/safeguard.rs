@@ -79,11 +79,13 @@ pub enum Safeguard {
     LateReadsLoadAnew,
     /// What no rule of a table can say puts all of it in doubt.
     UnsaidWidened,
+    /// No read of a table goes on by a snapshot that may show a commit by half.
+    HalvesRefused,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -120,6 +122,7 @@ impl Safeguard {
         Self::CaughtUpBeforePublish,
         Self::LateReadsLoadAnew,
         Self::UnsaidWidened,
+        Self::HalvesRefused,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

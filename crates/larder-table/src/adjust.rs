@@ -191,7 +191,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         }
         let adjusted = Adjusted { loaded, expired: gone, refreshed: marks.len() };
         let window = Some(window.clone());
-        Ok((Snapshot { content, window, ..now.without(marks) }, adjusted))
+        let left = now.without(marks).overtaken(|_| self.is_told_by_feed());
+        Ok((Snapshot { content, window, ..left }, adjusted))
     }
 }
 

@@ -43,7 +43,7 @@
 //!
 //! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs`, `prefix.rs`
 //! and `slack.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
-//! interleavings), then one file for each thing that is done: `select.rs`, `page.rs`,
+//! interleavings), then one file for each thing that is done: `select.rs`, `view.rs`, `page.rs`,
 //! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`. Below:
 //! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
 //! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `flight.rs`
@@ -51,8 +51,10 @@
 //! `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
-//! change that the table was told of before the read began, and all of them at one moment where the
-//! rows of a feed are the records; nothing that it shows is changed after.
+//! change that the table was told of before the read began; where a feed tells of changes, what it
+//! shows of the window is of one moment; nothing that it shows is changed after. `view.rs` says
+//! what is left out: an index without a loader, and sums, where all changes as fast as it is
+//! loaded.
 
 mod record;
 
@@ -67,6 +69,8 @@ mod slack;
 mod table;
 
 mod select;
+
+mod view;
 
 mod selection;
 

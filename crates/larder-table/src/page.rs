@@ -15,7 +15,7 @@ use crate::{
     measure::Nothing,
     ranges::Ranges,
     record::Record,
-    select::{Decided, Filter, Select, sorted},
+    select::{Decided, Filter, Select, Whence, sorted},
     snapshot::Snapshot,
 };
 
@@ -110,13 +110,14 @@ impl<R: Record, W: IndexKey, K: IndexKey> Paged<'_, R, W, K> {
                 select.ranges.intersection(&Ranges::until(after.key.clone()))
             }
         };
-        let Decided { snapshot, missing, beyond } = select.decide(&left).await?;
+        let Decided { snapshot, whence, beyond } = select.decide(&left).await?;
         let (ranges, filters) = (&select.ranges, select.conditions());
         let ordered = snapshot.content.of(&select.index);
         let cut = Cutting { ordered, ranges, filters, after: after.as_ref(), direction, limit };
-        let found = match &missing {
-            None => cut.within(&select, &snapshot, &left),
-            Some(missing) => {
+        let found = match &whence {
+            Whence::Window => cut.within(&select, &snapshot, &left),
+            Whence::Loaded(records) => cut.of_sorted(records),
+            Whence::Beyond { missing } => {
                 let before_gap = match direction {
                     Direction::Ascending => left.before(missing),
                     Direction::Descending => left.behind(missing),

@@ -1,7 +1,8 @@
 //! Refresh: loading again what was invalidated.
 //!
 //! It knows marks and loads and nothing of who waits for them. **Invariant**: a mark is taken away
-//! together with the publication of what a load gave that began after the mark was seen.
+//! together with the publication of what a load gave that began after the mark was seen; one that
+//! stays, and that this may have overtaken, says so (`view.rs`).
 
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         };
         self.until_visible(&marks).await?;
         let under_way = self.begin();
+        let last = self.snapshot().last;
         let answers = self.load_marked(&marks, &*window).await?;
         self.catch_up_with_load().await?;
         let (count, done) = (answers.iter().map(|answer| answer.records.len()).sum(), marks.len());
@@ -71,7 +73,11 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             // The window as it was: whoever moves it has the turn.
             let (old, new) = table.replaced(&now.content, &*window, &answers);
             let content = now.content.changed(old, new, &table.0.limits)?;
-            Ok((Snapshot { content, ..now.without(&marks) }, ()))
+            // Those told of before the load, which it has seen, and those of what it has loaded.
+            let is_newer = |mark: &Mark| mark.first <= last || table.may_be_in(mark, &answers);
+            let left = now.without(&marks);
+            let left = left.overtaken(|mark| table.is_told_by_feed() && is_newer(mark));
+            Ok((Snapshot { content, ..left }, ()))
         };
         self.publish(under_way.began, count, make).await?;
         Counts::add(&self.0.counts.refreshes, 1);
@@ -157,6 +163,14 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             new.extend(records.iter().filter(|record| own.holds(window, record)).cloned());
         }
         (old, new)
+    }
+
+    /// Whether a mark may be of what was loaded.
+    fn may_be_in(&self, mark: &Mark, answers: &[Answer<R>]) -> bool {
+        let mut answers = answers.iter();
+        answers.any(|Answer { place, ranges, .. }| {
+            self.lane(*place).has_many() || mark.touches(*place, &**ranges)
+        })
     }
 
     pub(crate) fn lane(&self, place: usize) -> &dyn AnyLane<R> {

@@ -1,9 +1,9 @@
 //! Select: one read, from what is asked to a selection.
 //!
-//! A read decides by one snapshot (TD4): whether the window covers what is asked, whether anything
-//! of it is in doubt, and what the answer is. **Invariant**: a selection shows each record that the
-//! origin had when the last load of its part began, and nothing that was invalidated, before the
-//! read began, without being loaded again.
+//! A read decides by one snapshot (TD4), which `view.rs` finds: whether the window covers what is
+//! asked, and what the answer is. **Invariant**: a selection shows each record that the origin had
+//! when the last load of its part began, and nothing that was invalidated, before the read began,
+//! without being loaded again.
 
 use std::{fmt, ops::RangeBounds, sync::Arc};
 
@@ -17,9 +17,10 @@ use crate::{
     ranges::Ranges,
     record::Record,
     selection::{Segment, Selection},
-    snapshot::{Mark, Meanwhile, Snapshot},
+    snapshot::Snapshot,
     stats::Counts,
     table::Table,
+    view::{View, is_doubted},
 };
 
 /// What a read does about what the window does not cover.
@@ -96,7 +97,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let only = Ranges::only([key.clone()]);
         let snapshot = self.ready().await?;
         // What is there is there, wherever the window ends; only a gap may be one of the window.
-        if !self.is_doubted(&snapshot, snapshot.last, &[(0, &only)])
+        if !is_doubted(&snapshot, snapshot.last, &[(0, &only)])
             && let Some(record) = snapshot.content.get(key)
         {
             Counts::add(&self.0.counts.hits, 1);
@@ -121,6 +122,9 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 
     /// What is kept of one group, of the records in the window.
     ///
+    /// Of one moment, unless every one of several loads of what is in doubt was overtaken by
+    /// changes of the same records: then each record is.
+    ///
     /// # Errors
     /// As [`Select::read`].
     ///
@@ -132,7 +136,10 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         group: &G,
     ) -> Result<Aggregate<N>, Error> {
         self.own(&by.index)?;
-        let snapshot = self.fresh(&[]).await?;
+        let snapshot = match self.view(&[]).await? {
+            View::Whole(snapshot) => snapshot,
+            View::Restless(restless) => self.each(restless, &[]).await?,
+        };
         let place = by.index.place;
         let ordered = snapshot.content.index::<(G, N), Summed<R, N>>(place);
         let ordered = ordered.expect("a group has an index of its own");
@@ -146,51 +153,6 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             max: to.checked_sub(1).filter(|last| from <= *last).and_then(number),
         })
     }
-
-    /// The snapshot, once the table is loaded.
-    async fn ready(&self) -> Result<Arc<Snapshot<R>>, Error> {
-        if let Some(followed) = self.0.followed.get() {
-            followed.prove().await?;
-        }
-        let snapshot = self.snapshot();
-        if snapshot.window.is_some() {
-            return Ok(snapshot);
-        }
-        self.loaded().await?;
-        Ok(self.snapshot())
-    }
-
-    /// A snapshot in which nothing that was invalidated before the call and may be in all of these
-    /// ranges, of indexes of one key a record, is in doubt.
-    async fn fresh(&self, asked: &[(usize, &dyn AnyRanges)]) -> Result<Arc<Snapshot<R>>, Error> {
-        let mut snapshot = self.ready().await?;
-        let last = snapshot.last;
-        if self.is_doubted(&snapshot, last, asked) {
-            Counts::add(&self.0.counts.hits_with_refresh, 1);
-        }
-        while self.is_doubted(&snapshot, last, asked) {
-            self.refresh(|mark| is_due(mark, last, asked)).await?;
-            snapshot = self.snapshot();
-        }
-        Ok(snapshot)
-    }
-
-    fn is_doubted(
-        &self,
-        snapshot: &Snapshot<R>,
-        last: u64,
-        asked: &[(usize, &dyn AnyRanges)],
-    ) -> bool {
-        snapshot.marks.iter().any(|mark| is_due(mark, last, asked))
-    }
-}
-
-/// Whether a read that began when `last` was the last invalidation must wait until `mark` is
-/// carried out.
-fn is_due(mark: &Mark, last: u64, asked: &[(usize, &dyn AnyRanges)]) -> bool {
-    mark.meanwhile == Meanwhile::Refresh
-        && mark.first <= last
-        && asked.iter().all(|(place, ranges)| mark.touches(*place, *ranges))
 }
 
 impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
@@ -237,14 +199,17 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
     ///
     /// # Cost
     /// Within the window and with nothing in doubt: a logarithm of the records for each range, no
-    /// round trip; records are neither copied nor counted until they are looked at.
+    /// round trip; records are neither copied nor counted until they are looked at. With something
+    /// in doubt: a load of that; at most three, and then one of all that is asked, while the same
+    /// records change again in each of them.
     pub async fn read(self) -> Result<Selection<R, K>, Error> {
-        let Decided { snapshot, missing, beyond } = self.decide(&self.ranges).await?;
+        let Decided { snapshot, whence, beyond } = self.decide(&self.ranges).await?;
         let Self { table, ref index, ref ranges, ref also, .. } = self;
-        let segments = match &missing {
-            None => table.segments_within(&snapshot, index, ranges, also),
-            Some(missing) => {
-                let missing = self.to_load(missing, ranges)?;
+        let segments = match whence {
+            Whence::Window => table.segments_within(&snapshot, index, ranges, also),
+            Whence::Loaded(records) => vec![Segment::Loaded(records)],
+            Whence::Beyond { missing } => {
+                let missing = self.to_load(&missing, ranges)?;
                 vec![Segment::Loaded(
                     table.joined(&snapshot, index, ranges, ranges, missing).await?,
                 )]
@@ -266,15 +231,62 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
             .chain(named)
             .filter(|(place, _)| !table.lane(*place).has_many())
             .collect();
-        let snapshot = table.fresh(&asked).await?;
-        let window = snapshot.window.as_deref().expect("a table that is loaded has a window");
-        let missing = table.missing(window, index, ranges, also);
-        let beyond = missing.as_ref().and_then(|_| self.beyond(window, ranges));
-        let missing = missing.filter(|_| beyond.is_none());
-        if missing.is_none() {
+        let snapshot = match table.view(&asked).await? {
+            View::Whole(snapshot) => snapshot,
+            View::Restless(restless) => match self.loader() {
+                None => table.each(restless, &asked).await?,
+                Some(loader) => {
+                    let snapshot = table.visible(&restless, &asked).await?;
+                    return self.at_once(snapshot, ranges, loader).await;
+                }
+            },
+        };
+        let (missing, beyond) = self.outside_of(&snapshot, ranges);
+        let whence = missing.map_or(Whence::Window, |missing| Whence::Beyond { missing });
+        if matches!(whence, Whence::Window) {
             Counts::add(&table.0.counts.hits, 1);
         }
-        Ok(Decided { snapshot, missing, beyond })
+        Ok(Decided { snapshot, whence, beyond })
+    }
+
+    /// What the window of a snapshot may not cover; and what of it, by the window's index, counts
+    /// as covered because of slack.
+    fn outside_of(&self, snapshot: &Snapshot<R>, ranges: &Ranges<K>) -> OutsideOf<K> {
+        let window = snapshot.window.as_deref().expect("a table that is loaded has a window");
+        let missing = self.table.missing(window, &self.index, ranges, &self.also);
+        let beyond = missing.as_ref().and_then(|_| self.beyond(window, ranges));
+        (missing.filter(|_| beyond.is_none()), beyond)
+    }
+
+    /// By what all that is asked can be loaded.
+    fn loader(&self) -> Option<AllBy<'_, R>> {
+        let can_load = |place: usize| self.table.lane(place).can_load();
+        if can_load(self.index.place) {
+            return Some(AllBy::Own);
+        }
+        self.also.iter().find(|also| can_load(also.place)).map(AllBy::Also)
+    }
+
+    /// All of `ranges` in one load.
+    async fn at_once(
+        &self,
+        snapshot: Arc<Snapshot<R>>,
+        ranges: &Ranges<K>,
+        loader: AllBy<'_, R>,
+    ) -> Result<Decided<R, K>, Error> {
+        let Self { table, index, ranges: all, .. } = self;
+        if let (Some(missing), _) = self.outside_of(&snapshot, ranges) {
+            self.to_load(&missing, ranges)?;
+        }
+        let records = match loader {
+            AllBy::Own => table.joined(&snapshot, index, all, ranges, ranges).await?,
+            AllBy::Also(also) => {
+                Counts::add(&table.0.counts.misses, 1);
+                let loaded = table.ask(also.place, &*also.ranges).await?;
+                sorted(snapshot.content.of(index), all, loaded)
+            }
+        };
+        Ok(Decided { snapshot, whence: Whence::Loaded(records), beyond: None })
     }
 
     /// What lies beyond the window, where that is within the slack.
@@ -323,11 +335,31 @@ impl<R: Record, W: IndexKey, K: IndexKey> Select<'_, R, W, K> {
 /// What a read is decided by.
 pub(crate) struct Decided<R, K> {
     pub(crate) snapshot: Arc<Snapshot<R>>,
-    /// What of that which is asked the window may not cover; `None` when it covers all of it.
-    pub(crate) missing: Option<Ranges<K>>,
+    pub(crate) whence: Whence<R, K>,
     /// What of that which is asked lies outside the window, by its index, where that counts as
     /// covered because of slack.
     pub(crate) beyond: Option<Arc<dyn AnyRanges>>,
+}
+
+/// Where the answer to a read is.
+pub(crate) enum Whence<R, K> {
+    /// In the window.
+    Window,
+    /// Not all of it is: the window may not cover `missing`.
+    Beyond { missing: Ranges<K> },
+    /// It was loaded, as it was at one moment, in the order of the index.
+    Loaded(Vec<(K, Arc<R>)>),
+}
+
+/// What a window does not cover, and what of it counts as covered.
+type OutsideOf<K> = (Option<Ranges<K>>, Option<Arc<dyn AnyRanges>>);
+
+/// By which index all that is asked is loaded.
+enum AllBy<'a, R> {
+    /// The one in whose order it is read.
+    Own,
+    /// Another one that is named.
+    Also(&'a Also<R>),
 }
 
 /// So many times fewer records another index must meet for its way to be taken. Finding, copying

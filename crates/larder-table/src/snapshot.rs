@@ -44,6 +44,15 @@ pub(crate) struct Mark {
     pub(crate) meanwhile: Meanwhile,
     /// Where a feed told of it: a load must have seen that.
     pub(crate) position: Option<(Epoch, Position)>,
+    pub(crate) overtaken: Overtaken,
+}
+
+/// Whether records may be shown as they are after what a mark is of, while those that it touches
+/// are not: then what it is of, or the order in which things happened, is seen by half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overtaken {
+    No,
+    Perhaps,
 }
 
 /// What an invalidation touches by one index.
@@ -80,6 +89,17 @@ impl<R> Snapshot<R> {
         Self { marks, ..self.clone() }
     }
 
+    /// The same when something was put into the content that may be newer than the marks of which
+    /// `is_newer` holds.
+    pub(crate) fn overtaken(mut self, is_newer: impl Fn(&Mark) -> bool) -> Self {
+        for mark in &mut self.marks {
+            if mark.overtaken == Overtaken::No && is_newer(mark) {
+                *mark = Arc::new(Mark { overtaken: Overtaken::Perhaps, ..mark.copy() });
+            }
+        }
+        self
+    }
+
     /// Adds an invalidation.
     pub(crate) fn mark(
         &mut self,
@@ -89,7 +109,8 @@ impl<R> Snapshot<R> {
     ) {
         self.last += 1;
         let number = self.last;
-        let mut mark = Mark { number, first: number, touched, meanwhile, position };
+        let (first, overtaken) = (number, Overtaken::No);
+        let mut mark = Mark { number, first, touched, meanwhile, position, overtaken };
         if MARKS_MAX <= self.marks.len()
             && let Some(place) = self.marks.iter().rposition(|other| other.is_like(&mark))
         {
@@ -116,6 +137,9 @@ impl Mark {
             own.ranges = own.ranges.union(&*other.ranges);
         }
         self.first = self.first.min(other.first);
+        if other.overtaken == Overtaken::Perhaps {
+            self.overtaken = Overtaken::Perhaps;
+        }
         // Of two lives the newer one counts: where it began, all of the older one is visible.
         self.position = match (self.position, other.position) {
             (Some((epoch, own)), Some((other, position))) if epoch == other => {
@@ -127,8 +151,12 @@ impl Mark {
 
     /// The same, visible to every load.
     pub(crate) fn without_position(&self) -> Self {
-        let Self { number, first, meanwhile, .. } = *self;
-        Self { number, first, touched: self.touched.clone(), meanwhile, position: None }
+        Self { position: None, ..self.copy() }
+    }
+
+    fn copy(&self) -> Self {
+        let Self { number, first, meanwhile, position, overtaken, .. } = *self;
+        Self { number, first, touched: self.touched.clone(), meanwhile, position, overtaken }
     }
 
     /// Whether a read of `ranges` by the index at `place` may touch it. By an index that it does

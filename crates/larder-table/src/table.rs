@@ -18,6 +18,8 @@
 //! 2. Row 1 changes again and is invalidated: mark 2. Another read waits for its turn.
 //! 3. The refresh ends and takes mark 1 away. The other read finds mark 2 and asks again.
 //!
+//! *Commits that a refresh sees by half* are told in `view.rs`.
+//!
 //! *A failed or abandoned load* (TD3) has changed nothing: what it loaded was in no snapshot.
 
 use std::{
@@ -329,6 +331,11 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.0.publishing.lock().confirmed()
     }
 
+    /// Whether a feed tells of everything that a load can have seen, before that is published.
+    pub(crate) fn is_told_by_feed(&self) -> bool {
+        self.0.followed.get().is_some()
+    }
+
     fn is_loading(&self) -> bool {
         *self.0.loaded.borrow() == Progress::Loading
     }
@@ -387,7 +394,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
                 // There is no room for it, or a unique key stands twice: the next read says so.
                 Err(_) => self.mark_all(&mut next, None),
             }
-            self.0.state.store(Arc::new(next));
+            self.0.state.store(Arc::new(next.overtaken(|_| true)));
         }
         let confirmed = recent.confirmed();
         // Given back first: whoever waits for this looks at it under the lock of the watch.

@@ -194,3 +194,8 @@ fn what_no_rule_says_and_is_not_widened_is_noticed() {
 fn a_read_that_joins_a_load_which_missed_what_it_must_show_is_noticed() {
     is_noticed_in_tables("LateReadsLoadAnew");
 }
+
+#[test]
+fn a_read_by_what_may_show_half_of_a_commit_is_noticed() {
+    is_noticed_in_tables("HalvesRefused");
+}

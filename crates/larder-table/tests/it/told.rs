@@ -99,6 +99,10 @@ fn are_records(_: &Ground) -> Rules<Reading> {
     Rules::new().records("reading", record)
 }
 
+fn by_key(ground: &Ground) -> Rules<Reading> {
+    Rules::new().touches("reading", &ground.table.primary(), |row: &Image<'_>| row.integer("id"))
+}
+
 /// What a load read before the feed told of it does not take its place, whether the row changed,
 /// went, or came.
 #[tokio::test]
@@ -129,10 +133,6 @@ async fn row_told_of_during_a_load_is_not_replaced_by_what_the_load_read() {
 #[tokio::test]
 async fn refresh_waits_until_the_origin_shows_what_it_told_of() {
     let one = reading(1, 1, 1, 10);
-    let by_key = |ground: &Ground| {
-        Rules::new()
-            .touches("reading", &ground.table.primary(), |row: &Image<'_>| row.integer("id"))
-    };
     let (ground, hand) = followed(by_key, std::slice::from_ref(&one)).await;
     let newer = reading(1, 1, 1, 11);
     hand.tell(1, Some(&one), Some(&newer));
@@ -365,4 +365,86 @@ async fn reader_after_a_late_change_does_not_join_the_load_before_it() {
     ground.origin.permits.add_permits(100);
     assert_eq!(early.await.unwrap(), [(1, 10)], "the change came after it");
     assert_eq!(late.await.unwrap(), [(1, 11)]);
+}
+
+/// Both rows at once, which are to be loaded again.
+fn commit(ground: &Ground, hand: &Hand, position: u64) {
+    let value = i64::try_from(position).unwrap();
+    for (id, ten) in [(1, 10), (2, 20)] {
+        let row = reading(id, 1, id, ten + value);
+        ground.origin.put(row.clone());
+        hand.tell(position, Some(&row), Some(&row));
+    }
+    hand.confirm(position);
+}
+
+/// A commit changes the row that is being loaded again and another one, and is told of when the
+/// load has read it.
+#[tokio::test]
+async fn read_that_loads_half_of_a_commit_loads_the_rest_of_it() {
+    let [one, two] = [reading(1, 1, 1, 10), reading(2, 1, 2, 20)];
+    let (ground, hand) = followed(by_key, &[one.clone(), two]).await;
+    hand.tell(1, Some(&one), Some(&one));
+    hand.confirm(1);
+    ground.origin.put(reading(1, 1, 1, 12));
+    ground.origin.stop();
+    let (table, by_time) = (ground.table.clone(), ground.by_time.clone());
+    let read = tokio::spawn(async move { table.range(&by_time, 0..9).await.unwrap().to_vec() });
+    ground.origin.has_read().await;
+    commit(&ground, &hand, 2);
+    ground.origin.permits.add_permits(100);
+    let values: Vec<i64> = read.await.unwrap().iter().map(|one| one.value).collect();
+    assert_eq!(values, [12, 22]);
+}
+
+/// While something else changes, one load of what is in doubt is enough.
+#[tokio::test]
+async fn commit_of_other_rows_does_not_hold_a_read_up() {
+    let [one, two] = [reading(1, 1, 1, 10), reading(2, 1, 2, 20)];
+    let (ground, hand) = followed(by_key, &[one.clone(), two.clone()]).await;
+    let newer = reading(1, 1, 1, 11);
+    ground.origin.put(newer.clone());
+    hand.tell(1, Some(&one), Some(&newer));
+    hand.confirm(1);
+    ground.origin.stop();
+    let (loads, table, by_time) =
+        (ground.origin.loads(), ground.table.clone(), ground.by_time.clone());
+    let read = tokio::spawn(async move { table.range(&by_time, 0..9).await.unwrap().to_vec() });
+    ground.origin.has_read().await;
+    hand.tell(2, Some(&two), Some(&reading(2, 1, 2, 21)));
+    hand.confirm(2);
+    ground.origin.permits.add_permits(100);
+    let values: Vec<i64> = read.await.unwrap().iter().map(|one| one.value).collect();
+    assert_eq!(values, [11, 20]);
+    assert_eq!(ground.origin.loads(), loads + 1);
+}
+
+/// What changes as fast as it is loaded is loaded as a whole in the end, by whichever of the
+/// indexes that are named has a loader.
+#[tokio::test]
+async fn read_that_is_overtaken_again_and_again_loads_all_it_asks_at_once() {
+    for is_by_device in [false, true] {
+        let rows = [reading(1, 1, 1, 10), reading(2, 1, 2, 20)];
+        let (ground, hand) = followed(by_key, &rows).await;
+        commit(&ground, &hand, 1);
+        ground.origin.stop();
+        let (loads, table) = (ground.origin.loads(), ground.table.clone());
+        let (by_time, by_device) = (ground.by_time.clone(), ground.by_device.clone());
+        let read = tokio::spawn(async move {
+            let values = |rows: Vec<Arc<Reading>>| rows.iter().map(|one| one.value).collect();
+            if is_by_device {
+                let device = table.select(&by_device, Ranges::prefix(1)).and(&by_time, times(0..9));
+                return values(device.read().await.unwrap().to_vec());
+            }
+            values(table.range(&by_time, 0..9).await.unwrap().to_vec())
+        });
+        for position in 2..6 {
+            ground.origin.has_read().await;
+            commit(&ground, &hand, position);
+            ground.origin.end_one();
+        }
+        let values: Vec<i64> = read.await.unwrap();
+        assert_eq!(values, [14, 24], "as the fourth load read them");
+        assert_eq!(ground.origin.loads(), loads + 4);
+    }
 }

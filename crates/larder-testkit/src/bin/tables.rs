@@ -129,7 +129,7 @@ fn case_of(safeguard: Safeguard) -> Case {
         Safeguard::ToldLaidOver => Case::Records,
         Safeguard::CaughtUpBeforePublish => Case::Lax,
         Safeguard::UnsaidWidened => Case::Unsaid,
-        Safeguard::VisibleBeforeLoad => Case::Joined,
+        Safeguard::VisibleBeforeLoad | Safeguard::HalvesRefused => Case::Joined,
         _ => Case::ByHand,
     }
 }

@@ -53,9 +53,10 @@ impl Case {
         self != Self::ByHand
     }
 
-    /// Whether an answer from the window is of one moment; else each of its records is.
+    /// Whether an answer from the window is of one moment; else each of its records is: of what a
+    /// commit changed nobody knows before it is told by hand.
     fn is_whole(self) -> bool {
-        matches!(self, Self::Records | Self::Lax | Self::Late)
+        self.has_feed()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -40,8 +40,6 @@ pub(super) struct Shared {
     pub(super) ground: Ground,
     pub(super) clock: Clock,
     is_over: AtomicBool,
-    /// Since when the feed may have lost its place, and until when.
-    doubted: [AtomicU64; 2],
 }
 
 /// What was read, and with which grain.
@@ -49,8 +47,7 @@ type Found = (Vec<Arc<Row>>, Grain);
 
 impl Shared {
     pub(super) fn new(ground: Ground) -> Self {
-        let (is_over, doubted) = (AtomicBool::new(false), [AtomicU64::new(0), AtomicU64::new(0)]);
-        Self { ground, clock: Clock::system(), is_over, doubted }
+        Self { ground, clock: Clock::system(), is_over: AtomicBool::new(false) }
     }
 
     pub(super) fn now(&self) -> Micros {
@@ -64,26 +61,6 @@ impl Shared {
 
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::SeqCst)
-    }
-
-    /// From now on the feed may lose its place.
-    pub(super) fn doubt(&self) {
-        let [from, until] = &self.doubted;
-        until.store(Micros::MAX, Ordering::SeqCst);
-        from.store(self.now(), Ordering::SeqCst);
-    }
-
-    /// It has a place again, and everything was loaded again.
-    pub(super) fn trust(&self) {
-        let [_, until] = &self.doubted;
-        until.store(self.now(), Ordering::SeqCst);
-    }
-
-    /// What was told between the end of one life and the load of all in the next is laid over what
-    /// the table had, so that an answer then is of one moment for each record only.
-    fn was_doubted(&self, began: Micros, ended: Micros) -> bool {
-        let [from, until] = &self.doubted;
-        from.load(Ordering::SeqCst) <= ended && began <= until.load(Ordering::SeqCst)
     }
 
     /// Reads until it is over.
@@ -137,7 +114,6 @@ impl Shared {
         if way == Way::TwoIndexes && rows.iter().any(|row| row.id % RESIDUES != residue) {
             return Err("a read by an index gave a record that has another key".into());
         }
-        let grain = if self.was_doubted(began, ended) { Grain::Each } else { grain };
         let shown = rows.iter().map(|row| Shown {
             id: row.id,
             version: row.version,

@@ -172,13 +172,11 @@ fn act(
     let mut deeds = Vec::new();
     for round in 0..plan.rounds {
         if let Some(feed) = shared.ground.feed.as_ref().filter(|_| round != 0) {
-            shared.doubt();
             scene.befall(Fate::LogLost)?;
             runtime.block_on(feed.catch_up())?;
             runtime.block_on(
                 shared.ground.table.select(&shared.ground.by_bucket, Ranges::all()).read(),
             )?;
-            shared.trust();
             deeds.push(Deed::Doubted);
         }
         deeds.extend(write(plan.round, scene, shared, runtime, random)?);
