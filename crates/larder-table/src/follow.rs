@@ -131,6 +131,12 @@ impl<R: Record> Rules<R> {
     /// Each row of `table` is a record, and what `record` makes of it is put in its place without
     /// asking the origin. `None` says that it cannot be told from the row: then everything is in
     /// doubt.
+    ///
+    /// The feed must tell of each row what it was and is, in that order. That of SQLite does not
+    /// where somebody writes with `OR IGNORE`, `ON CONFLICT .. DO NOTHING` or `DO UPDATE .. WHERE`
+    /// (the row that was in the way and stays is told as one that went), or where a trigger or a
+    /// foreign key changes the row that is being written once more (the changes may come in
+    /// reverse). There say [`Rules::touches`] with the primary key, which asks the origin.
     #[must_use]
     pub fn records(
         mut self,
