@@ -8,8 +8,8 @@
 //! own connections in this process too.
 
 use std::{
-    fs::File,
-    io,
+    fs::{File, OpenOptions},
+    io::{self, Seek as _, SeekFrom, Write as _},
     path::Path,
     sync::{Arc, LazyLock},
 };
@@ -42,24 +42,56 @@ pub(crate) struct HeaderFile {
 /// Every descriptor this process ever opened on a database file that still has a name.
 static OPEN: LazyLock<Mutex<Vec<HeaderFile>>> = LazyLock::new(Mutex::default);
 
+/// Those of them by which a file can be written past SQLite.
+static WRITABLE: LazyLock<Mutex<Vec<HeaderFile>>> = LazyLock::new(Mutex::default);
+
 impl HeaderFile {
     /// The one descriptor of the file at `path`: the one that is open already, or a new one.
     ///
     /// Call it before SQLite opens the file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut open = OPEN.lock();
+        Self::open_among(&OPEN, path, OpenOptions::new().read(true))
+    }
+
+    /// The one descriptor by which the file at `path` can be written past SQLite; only for who
+    /// holds whatever lock keeps SQLite from doing so.
+    pub(crate) fn open_to_write(path: &Path) -> io::Result<Self> {
+        Self::open_among(&WRITABLE, path, OpenOptions::new().read(true).write(true))
+    }
+
+    fn open_among(
+        open: &Mutex<Vec<HeaderFile>>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> io::Result<Self> {
+        let mut open = open.lock();
         forget_unlinked(&mut open);
         let identity = Identity::of(path)?;
         if let Some(known) = open.iter().find(|known| known.identity == identity) {
             return Ok(known.clone());
         }
-        let file = File::open(path)?;
+        let file = options.open(path)?;
         // The path may have led elsewhere in between. Then this descriptor is kept although there
         // is another one: two that stay open do no harm, one that is closed does.
         let identity = Identity::from_metadata(&file.metadata()?);
         let opened = Self { identity, file: Arc::new(file) };
         open.push(opened.clone());
         Ok(opened)
+    }
+
+    /// Makes what was written into the file reach the disk, whoever wrote it.
+    ///
+    /// # Errors
+    /// What was written may be lost, though a later flush of another descriptor succeeds.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Writes `bytes` at `place`.
+    pub(crate) fn write(&self, bytes: &[u8], place: u64) -> io::Result<()> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(place))?;
+        file.write_all(bytes)
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -12,7 +12,7 @@ use super::{
     check::Depth,
     evict::Condemned,
     filed::{self, Holder},
-    keeper,
+    keeper::{self, Checkpoint},
     value_file::Name,
     values::Values,
     writer::{Queue, Writing},
@@ -124,12 +124,12 @@ fn remove_loose(connection: &Connection, queue: &Queue, values: &Values) -> Resu
 fn flush_commits(connection: &Connection, queue: &Queue) -> Result<(), Error> {
     // Whatever is in this commit, what came before is flushed with it.
     let full = match queue.write_durably_blocking(|_| Ok(())) {
-        Err(error) if error.kind() == ErrorKind::Full && !queue.doubt.is_there() => error,
+        Err(error) if error.kind() == ErrorKind::Full && !queue.doubt.is_of_file() => error,
         committed => return committed,
     };
     // The files that are to go may be all that could give room. Copying the log begins with
     // flushing it; only what comes after that can fail for room.
-    match keeper::wal(connection, "PASSIVE") {
+    match keeper::wal(connection, Checkpoint::Passive) {
         Err(error) if error.kind() == ErrorKind::Full => Ok(()),
         Ok(log) if log.copied == log.pages => Ok(()),
         Ok(_) => Err(full),

@@ -38,6 +38,10 @@ use super::{
 };
 use crate::identity::Identity;
 
+mod copying;
+
+pub(crate) use copying::{Checkpoint, wal};
+
 /// Rows in one piece of work: some hundred microseconds on the writer.
 const PIECE: usize = 100;
 
@@ -47,11 +51,6 @@ const TAGS: usize = 1_000;
 /// Entries whose reads are written in one round. Reading needs no room on the writer that it does
 /// not get; what is not written yet is known to those who evict.
 const ACCESSES: usize = 2_000;
-
-/// Pages of the log that a write may have to wait for, and how often it is tried to get there
-/// without anybody waiting.
-const PAGES_AWAITED: u64 = 256;
-const COPIES_MAX: usize = 4;
 
 /// Free pages that are given back at a time, and how many may stay for what comes next.
 const PAGES: i64 = 64;
@@ -495,63 +494,6 @@ impl Shared {
             })?;
         }
     }
-
-    /// Copies the write-ahead log into the file.
-    fn copy(&self, connection: &Connection, haste: Haste) -> Result<(), Error> {
-        let writes = self.queue.writes.load(Ordering::Relaxed);
-        if self.queue.doubt.is_there() {
-            // Whoever takes the lock settles it first: no page is copied that the log may lose.
-            self.queue.write_durably_blocking(|_| Ok(()))?;
-        }
-        let done = if haste == Haste::Now { &self.emptied } else { &self.copied };
-        if done.load(Ordering::Relaxed) == writes {
-            return Ok(());
-        }
-        if haste == Haste::Now {
-            // Somebody may still read what is in it; then it is tried again.
-            if !wal(connection, "TRUNCATE")?.is_busy {
-                self.copied.store(writes, Ordering::Relaxed);
-                self.emptied.store(writes, Ordering::Relaxed);
-            }
-            return Ok(());
-        }
-        let log = wal(connection, "NOOP")?;
-        let page: u64 = connection
-            .query_row("PRAGMA main.page_size", [], |row| row.get::<_, u32>(0))
-            .map_err(Writing::failed("copy the write-ahead log"))?
-            .into();
-        if log.pages * page < self.options.wal_bytes {
-            return Ok(());
-        }
-        // Nobody waits for these. Who writes meanwhile adds to the log, which is begun anew only
-        // when all of it was copied.
-        for _ in 0..COPIES_MAX {
-            let log = wal(connection, "PASSIVE")?;
-            if log.pages - log.copied.min(log.pages) <= PAGES_AWAITED {
-                break;
-            }
-        }
-        // On the writer's own thread, so that the next write begins the moment that it ends.
-        let (busy, limit) = (self.options.busy, self.options.wal_bytes.saturating_mul(4));
-        let copied = self.queue.alone_blocking(Leaves::Nothing, move |connection| {
-            let failed = Writing::failed("copy the write-ahead log");
-            // A reader that never ends keeps the log from being begun anew.
-            connection.busy_timeout(file::KEEPER_BUSY).map_err(failed)?;
-            let log = wal(connection, "NOOP").and_then(|log| {
-                let left = log.pages - log.copied.min(log.pages);
-                match left <= PAGES_AWAITED || limit <= log.pages * page {
-                    true => wal(connection, "RESTART"),
-                    false => Ok(log),
-                }
-            });
-            connection.busy_timeout(busy).map_err(failed)?;
-            log
-        })?;
-        if !copied.is_busy {
-            self.copied.store(writes, Ordering::Relaxed);
-        }
-        Ok(())
-    }
 }
 
 /// Half of a round, in parts of which all are told: the rows that go are one, the pages that are
@@ -563,26 +505,4 @@ fn tell(told: &[Told], [done, all]: [u64; 2], share: u64, from: u64) {
     for told in told {
         told.lock()(from + share * done.min(all) / all.max(1), 2 * HALF);
     }
-}
-
-/// The write-ahead log, in pages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Log {
-    pub(crate) pages: u64,
-    pub(crate) copied: u64,
-    /// Whether somebody kept it from being done as far as it was asked for.
-    is_busy: bool,
-}
-
-/// The write-ahead log, after it was copied as `mode` says.
-pub(crate) fn wal(connection: &Connection, mode: &str) -> Result<Log, Error> {
-    let number = |row: &rusqlite::Row<'_>, at| {
-        row.get::<_, i64>(at).map(|pages| u64::try_from(pages).unwrap_or(0))
-    };
-    connection
-        .query_row(&format!("PRAGMA main.wal_checkpoint({mode})"), [], |row| {
-            let is_busy = row.get::<_, i64>(0)? != 0;
-            Ok(Log { pages: number(row, 1)?, copied: number(row, 2)?, is_busy })
-        })
-        .map_err(Writing::failed("copy the write-ahead log"))
 }

@@ -27,6 +27,12 @@ fn a_flush_that_failed_loses_nothing_that_is_acknowledged_later() {
 }
 
 #[test]
+fn what_was_copied_before_a_flush_failed_is_written_again() {
+    // SD15, S16b: SQLite copies no page of a log twice.
+    disk::works("flush file");
+}
+
+#[test]
 fn a_value_file_whose_flush_failed_is_written_again() {
     // SD15, S(c): values in files.
     disk::works("flush values");
@@ -98,6 +104,39 @@ pub async fn flush(disk: &Disk, directory: &Path) {
         kept.values.insert(key.into(), key.into());
     }
     kept.is_in(&store).await;
+}
+
+pub async fn flush_file(disk: &Disk, directory: &Path) {
+    let path = directory.join("cache.db");
+    let store = open(&path).await;
+    let entries = store.entries("r");
+    let mut kept = Kept::default();
+    let big = "x".repeat(3000);
+    for number in 0..50 {
+        entries.insert(format!("{number}"), entry(&big)).await.unwrap();
+        kept.values.insert(format!("{number}"), big.clone());
+    }
+    // A part of the log is copied, and flushed by nobody: somebody reads, and the rest has to wait.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM entry").unwrap();
+    entries.insert("last", entry("x")).await.unwrap();
+    kept.values.insert("last".into(), "x".into());
+    store.keep().await.unwrap();
+    reader.execute_batch("COMMIT").unwrap();
+    disk.fails(Fault(Sync, Failure::Broken, "cache.db", Once), 0);
+    store.keep().await.unwrap_err();
+    assert_eq!(disk.is_mended(), 1);
+    // The rest alone is less than this.
+    disk.fails(Fault(Write, Failure::Broken, "cache.db", On), 30);
+    store.keep().await.unwrap_err();
+    assert!(0 < disk.is_mended(), "all of it is written again, and could not be");
+    store.keep().await.unwrap();
+    assert!(store.check(Depth::Full).await.unwrap().is_sound());
+    disk.fails(Fault(Write, Failure::Broken, "cache.db", On), 0);
+    store.keep().await.unwrap();
+    assert_eq!(disk.is_mended(), 0, "once is enough");
+    drop((reader, entries, store));
+    kept.is_at(&path).await;
 }
 
 pub async fn flush_values(disk: &Disk, directory: &Path) {
