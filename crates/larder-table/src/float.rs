@@ -4,15 +4,16 @@ use std::{cmp::Ordering, fmt};
 
 use crate::measure::Number;
 
-/// A float as a key: in the order of IEEE 754 `totalOrder`, in which minus infinity comes first,
-/// then numbers by value (`-0.0` before `0.0`), infinity, and last what is not a number.
+/// A float as a key: minus infinity comes first, then numbers by value, infinity, and last what is
+/// not a number. The two zeros are one key, as they are one number to databases, which may hand out
+/// the one where the other was stored.
 #[derive(Clone, Copy, Default)]
 pub struct Float(pub f64);
 
 impl Ord for Float {
     fn cmp(&self, other: &Self) -> Ordering {
-        // What is not a number may have a sign, which would put it first.
-        let plain = |own: f64| if own.is_nan() { f64::NAN } else { own };
+        // What is not a number may have a sign, which would put it first, and so may zero.
+        let plain = |own: f64| if own.is_nan() { f64::NAN } else { own + 0.0 };
         plain(self.0).total_cmp(&plain(other.0))
     }
 }

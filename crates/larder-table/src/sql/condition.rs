@@ -44,7 +44,8 @@ pub(crate) fn parts<K: SqlKey>(columns: &[KeyColumn], ranges: &Ranges<K>) -> Vec
         let own = Ranges::of((low_bound.cloned(), high_bound.cloned())).expect("ranges are sorted");
         let low = low(low_bound, columns.len());
         let high = high(high_bound, columns.len());
-        match (point(low.as_ref(), high.as_ref()), low, high) {
+        let is_exact = |values: &Vec<Value>| !values.iter().zip(columns).any(is_rounded);
+        match (point(low.as_ref(), high.as_ref()).filter(is_exact), low, high) {
             (Some(values), ..) if points.get(values.len()).is_some() => {
                 if let Some(group) = points.get_mut(values.len()) {
                     group.push((values, own));
@@ -199,9 +200,14 @@ impl Writer {
     }
 
     fn equals(&mut self, column: &KeyColumn, value: &Value) -> String {
+        let name = &column.name;
         match value {
-            Value::Null => format!("{} IS NULL", column.name),
-            value => format!("{} = {}", column.name, self.value(value)),
+            Value::Null => format!("{name} IS NULL"),
+            value if is_rounded((value, column)) => {
+                let (least, greatest) = (self.value(&at_most(value)), self.value(&at_least(value)));
+                format!("{name} >= {least} AND {name} <= {greatest}")
+            }
+            value => format!("{name} = {}", self.value(value)),
         }
     }
 
@@ -222,9 +228,9 @@ impl Writer {
             (Value::Integer(_) | Value::Real(_), Some(Affinity::Text)) => None,
             // It may have, and then the number is compared as text.
             (Value::Integer(_) | Value::Real(_), None) => {
-                Some(format!("({name} >= {} OR {name} >= '')", self.value(value)))
+                Some(format!("({name} >= {} OR {name} >= '')", self.value(&at_most(value))))
             }
-            _ => Some(format!("{name} >= {}", self.value(value))),
+            _ => Some(format!("{name} >= {}", self.value(&at_most(value)))),
         }
     }
 
@@ -239,7 +245,7 @@ impl Writer {
                 Value::Null => Some(self.equals(first, value)),
                 // A number in quotes is compared as a number in some columns: nothing is left out.
                 Value::Text(_) => None,
-                value => Some(format!("{name} <= {}", self.value(value))),
+                value => Some(format!("{name} <= {}", self.value(&at_least(value)))),
             };
         }
         let is_cut = exact.len() < edge.values.len();
@@ -264,11 +270,8 @@ fn exact<'a>(columns: &[KeyColumn], values: &'a [Value]) -> &'a [Value] {
         let affinity = column.affinity;
         match value {
             Value::Null => false,
-            Value::Integer(_) => affinity.is_some_and(|own| own != Affinity::Text),
-            // Two zeros, which some types tell apart.
-            Value::Real(number) => {
-                *number != 0.0 && affinity.is_some_and(|own| own != Affinity::Text)
-            }
+            _ if is_rounded((*value, *column)) => false,
+            Value::Integer(_) | Value::Real(_) => affinity.is_some_and(|own| own != Affinity::Text),
             Value::Text(text) => {
                 matches!(affinity, Some(Affinity::Text | Affinity::Blob)) || !may_be_number(text)
             }
@@ -277,6 +280,32 @@ fn exact<'a>(columns: &[KeyColumn], values: &'a [Value]) -> &'a [Value] {
     };
     let count = columns.iter().zip(values).take_while(is_exact).count();
     values.get(..count).unwrap_or_default()
+}
+
+/// The first float from which on several whole numbers are one: 2 to the power of 53.
+const ROUNDED: f64 = 9_007_199_254_740_992.0;
+
+/// Whether rows whose whole number is not equal to the float may have it as their key: SQLite
+/// compares them exactly, and a [`crate::Float`] is the nearest one.
+fn is_rounded((value, column): (&Value, &KeyColumn)) -> bool {
+    let is_large = matches!(value, Value::Real(number) if ROUNDED <= number.abs());
+    is_large && column.affinity != Some(Affinity::Real)
+}
+
+/// What is at most any number that is rounded to this float; another value as it is.
+fn at_most(value: &Value) -> Value {
+    match value {
+        Value::Real(number) => Value::Real(number.next_down()),
+        value => value.clone(),
+    }
+}
+
+/// What is at least any number that is rounded to this float; another value as it is.
+fn at_least(value: &Value) -> Value {
+    match value {
+        Value::Real(number) => Value::Real(number.next_up()),
+        value => value.clone(),
+    }
 }
 
 /// Whether SQLite may read the text as a number where a column has numbers.

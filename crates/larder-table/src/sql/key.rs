@@ -1,8 +1,8 @@
 //! Keys of columns: what a key of an index says of each column that it is made of.
 //!
 //! Apart from `condition`, which writes SQL and knows no types. **Invariant**: two keys are in the
-//! order in which SQLite puts the values that they give, and are given as a superset where a type
-//! tells apart what SQLite does not (the two zeros of [`Float`]).
+//! order in which SQLite puts the values that they give, or are equal where those are not (whole
+//! numbers that are one [`Float`]).
 
 use std::{ops::Bound, sync::Arc};
 

@@ -138,6 +138,66 @@ proptest! {
     }
 }
 
+/// Numbers around those of which a float tells no two apart, and both zeros.
+fn number() -> impl Strategy<Value = Value> {
+    let big = 1_i64 << 53;
+    let whole = [0, 1, big - 1, big, big + 1, big + 2, big + 3, -big - 1, i64::MAX];
+    let real = [0.0, -0.0, 0.5, big as f64, -(big as f64), 2_f64.powi(63), f64::INFINITY];
+    let whole = whole.into_iter().map(Value::Integer);
+    proptest::sample::select(whole.chain(real.into_iter().map(Value::Real)).collect::<Vec<_>>())
+}
+
+type Floats = (crate::Float, crate::Float);
+
+fn floats() -> impl Strategy<Value = Floats> {
+    (number(), number()).prop_map(|(one, two)| Floats::from_values(vec![one, two]).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A float is the key of whole numbers that SQLite does not find equal to it, and zero of two.
+    #[test]
+    fn floats_find_the_numbers_that_are_rounded_to_them(
+        rows in proptest::collection::vec([number(), number(), number(), number()], 1..40),
+        places in Just(vec![0_usize, 2, 3]).prop_shuffle(),
+        is_known in any::<bool>(),
+        (one, other) in (floats(), floats()),
+        is_open in any::<(bool, bool)>(),
+        is_point in any::<bool>(),
+    ) {
+        let connection = filled(&rows);
+        let mut keys: Vec<KeyColumn> =
+            places.iter().take(2).map(|place| columns()[*place].clone()).collect();
+        if !is_known {
+            keys.iter_mut().for_each(|key| key.affinity = None);
+        }
+        let bound = |key, is_open| match is_open {
+            true => Bound::Excluded(key),
+            false => Bound::Included(key),
+        };
+        let (low, high) = (one.min(other), one.max(other));
+        let ranges = match is_point {
+            true => Ranges::only([low, high]),
+            false => Ranges::of((bound(low, is_open.0), bound(high, is_open.1)))
+                .unwrap_or_else(|_| Ranges::none()),
+        };
+        let key = |row: &RowKey| Floats::from_values(row.values().to_vec()).unwrap();
+        let whole = found(&connection, &keys, &Part::whole());
+        let wanted = whole.iter().filter(|(_, row)| ranges.contains(&key(row)));
+        let wanted: BTreeSet<i64> = wanted.map(|(row, _)| *row).collect();
+        let mut given = BTreeSet::new();
+        for RangePart { part, ranges: own } in parts(&keys, &ranges) {
+            for (row, values) in found(&connection, &keys, &part) {
+                if own.contains(&key(&values)) {
+                    prop_assert!(given.insert(row), "row {row} comes twice: {part:?}");
+                }
+            }
+        }
+        prop_assert_eq!(given, wanted);
+    }
+}
+
 fn plan(connection: &Connection, part: &Part) -> String {
     let condition = part.condition.as_deref().unwrap_or("TRUE");
     let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM (SELECT * FROM t) WHERE {condition}");
