@@ -15,6 +15,10 @@
 //!
 //! So the table's own feed is asked first: what was visible before is told when it answers. What
 //! reads are served stale by name is loaded again for the same reason.
+//!
+//! What the feed does not watch it touches as one thing, if somebody reads it. Where loads of the
+//! table see to that, an answer depends on it without asking the feed for a touch: that would be
+//! one at every commit from then on, for all who follow the origin.
 
 use std::{fmt, sync::Arc};
 
@@ -25,6 +29,7 @@ use larder_core::{
 };
 
 use crate::{
+    follow::Followed,
     index::{Index, IndexKey},
     ranges::Ranges,
     record::Record,
@@ -128,6 +133,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Origin for Asked<R, W, K> {
             (None, None) => Vec::new(),
         };
         shape.push(self.table.dependency());
+        shape.extend(self.table.0.followed.get().and_then(Followed::unwatched));
         shape
     }
 

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -96,13 +96,18 @@ enum Rule<R> {
 }
 
 /// Who sees to it that every change of the tables that rules speak of is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Hearing {
     /// The feed: it watches each of them wholly, or the table is not loaded.
     Expected,
     /// The origin, which knows what was read of them, and has the feed tell what is not watched.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only that origin does"))]
-    OfOrigin,
+    OfOrigin {
+        /// By this name the feed tells of everything that is not watched.
+        unwatched: Arc<str>,
+        /// Whether a load has read some of that.
+        is_read: Arc<AtomicBool>,
+    },
 }
 
 /// What the changes that a feed tells of mean for a table.
@@ -189,10 +194,11 @@ impl<R: Record> Rules<R> {
         self
     }
 
-    /// Says that loads see to it that the feed tells of every change of what they read.
+    /// Says that loads see to it that the feed tells of every change of what they read: of what is
+    /// not watched by the name `unwatched`, which means something once `is_read` is set.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn heard_by_origin(mut self) -> Self {
-        self.hearing = Hearing::OfOrigin;
+    pub(crate) fn heard_by_origin(mut self, unwatched: Arc<str>, is_read: Arc<AtomicBool>) -> Self {
+        self.hearing = Hearing::OfOrigin { unwatched, is_read };
         self
     }
 
@@ -240,6 +246,17 @@ impl Followed {
         self.tables.iter().map(all)
     }
 
+    /// What the feed touches when something changed that it does not watch, where the origin sees
+    /// to that.
+    pub(crate) fn unwatched(&self) -> Option<Dependency> {
+        match &self.hearing {
+            Hearing::Expected => None,
+            Hearing::OfOrigin { unwatched, .. } => {
+                Some(Dependency::table(self.timeline().clone(), unwatched.clone()))
+            }
+        }
+    }
+
     /// Asks the feed, unless what is known of the origin is young enough.
     pub(crate) async fn prove(&self) -> Result<(), Error> {
         let proven = Moment::from_micros(self.proven.load(Ordering::Acquire));
@@ -267,6 +284,7 @@ impl Drop for Followed {
 struct Sink<R: Record, W: IndexKey> {
     table: Weak<Inner<R, W>>,
     rules: Vec<(Arc<str>, Rule<R>)>,
+    hearing: Hearing,
     proven: Arc<AtomicU64>,
 }
 
@@ -294,7 +312,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         rules.iter().try_for_each(|(_, rule)| self.check(rule))?;
         let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
         let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
-        let sink = Sink { table: Arc::downgrade(&self.0), rules, proven: proven.clone() };
+        let (table, told) = (Arc::downgrade(&self.0), hearing.clone());
+        let sink = Sink { table, rules, hearing: told, proven: proven.clone() };
         feed.start(Arc::new(sink))?;
         self.set_followed(Followed { feed, tables, hearing, proven, clock, max_staleness })
     }
@@ -320,8 +339,12 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     }
 
     /// What has to be depended on besides `dependency` for the feed to tell of every change of it.
+    /// Nothing where the origin sees to that: the feed would touch what is not watched at every
+    /// commit from then on.
     pub(crate) fn companion(&self, dependency: &Dependency) -> Option<Dependency> {
-        let Followed { feed, .. } = self.0.followed.get()?;
+        let Followed { feed, hearing: Hearing::Expected, .. } = self.0.followed.get()? else {
+            return None;
+        };
         let timeline = feed.timeline().clone();
         if timeline != *dependency.timeline() {
             return None;
@@ -385,12 +408,22 @@ impl<R: Record, W: IndexKey> Sink<R, W> {
         self.rules.iter().any(|(own, _)| **own == *table)
     }
 
+    /// Whether this is the name of what is not watched, and some of that was read.
+    fn has_read_unwatched(&self, table: &str) -> bool {
+        match &self.hearing {
+            Hearing::Expected => false,
+            Hearing::OfOrigin { unwatched, is_read } => {
+                **unwatched == *table && is_read.load(Ordering::SeqCst)
+            }
+        }
+    }
+
     /// Whether what is touched by name may be rows that a rule speaks of.
     fn names_rows(&self, named: &Dependency) -> bool {
         match named.atom() {
             Atom::Everything => true,
             Atom::Table(table) | Atom::Id { table, .. } | Atom::Scope { table, .. } => {
-                self.speaks_of(table)
+                self.speaks_of(table) || self.has_read_unwatched(table)
             }
             Atom::Tag { .. } => false,
         }

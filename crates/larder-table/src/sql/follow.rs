@@ -3,7 +3,8 @@
 //! Where each row of the result is made of one row of a table, and an index is made of columns of
 //! that table, the changed row says under which keys to look. For other tables the application says
 //! so. **Invariant**: every table that the query reads has a meaning; what nobody said and nothing
-//! proves puts everything in doubt, and so does a commit to what is not tracked.
+//! proves puts everything in doubt, and so does a commit to what is not tracked once a load read
+//! some of that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +48,7 @@ struct Derived<R: Record> {
 
 impl<R: Record> Default for Meanings<R> {
     fn default() -> Self {
-        let rules = Rules::new().heard_by_origin();
+        let rules = Rules::new();
         let (looked_at, made_of) = (BTreeMap::new(), BTreeMap::new());
         Self { rules, derived: Vec::new(), looked_at, made_of }
     }
@@ -83,8 +84,8 @@ impl<R: Record> Meanings<R> {
         self.derived.push(Derived { table, columns, is_primary, add: Box::new(add) });
     }
 
-    /// The rules, with a meaning for each of `tables`.
-    fn complete(self, tables: &[Arc<str>]) -> Rules<R> {
+    /// The rules, with a meaning for each of the tables that the query reads.
+    fn complete(self, source: &SqlSource) -> Rules<R> {
         let Self { mut rules, mut derived, .. } = self;
         // The primary key is what the log has of every row.
         derived.sort_by_key(|derived| !derived.is_primary);
@@ -93,12 +94,12 @@ impl<R: Record> Meanings<R> {
                 rules = add(rules);
             }
         }
-        for table in tables {
+        for table in &*source.shape.tables {
             if !rules.speak_of(table) {
                 rules = rules.doubts(table.clone());
             }
         }
-        rules.doubts(UNWATCHED)
+        rules.heard_by_origin(UNWATCHED.into(), source.reads_unwatched.clone())
     }
 }
 
@@ -253,9 +254,9 @@ impl<R: Record> SqlDefinition<R> {
     ) -> Result<Table<R, W>, Error> {
         self.expect_told_by(&*feed)?;
         let meanings = std::mem::take(&mut self.meanings);
-        let tables = self.source.shape.tables.clone();
+        let source = self.source.clone();
         let table = self.build(window)?;
-        table.follow(feed, meanings.complete(&tables), clock)?;
+        table.follow(feed, meanings.complete(&source), clock)?;
         Ok(table)
     }
 

@@ -3,11 +3,18 @@
 //! Apart from the definition, which makes records and indexes of its rows. **Invariant**: the text
 //! was checked and has the columns that it says; a schema in which it has others ends a load.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use larder_core::{Error, ErrorKind, Value};
+use larder_core::{Dependency, Error, ErrorKind, Value, origin::Origin};
 use larder_sqlite::{
-    Param, Part, ResultColumn, ResultShape, SqlRow, SqliteOrigin, Statement, Stream,
+    Param, Part, Query, ResultColumn, ResultShape, SqlRow, SqliteOrigin, Statement, Stream,
+    UNWATCHED,
 };
 
 use super::{
@@ -28,6 +35,8 @@ pub struct SqlSource {
     /// What was known of its result when it was checked, and what all loads rely on.
     pub(crate) shape: Arc<ResultShape>,
     deadline: Duration,
+    /// Whether a load has read what the change log does not report.
+    pub(crate) reads_unwatched: Arc<AtomicBool>,
 }
 
 /// How long a load may take, unless said otherwise: some ten million rows. Ten times more would
@@ -60,7 +69,8 @@ impl SqlSource {
         let statement = origin.prepare(sql, &declared)?;
         let shape = Arc::new(origin.result_shape(&statement)?);
         let origin = origin.clone();
-        Ok(Self { origin, statement, params, shape, deadline: DEADLINE })
+        let (deadline, reads_unwatched) = (DEADLINE, Arc::default());
+        Ok(Self { origin, statement, params, shape, deadline, reads_unwatched })
     }
 
     /// How long a load may take, waiting for a free reader of the origin included; five minutes
@@ -182,6 +192,21 @@ impl SqlSource {
         columns.map(key_column).collect()
     }
 
+    /// Notes whether a load reads what only a touch of [`UNWATCHED`] tells of.
+    ///
+    /// 1. It is noted, and the snapshot of the load begins.
+    /// 2. Somebody commits to such a table; the watcher touches [`UNWATCHED`].
+    /// 3. Who follows finds that it was noted.
+    ///
+    /// How much is watched changes only together with a new epoch, which whoever follows is told.
+    fn note_unwatched(&self) {
+        let query = Query::new(self.statement.clone(), self.params.clone());
+        let unwatched = Dependency::table(self.origin.timeline().clone(), UNWATCHED);
+        if self.origin.shape(&query).contains(&unwatched) {
+            self.reads_unwatched.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// Hands the rows of `parts` to `sink`, each with the number of its part. Fails where the
     /// schema has changed so that what is known of the result is not true any more.
     pub(crate) async fn stream(
@@ -189,6 +214,7 @@ impl SqlSource {
         parts: Vec<Part>,
         sink: impl FnMut(usize, &SqlRow<'_>) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        self.note_unwatched();
         let stream = Stream {
             statement: self.statement.clone(),
             params: self.params.clone(),

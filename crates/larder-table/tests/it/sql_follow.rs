@@ -3,8 +3,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use larder_core::{Clock, ErrorKind, Value};
-use larder_sqlite::{OriginOptions, SqliteOrigin, Track, track};
+use larder_core::{Clock, Dependency, ErrorKind, Value, origin::Origin};
+use larder_sqlite::{OriginOptions, Query, SqliteOrigin, Track, UNWATCHED, track};
 use larder_table::{
     Index, Ranges, Table,
     sql::{Row, RowKey, SqlDefinition, SqlSource},
@@ -185,6 +185,33 @@ async fn change_that_nobody_can_place_puts_everything_in_doubt() {
     let ground = Ground::new(Track::Database);
     let definition = ground.definition(JOIN);
     shows_all(&ground, &ground.table(definition).await).await;
+}
+
+/// Neither what others read of the origin nor what is built from the table makes each commit a
+/// doubt for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_to_what_no_load_of_the_table_reads_is_no_doubt() {
+    let ground = Ground::new(Track::Rows);
+    ground.write("CREATE TABLE other (id INTEGER PRIMARY KEY)");
+    let definition = ground.definition(JOIN);
+    ground.track(&definition);
+    let followed = ground.table(definition).await;
+    let asked = followed.table.asked_by(&followed.by_id);
+    let stamp = followed.table.reflects().unwrap();
+    let answer = asked.load(&Ranges::all(), stamp.clone()).await.unwrap();
+    let unwatched = Dependency::table("plant", UNWATCHED);
+    assert!(asked.shape(&Ranges::all()).contains(&unwatched));
+    assert!(answer.dependencies.contains(&unwatched));
+    ground.write("INSERT INTO other VALUES (1)");
+    assert_eq!(followed.shown(only(11), "value").await, ["11 1.5"]);
+    assert_eq!(followed.table.reflects().unwrap(), stamp, "asking has nothing touched");
+
+    let statement = ground.origin.prepare("SELECT id FROM other", &[]).unwrap();
+    ground.origin.shape(&Query::new(statement, Vec::new()));
+    ground.write("INSERT INTO other VALUES (2)");
+    assert_eq!(followed.shown(only(11), "value").await, ["11 1.5"]);
+    assert!(stamp.as_of < followed.table.reflects().unwrap().as_of, "it is touched");
+    assert_eq!(followed.refreshes(), 0);
 }
 
 /// A row of the result that is made of many rows, or of those that are first, is not found by key.
