@@ -33,11 +33,12 @@ pub const ORDER_LINES: u32 = 1_000_000;
 pub const CONFIG: &str = include_str!("larder.toml");
 
 /// What to try: a request, and the change that makes its answer new.
-const TRIALS: [(&str, &str, &str); 4] = [
-    ("artist-albums?artist=90", "the albums of an artist", "artist"),
-    ("track?id=1234", "a track, by its key", "price"),
-    ("customer-orders?customer=42", "the latest orders of a customer", "order"),
-    ("bestsellers?genre=Jazz", "a join of four tables over a million rows", "order"),
+const TRIALS: [(&str, &str, &str); 5] = [
+    ("resources/artist-albums?artist=90", "the albums of an artist", "artist"),
+    ("resources/track?id=1234", "a track, by its key", "price"),
+    ("resources/customer-orders?customer=42", "the latest orders of a customer", "order"),
+    ("resources/bestsellers?genre=Jazz", "a join of four tables over a million rows", "order"),
+    ("tables/albums?index=artist&from=90&to=91", "a range of a join kept in memory", "artist"),
 ];
 
 /// Runs the demo, or changes one of its rows.
@@ -88,7 +89,7 @@ async fn start(mut config: Config, options: &DemoOptions) -> Result<Running, Sta
 }
 
 fn print_trials(running: &Running, options: &DemoOptions, database: &Path, file: &Path) {
-    let base = format!("http://{}/v1/resources", running.address);
+    let base = format!("http://{}/v1", running.address);
     let larder = program();
     let dir = options.dir.as_deref().map_or(String::new(), |dir| format!(" --dir {}", quoted(dir)));
     say!("Ask twice, then change what the answer was built from, and ask again:\n");
@@ -97,14 +98,14 @@ fn print_trials(running: &Running, options: &DemoOptions, database: &Path, file:
         say!("    {what:<43}{larder} demo change {change}{dir}");
     }
     say!();
-    say!("The first answer says `cache-status: larder; fwd=miss`, the second `hit`.");
+    say!("The first answer of a resource says `cache-status: larder; fwd=miss`, the second `hit`.");
     say!("Any other program can make the change as well; nothing tells larder of it.\n");
     if place::has_sqlite3() {
         let sql = "UPDATE Artist SET Name = 'The New Name' WHERE ArtistId = 90";
         say!("  sqlite3 {} \"{sql}\"", quoted(database));
     }
     say!();
-    say!("Why an answer fell:  curl '{base}/artist-albums/explain?artist=90'");
+    say!("Why an answer fell:  curl '{base}/resources/artist-albums/explain?artist=90'");
     say!("In the browser:      http://{}/", running.address);
     say!("The configuration:   {}\n", file.display());
 }

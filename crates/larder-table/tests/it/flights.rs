@@ -197,7 +197,7 @@ impl Growing {
     }
 }
 
-/// T10 on threads that do as they like: what was invalidated before a read began is in it.
+/// T25: t10 on threads that do as they like: what was invalidated before a read began is in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn read_shows_every_invalidation_before_it_however_loads_are_shared() {
     let growing = Arc::new(Growing::new().await);
