@@ -196,7 +196,9 @@ impl Drop for Readers {
         self.queue.closing.store(true, Ordering::SeqCst);
         self.queue.waiting.lock().jobs.clear();
         self.queue.arrived.notify_all();
-        for thread in self.threads.drain(..) {
+        let own = std::thread::current().id();
+        // One of them may be here: whoever took rows may have had the last handle on the origin.
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
             thread.join().ok();
         }
     }

@@ -218,3 +218,40 @@ fn columns_that_a_condition_cannot_name_are_refused() {
     }
     assert!(of("SELECT n, name COLLATE BINARY AS name FROM number", &[]).is_ok());
 }
+
+/// Says on drop whether its thread panics.
+struct Tells(mpsc::Sender<bool>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.send(std::thread::panicking()).unwrap();
+    }
+}
+
+/// Whoever takes rows may have the last handle on the origin, and is dropped on its reader.
+#[test]
+fn origin_that_ends_on_its_own_reader_does_not_wait_for_it() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    let asked = stream(&world, vec![below(1)]);
+    let origin = world.origin.clone();
+    drop(world);
+    let (tell, told) = mpsc::channel();
+    let (begin, began) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let held = (origin.clone(), Tells(tell));
+    let sink = move |_: usize, _: &SqlRow<'_>| {
+        let (_origin, _tells) = &held;
+        begin.send(()).unwrap();
+        gone.recv().unwrap();
+        Ok(())
+    };
+    let mut future = Box::pin(origin.stream(asked, sink));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    began.recv().unwrap();
+    drop(future);
+    drop(origin);
+    go.send(()).unwrap();
+    assert!(!told.recv_timeout(Duration::from_secs(60)).unwrap());
+}
