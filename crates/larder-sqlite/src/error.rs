@@ -30,7 +30,14 @@ pub(crate) fn from_driver(
 /// What is said of a flush that failed, and by what it is known again.
 const OF_FLUSH: &str = "the disk did not take what was written";
 
-/// Whether an error of the driver was that of a flush.
+/// What is to be said of a flush of the file at `path` that failed.
+pub(crate) fn from_flush(operation: &'static str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, operation)
+        .subject(path.display().to_string())
+        .detail(format!("{OF_FLUSH}: {error}"))
+}
+
+/// Whether an error was that of a flush.
 pub(crate) fn is_of_flush(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && error.to_string().contains(OF_FLUSH)
 }
@@ -138,5 +145,12 @@ mod tests {
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "code {code}");
             assert_eq!(is_of_flush(&error), code == ffi::SQLITE_IOERR_FSYNC, "code {code}");
         }
+    }
+
+    #[test]
+    fn a_flush_of_our_own_is_known_as_one() {
+        let error = io::Error::from_raw_os_error(28);
+        assert!(is_of_flush(&from_flush("flush", Path::new("x.db"), &error)));
+        assert!(!is_of_flush(&from_io("flush", Path::new("x.db"), &error)));
     }
 }

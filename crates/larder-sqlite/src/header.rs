@@ -18,6 +18,11 @@ use parking_lot::Mutex;
 
 use crate::identity::Identity;
 
+/// Descriptors with which no other is opened only to flush a file. With ten times more, a process
+/// that opens hundreds of stores has none left; with ten times less, some stores of one that is
+/// divided are held up for longer.
+const FLUSHED_MAX: usize = 64;
+
 /// What the header said at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -77,6 +82,14 @@ impl HeaderFile {
         let opened = Self { identity, file: Arc::new(file) };
         open.push(opened.clone());
         Ok(opened)
+    }
+
+    /// The same for flushing the file, while this process has fewer than `FLUSHED_MAX` of them:
+    /// each stays open as long as its file has a name.
+    pub(crate) fn open_to_flush(path: &Path) -> io::Result<Option<Self>> {
+        let is_room = OPEN.lock().len() < FLUSHED_MAX;
+        // Elsewhere who only reads may not flush.
+        if is_room && cfg!(unix) { Self::open(path).map(Some) } else { Ok(None) }
     }
 
     /// Makes what was written into the file reach the disk, whoever wrote it.

@@ -8,7 +8,7 @@ use std::{
     ops::ControlFlow,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -36,7 +36,7 @@ use super::{
     values::Values,
     writer::{Leaves, Queue, Writing},
 };
-use crate::identity::Identity;
+use crate::{header::HeaderFile, identity::Identity};
 
 mod copying;
 
@@ -96,6 +96,8 @@ struct Shared {
     rung: Condvar,
     /// Writes that are in the file itself. What an earlier process left in the log is none of ours.
     copied: AtomicU64,
+    /// What the file is flushed with; asked for when a log was first too long.
+    flushed: OnceLock<Option<HeaderFile>>,
     /// How far the tags were looked through.
     tags_seen: AtomicI64,
     /// Writes after which the log was empty.
@@ -182,6 +184,7 @@ impl Keeper {
             rung: Condvar::new(),
             copied: AtomicU64::new(u64::MAX),
             emptied: AtomicU64::new(u64::MAX),
+            flushed: OnceLock::new(),
             tags_seen: AtomicI64::new(i64::MIN),
         });
         let own = shared.clone();

@@ -107,12 +107,17 @@ impl Disk {
         self.set([call as i64, failure as i64, spared, times as i64, 0, 0]);
     }
 
-    /// From now on it has none; how often it failed.
-    pub fn is_mended(&self) -> i64 {
-        self.control.write_all_at(&0_i64.to_ne_bytes(), 0).unwrap();
+    /// How often it failed so far.
+    pub fn failed(&self) -> i64 {
         let mut failed = [0; 8];
         self.control.read_exact_at(&mut failed, 4 * 8).unwrap();
         i64::from_ne_bytes(failed)
+    }
+
+    /// From now on it has none; how often it failed.
+    pub fn is_mended(&self) -> i64 {
+        self.control.write_all_at(&0_i64.to_ne_bytes(), 0).unwrap();
+        self.failed()
     }
 }
 

@@ -4,7 +4,7 @@
 //! beside the log what of it the disk has. **Invariant**: what was acknowledged durably, before and
 //! after the flush that failed, is there after a failure of power.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, time::Duration};
 
 use larder_core::ErrorKind;
 use larder_sqlite::store::{Depth, SqliteStore};
@@ -13,7 +13,7 @@ use larder_testkit::temp::TempDir;
 use crate::{
     disk::{
         self,
-        Call::{Sync, Write},
+        Call::{Open, Sync, Write},
         Disk, Failure, Fault,
         Times::{On, Once},
     },
@@ -30,6 +30,12 @@ fn a_flush_that_failed_loses_nothing_that_is_acknowledged_later() {
 fn what_was_copied_before_a_flush_failed_is_written_again() {
     // SD15, S16b: SQLite copies no page of a log twice.
     disk::works("flush file");
+}
+
+#[test]
+fn a_flush_beside_writers_that_failed_is_made_up_for() {
+    // SD15, S16b: the flush is none of SQLite's.
+    disk::works("flush beside");
 }
 
 #[test]
@@ -135,6 +141,34 @@ pub async fn flush_file(disk: &Disk, directory: &Path) {
     disk.fails(Fault(Write, Failure::Broken, "cache.db", On), 0);
     store.keep().await.unwrap();
     assert_eq!(disk.is_mended(), 0, "once is enough");
+    drop((reader, entries, store));
+    kept.is_at(&path).await;
+}
+
+pub async fn flush_beside(disk: &Disk, directory: &Path) {
+    let path = directory.join("cache.db");
+    let options = options().keep_every(Duration::from_millis(10)).wal_limit(1);
+    let store = SqliteStore::open_with(&path, options).await.unwrap();
+    let entries = store.entries("r").durable();
+    let mut kept = Kept::default();
+    entries.insert("0", entry("0")).await.unwrap();
+    // As long as somebody reads, SQLite copies a part of the log only, and flushes nothing.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM entry").unwrap();
+    disk.fails(Fault(Sync, Failure::Broken, "cache.db", On), 0);
+    let mut count = 1;
+    while disk.failed() == 0 {
+        assert!(count < 10_000, "nobody flushes the file");
+        entries.insert(format!("{count}"), entry("x")).await.unwrap();
+        count += 1;
+    }
+    disk.fails(Fault(Open, Failure::Broken, "cache.db", On), 0);
+    reader.execute_batch("COMMIT").unwrap();
+    store.keep().await.unwrap_err();
+    assert!(0 < disk.is_mended(), "it is written again, and could not be");
+    store.keep().await.unwrap();
+    kept.values.insert("0".into(), "0".into());
+    kept.values.extend((1..count).map(|number| (format!("{number}"), "x".to_owned())));
     drop((reader, entries, store));
     kept.is_at(&path).await;
 }

@@ -55,6 +55,7 @@ fn a_process_works_on_a_failing_disk() {
             "change and die" => changing::die(&disk).await,
             "flush" => flushing::flush(&disk, directory).await,
             "flush file" => flushing::flush_file(&disk, directory).await,
+            "flush beside" => flushing::flush_beside(&disk, directory).await,
             "flush values" => flushing::flush_values(&disk, directory).await,
             "read" => reading::read(&disk, directory).await,
             "open" => opening::open(&disk, directory).await,

@@ -9,16 +9,20 @@ use larder_core::Error;
 use rusqlite::Connection;
 
 use super::{Haste, Shared};
-use crate::store::{
-    doubt::Settled,
-    file,
-    writer::{Leaves, Writing},
+use crate::{
+    error::from_flush,
+    header::HeaderFile,
+    store::{
+        doubt::Settled,
+        file,
+        writer::{Leaves, Writing},
+    },
 };
 
 /// Pages of the log that a write may have to wait for, and how often it is tried to get there
-/// without anybody waiting.
+/// without anybody waiting. What is left after that depends on how much is written meanwhile.
 const PAGES_AWAITED: u64 = 256;
-const COPIES_MAX: usize = 4;
+const COPIES_MAX: usize = 16;
 
 /// How many times as long as it should be the log may become before a write waits for whatever is
 /// left of it. With ten times more, all of that has to be read when it is opened again.
@@ -133,12 +137,34 @@ impl Shared {
     /// Copies what nobody waits for. Who writes meanwhile adds to the log, which is begun anew only
     /// when all of it was copied.
     fn copy_beside(&self, connection: &Connection) -> Result<(), Error> {
+        let mut before = u64::MAX;
         for _ in 0..COPIES_MAX {
-            if wal(connection, Checkpoint::Passive)?.left() <= PAGES_AWAITED {
+            self.copy_and_flush(connection)?;
+            // What was added since it began is not in its answer.
+            let left = wal(connection, Checkpoint::Noop)?.left();
+            if left <= PAGES_AWAITED || before <= left {
                 break;
             }
+            before = left;
         }
         Ok(())
+    }
+
+    /// Copies once, and flushes the file. SQLite does so only when nobody wrote meanwhile, and then
+    /// whoever begins the log anew waits for everything that was copied.
+    fn copy_and_flush(&self, connection: &Connection) -> Result<(), Error> {
+        wal(connection, Checkpoint::Passive)?;
+        let Some(file) = self.flushed.get_or_init(|| self.open_to_flush()) else { return Ok(()) };
+        let flushed =
+            file.flush().map_err(|error| from_flush("flush the store", &self.path, &error));
+        // Noted at once: who asks the disk next may hear that all is well.
+        flushed.inspect_err(|error| self.queue.doubt.note(error))
+    }
+
+    /// What the file is flushed with, if that is possible.
+    fn open_to_flush(&self) -> Option<HeaderFile> {
+        let opened = HeaderFile::open_to_flush(&self.path).ok().flatten();
+        opened.filter(|file| self.identity == Some(file.identity()))
     }
 
     /// Copies the rest, if that is little or the log has become as long as `limit` pages. On the
