@@ -32,6 +32,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// What was not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         match self.rest.split_at_checked(count) {
             Some((head, rest)) => {

@@ -67,6 +67,17 @@ impl Value {
         })
     }
 
+    /// Reads a value from the front of `bytes`, and leaves what stands behind it there.
+    ///
+    /// # Errors
+    /// `Corrupt` when [`Value::encode`] did not write it; `bytes` are as they were.
+    pub fn take(bytes: &mut &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let value = Self::decode(&mut reader)?;
+        *bytes = reader.rest();
+        Ok(value)
+    }
+
     /// The name of the type, as configuration and error messages spell it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -233,5 +244,28 @@ impl From<Arc<[u8]>> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_one_by_one_and_foreign_bytes_stay_where_they_are() {
+        let blob = Value::from(&b"\x00\xff"[..]);
+        let values = [Value::Null, 7.into(), (-0.5).into(), "text".into(), blob, "".into()];
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| value.encode(&mut bytes));
+        let mut rest = &*bytes;
+        for value in &values {
+            assert_eq!(Value::take(&mut rest).unwrap(), *value);
+        }
+        assert!(rest.is_empty());
+        for mut foreign in [&[][..], &[9, 1], &[TEXT, 5, b'a'], &[TEXT, 1, 0xff]] {
+            let before = foreign;
+            assert!(Value::take(&mut foreign).is_err());
+            assert_eq!(foreign, before);
+        }
     }
 }
