@@ -51,19 +51,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// # Cancel safety
     /// Dropped before it ends, it has changed nothing.
     pub async fn load(&self, window: Ranges<W>) -> Result<usize, Error> {
-        let begins = self.0.loaded.send_if_modified(|state| {
-            let begins = *state == Progress::NotYet;
-            if begins {
-                *state = Progress::Loading;
-            }
-            begins
-        });
-        if !begins {
-            return Err(Error::new(ErrorKind::Conflict, "load table")
-                .subject(format!("`{}`", self.name()))
-                .detail("it is loaded, or being loaded; change its window with `adjust`"));
-        }
-        let mut loading = Loading { table: self, ended: Progress::NotYet };
+        let mut loading = self.begin_loading()?;
         let _turn = self.0.turn.lock().await;
         let under_way = self.begin();
         self.catch_up().await?;
@@ -84,6 +72,26 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         drop((under_way, loading));
         self.tell_observers(&Adjusted { loaded, expired: Vec::new(), refreshed: 0 });
         Ok(count)
+    }
+
+    /// Readers wait from now on, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// `Conflict` when the table is loaded or being loaded.
+    pub(crate) fn begin_loading(&self) -> Result<Loading<'_, R, W>, Error> {
+        let begins = self.0.loaded.send_if_modified(|state| {
+            let begins = *state == Progress::NotYet;
+            if begins {
+                *state = Progress::Loading;
+            }
+            begins
+        });
+        if !begins {
+            return Err(Error::new(ErrorKind::Conflict, "load table")
+                .subject(format!("`{}`", self.name()))
+                .detail("it is loaded, or being loaded; change its window with `adjust`"));
+        }
+        Ok(Loading { table: self, ended: Progress::NotYet })
     }
 
     /// Moves the window: what is only in the new one is loaded, what is only in the old one
@@ -158,7 +166,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 
     /// To be called with the turn, so that observers hear in the order in which windows moved, and
     /// when everything else is done: one that panics ends the call, and nothing that was done.
-    fn tell_observers(&self, adjusted: &Adjusted<R>) {
+    pub(crate) fn tell_observers(&self, adjusted: &Adjusted<R>) {
         let tell = |observer: &Observer<R>| {
             panic::catch_unwind(AssertUnwindSafe(|| observer(adjusted))).err()
         };
@@ -214,9 +222,9 @@ struct Moved<R> {
 }
 
 /// Says how a first load has ended, also when it was dropped.
-struct Loading<'a, R: Record, W: IndexKey> {
+pub(crate) struct Loading<'a, R: Record, W: IndexKey> {
     table: &'a Table<R, W>,
-    ended: Progress,
+    pub(crate) ended: Progress,
 }
 
 impl<R: Record, W: IndexKey> Drop for Loading<'_, R, W> {

@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, fmt};
 
+use larder_core::{Key, KeyEncoder, key::KeyDecoder};
+
 use crate::measure::Number;
 
 /// A float as a key: minus infinity comes first, then numbers by value, infinity, and last what is
@@ -35,6 +37,18 @@ impl Eq for Float {}
 impl fmt::Debug for Float {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// All that is not a number is one key.
+impl Key for Float {
+    fn encode(&self, out: &mut KeyEncoder) {
+        let plain = if self.0.is_nan() { f64::NAN } else { self.0 };
+        plain.to_bits().encode(out);
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        u64::decode(from).map(|bits| Self(f64::from_bits(bits)))
     }
 }
 

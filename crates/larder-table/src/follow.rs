@@ -18,8 +18,9 @@ use larder_core::{
     Clock, Error, ErrorKind, Invalidation as Recorded, Moment, Name, Position, Value,
     change::{Change, RowChange},
     dependency::{Atom, Dependency},
-    feed::{Doubt, Feed, FeedSink},
+    feed::{Doubt, Feed, FeedSink, Mark},
     safeguard::Safeguard,
+    store::Standing,
     timeline::{Epoch, Stamp},
 };
 
@@ -28,6 +29,7 @@ use crate::{
     lane::AnyRanges,
     ranges::Ranges,
     record::Record,
+    restore::Resuming,
     snapshot::Touched,
     table::{Inner, Table},
 };
@@ -115,6 +117,21 @@ pub struct Rules<R: Record> {
     rules: Vec<(Arc<str>, Rule<R>)>,
     max_staleness: Duration,
     hearing: Hearing,
+    reads_unwatched: Option<ReadsUnwatched>,
+    /// Each rule in words, by which a file is known to have followed the same ones.
+    said: Vec<Arc<str>>,
+}
+
+/// Finds out, once the feed has started, whether the records are of something that it does not
+/// watch: what became of that while nobody followed it is told by nobody.
+pub(crate) type ReadsUnwatched = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How a feed is started.
+pub(crate) enum Starting<'a> {
+    /// For a table that knows nothing.
+    Anew,
+    /// For one that may go on from there.
+    From(&'a Standing, Arc<Resuming>),
 }
 
 /// How old a table's knowledge of its origin may be, unless said otherwise.
@@ -123,7 +140,8 @@ const MAX_STALENESS: Duration = Duration::from_secs(1);
 impl<R: Record> Default for Rules<R> {
     fn default() -> Self {
         let hearing = Hearing::Expected;
-        Self { rules: Vec::new(), max_staleness: MAX_STALENESS, hearing }
+        let (rules, said, max_staleness) = (Vec::new(), Vec::new(), MAX_STALENESS);
+        Self { rules, max_staleness, hearing, reads_unwatched: None, said }
     }
 }
 
@@ -144,11 +162,16 @@ impl<R: Record> Rules<R> {
     /// reverse). There say [`Rules::touches`] with the primary key, which asks the origin.
     #[must_use]
     pub fn records(
-        mut self,
+        self,
         table: impl Into<Arc<str>>,
         record: impl Fn(&Image<'_>) -> Option<R> + Send + Sync + 'static,
     ) -> Self {
-        self.rules.push((table.into(), Rule::Are(Box::new(record))));
+        self.with(table.into(), Rule::Are(Box::new(record)), "are the records")
+    }
+
+    fn with(mut self, table: Arc<str>, rule: Rule<R>, said: &str) -> Self {
+        self.said.push(format!("{table}: {said}").into());
+        self.rules.push((table, rule));
         self
     }
 
@@ -157,7 +180,7 @@ impl<R: Record> Rules<R> {
     /// key of the row as it was and as it is. `None` says that it cannot be told.
     #[must_use]
     pub fn touches<K: IndexKey>(
-        mut self,
+        self,
         table: impl Into<Arc<str>>,
         index: &Index<R, K>,
         key: impl Fn(&Image<'_>) -> Option<K> + Send + Sync + 'static,
@@ -166,32 +189,32 @@ impl<R: Record> Rules<R> {
             Some(Arc::new(Ranges::only([key(image)?])))
         };
         let place = Place { place: index.place, of: index.of };
-        self.rules.push((table.into(), Rule::Touch(place, Box::new(ranges))));
-        self
+        let said = format!("touch `{}`", index.name());
+        self.with(table.into(), Rule::Touch(place, Box::new(ranges)), &said)
     }
 
     /// A row of `table` goes into records, and nobody can say which: every change of it puts
     /// everything in doubt.
     #[must_use]
-    pub fn doubts(mut self, table: impl Into<Arc<str>>) -> Self {
-        self.rules.push((table.into(), Rule::Doubt));
-        self
+    pub fn doubts(self, table: impl Into<Arc<str>>) -> Self {
+        self.with(table.into(), Rule::Doubt, "are in doubt")
     }
 
-    /// As [`Rules::touches`] with the keys in some ranges.
+    /// As [`Rules::touches`] with the keys in some ranges, which `by` tells of.
     #[cfg(feature = "sqlite")]
     pub(crate) fn touches_within<K: IndexKey>(
-        mut self,
+        self,
         table: Arc<str>,
         index: &Index<R, K>,
+        by: &str,
         ranges: impl Fn(&Image<'_>) -> Option<Ranges<K>> + Send + Sync + 'static,
     ) -> Self {
         let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
             Some(Arc::new(ranges(image)?))
         };
         let place = Place { place: index.place, of: index.of };
-        self.rules.push((table, Rule::Touch(place, Box::new(ranges))));
-        self
+        let said = format!("touch `{}` by {by}", index.name());
+        self.with(table, Rule::Touch(place, Box::new(ranges)), &said)
     }
 
     /// Says that loads see to it that the feed tells of every change of what they read: of what is
@@ -200,6 +223,22 @@ impl<R: Record> Rules<R> {
     pub(crate) fn heard_by_origin(mut self, unwatched: Arc<str>, is_read: Arc<AtomicBool>) -> Self {
         self.hearing = Hearing::OfOrigin { unwatched, is_read };
         self
+    }
+
+    /// Says how to find out whether the records are of something that the feed does not watch.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn finding_out(mut self, reads_unwatched: ReadsUnwatched) -> Self {
+        self.reads_unwatched = Some(reads_unwatched);
+        self
+    }
+
+    pub(crate) fn reads_unwatched(&self) -> Option<ReadsUnwatched> {
+        self.reads_unwatched.clone()
+    }
+
+    /// Each rule in words.
+    pub(crate) fn said(&self) -> &[Arc<str>] {
+        &self.said
     }
 
     /// Whether a rule speaks of this table.
@@ -229,6 +268,7 @@ pub(crate) struct Followed {
     feed: Arc<dyn Feed>,
     /// Those that the rules speak of.
     tables: Vec<Arc<str>>,
+    said: Vec<Arc<str>>,
     hearing: Hearing,
     proven: Arc<AtomicU64>,
     clock: Clock,
@@ -238,6 +278,11 @@ pub(crate) struct Followed {
 impl Followed {
     pub(crate) fn timeline(&self) -> &Name {
         self.feed.timeline()
+    }
+
+    /// Each of the rules in words.
+    pub(crate) fn said(&self) -> &[Arc<str>] {
+        &self.said
     }
 
     /// Every row that the rules speak of.
@@ -286,6 +331,8 @@ struct Sink<R: Record, W: IndexKey> {
     rules: Vec<(Arc<str>, Rule<R>)>,
     hearing: Hearing,
     proven: Arc<AtomicU64>,
+    /// While the table may go on with what an earlier one saved.
+    resuming: Option<Arc<Resuming>>,
 }
 
 /// What a batch of changes comes to.
@@ -307,15 +354,37 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// # Errors
     /// `Conflict` when the table follows a feed or is loaded; those of the feed.
     pub fn follow(&self, feed: Arc<dyn Feed>, rules: Rules<R>, clock: Clock) -> Result<(), Error> {
-        let Rules { rules, max_staleness, hearing } = rules;
         self.expect_unfollowed()?;
-        rules.iter().try_for_each(|(_, rule)| self.check(rule))?;
+        self.check_rules(&rules)?;
+        self.start(feed, rules, clock, Starting::Anew)
+    }
+
+    /// Fails unless the rules are of this table.
+    pub(crate) fn check_rules(&self, rules: &Rules<R>) -> Result<(), Error> {
+        rules.rules.iter().try_for_each(|(_, rule)| self.check(rule))
+    }
+
+    pub(crate) fn start(
+        &self,
+        feed: Arc<dyn Feed>,
+        rules: Rules<R>,
+        clock: Clock,
+        starting: Starting<'_>,
+    ) -> Result<(), Error> {
+        let Rules { rules, max_staleness, hearing, said, .. } = rules;
         let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
         let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
-        let (table, told) = (Arc::downgrade(&self.0), hearing.clone());
-        let sink = Sink { table, rules, hearing: told, proven: proven.clone() };
-        feed.start(Arc::new(sink))?;
-        self.set_followed(Followed { feed, tables, hearing, proven, clock, max_staleness })
+        let (left, resuming) = match starting {
+            Starting::Anew => (None, None),
+            Starting::From(left, resuming) => (Some(left), Some(resuming)),
+        };
+        let (table, told, heard) = (Arc::downgrade(&self.0), hearing.clone(), proven.clone());
+        let sink = Arc::new(Sink { table, rules, hearing: told, proven: heard, resuming });
+        match left {
+            None => feed.start(sink)?,
+            Some(left) => feed.start_from(sink, left)?,
+        }
+        self.set_followed(Followed { feed, tables, said, hearing, proven, clock, max_staleness })
     }
 
     /// Fails when there are changes that a rule speaks of and the feed does not tell.
@@ -477,9 +546,26 @@ impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
         self.proven.fetch_max(moment.as_micros(), Ordering::AcqRel);
     }
 
-    fn restarted(&self, _timeline: &str, epoch: Epoch, start: Position, _doubt: Doubt) {
+    fn restarted(&self, _timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
+        if let Some(resuming) = &self.resuming {
+            resuming.doubted(doubt);
+        }
         if let Some(table) = self.table() {
             table.restart(epoch, start);
+        }
+    }
+
+    fn marking(&self, _timeline: &str, mark: Option<Mark>) {
+        if let Some(table) = self.table() {
+            table.0.publishing.lock().places.marking(mark);
+        }
+    }
+
+    fn resumed(&self, _timeline: &str, epoch: Epoch, position: Position) {
+        let Some(table) = self.table() else { return };
+        let goes_on = |own: &Arc<Resuming>| own.resumed(|| table.resume(epoch, position));
+        if !self.resuming.as_ref().is_some_and(goes_on) {
+            table.restart(epoch, position);
         }
     }
 

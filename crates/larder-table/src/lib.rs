@@ -44,11 +44,12 @@
 //! Reading order: `record.rs` and `definition.rs` (what a table is), `ranges.rs`, `prefix.rs`
 //! and `slack.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
 //! interleavings), then one file for each thing that is done: `select.rs`, `view.rs`, `page.rs`,
-//! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`. Below:
+//! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`, `save.rs` and
+//! `restore.rs` (a warm restart; `codec.rs`, `kept.rs` and `blocks.rs` are its file). Below:
 //! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
-//! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `flight.rs`
-//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums). Beside:
-//! `sql`, an origin that is a query (feature `sqlite`).
+//! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `place.rs`
+//! (where that feed is), `flight.rs` (loads that reads share), `origin.rs`, `group.rs` and
+//! `measure.rs` (sums). Beside: `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
 //! change that the table was told of before the read began; where a feed tells of changes, what it
@@ -90,6 +91,16 @@ mod follow;
 
 mod asked;
 
+mod codec;
+
+mod save;
+
+mod restore;
+
+mod kept;
+
+mod blocks;
+
 mod snapshot;
 
 mod content;
@@ -101,6 +112,8 @@ mod lane;
 mod tree;
 
 mod recent;
+
+mod place;
 
 mod origin;
 
@@ -122,6 +135,7 @@ pub use larder_macros::Record;
 
 pub use adjust::Adjusted;
 pub use asked::Asked;
+pub use codec::Codec;
 pub use definition::Definition;
 pub use float::Float;
 pub use follow::{Image, Rules};
@@ -134,6 +148,7 @@ pub use page::{Cursor, Page, Paged};
 pub use prefix::{Prefixed, Successor};
 pub use ranges::Ranges;
 pub use record::Record;
+pub use restore::{Lost, Restored};
 pub use select::{Outside, Select};
 pub use selection::Selection;
 pub use slack::Slack;

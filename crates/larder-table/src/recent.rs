@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use larder_core::{Epoch, Position, safeguard::Safeguard};
 
-use crate::record::Record;
+use crate::{place::Places, record::Record};
 
 /// What was told lately, and which loads it matters to.
 pub(crate) struct Recent<R: Record> {
@@ -38,6 +38,8 @@ pub(crate) struct Recent<R: Record> {
     epoch: Epoch,
     /// Up to here `rows` were looked through.
     forgotten: Position,
+    /// From where a later feed can go on.
+    pub(crate) places: Places,
 }
 
 /// Each row as it is since a position; `None` where it was deleted.
@@ -56,12 +58,20 @@ pub(crate) struct Began {
     epoch: Epoch,
 }
 
+impl Began {
+    /// Whether this is where it began, in the life `epoch`.
+    pub(crate) fn is_in(self, epoch: Epoch) -> bool {
+        self.epoch == epoch
+    }
+}
+
 impl<R: Record> Default for Recent<R> {
     fn default() -> Self {
         let (pending, left, rows, loads) =
             (BTreeMap::new(), Vec::new(), Rows::<R>::new(), Vec::new());
         let (confirmed, epoch, forgotten) = (Position(0), Epoch::VOID, Position(0));
-        Self { pending, left, rows, loads, confirmed, epoch, forgotten }
+        let places = Places::default();
+        Self { pending, left, rows, loads, confirmed, epoch, forgotten, places }
     }
 }
 
@@ -108,6 +118,7 @@ impl<R: Record> Recent<R> {
     pub(crate) fn confirm(&mut self, position: Position) -> Shown<R> {
         self.confirmed = self.confirmed.max(position);
         let confirmed = self.confirmed;
+        self.places.confirm(confirmed);
         let mut visible = Rows::<R>::new();
         while let Some(first) = self.pending.first_entry().filter(|one| *one.key() <= confirmed) {
             let (position, rows) = first.remove_entry();
@@ -126,6 +137,7 @@ impl<R: Record> Recent<R> {
         self.left.clear();
         self.rows.clear();
         (self.confirmed, self.epoch, self.forgotten) = (start, epoch, start);
+        self.places.begin(start);
     }
 
     /// The life of the timeline, and how far it is confirmed.

@@ -59,11 +59,11 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) lanes: Vec<Arc<dyn AnyLane<R>>>,
     pub(crate) limits: Arc<Limits<R>>,
     pub(crate) counts: Counts,
-    state: ArcSwap<Snapshot<R>>,
-    publishing: Mutex<Recent<R>>,
+    pub(crate) state: ArcSwap<Snapshot<R>>,
+    pub(crate) publishing: Mutex<Recent<R>>,
     pub(crate) flights: Flights<R>,
     pub(crate) followed: OnceLock<Followed>,
-    confirmed: watch::Sender<(Epoch, Position)>,
+    pub(crate) confirmed: watch::Sender<(Epoch, Position)>,
     /// Held by whoever loads.
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) loaded: watch::Sender<Progress>,
@@ -344,6 +344,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     pub(crate) fn apply(&self, position: Position, told: Told<R>) {
         let Told { rows, left, touched, everything } = told;
         let mut recent = self.0.publishing.lock();
+        recent.places.told(position);
         recent.left(position, left);
         for (key, row) in rows {
             recent.told(position, key, row);

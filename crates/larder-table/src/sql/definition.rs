@@ -13,7 +13,7 @@ use super::{
     condition::{RangePart, parts},
     follow::Meanings,
     key::SqlKey,
-    row::{Row, RowKey},
+    row::{Row, RowKey, Shape},
     source::SqlSource,
 };
 use crate::{
@@ -36,6 +36,8 @@ pub struct SqlDefinition<R: Record> {
     record: MakesRecord<R>,
     /// What changes of the origin's tables mean, as far as it was said or is plain.
     pub(super) meanings: Meanings<R>,
+    /// Of records that are rows.
+    pub(super) shape: Option<Arc<Shape>>,
 }
 
 /// Says no two records have the same key of an index, or that they may.
@@ -49,7 +51,7 @@ impl<R: Record> SqlDefinition<R> {
     pub(crate) fn new(source: SqlSource, name: Arc<str>, record: MakesRecord<R>) -> Self {
         let definition = Definition::new(name.clone());
         let meanings = Meanings::default();
-        Self { source: Arc::new(source), name, definition, record, meanings }
+        Self { source: Arc::new(source), name, definition, record, meanings, shape: None }
     }
 
     /// The definition itself, for what has nothing to do with SQL: limits, groups, indexes by which

@@ -77,15 +77,15 @@ impl<R: Record> Meanings<R> {
             sources.iter().flatten().map(|(_, column)| column.name.clone()).collect();
         let (own, name, looked_at) = (index.clone(), table.clone(), columns.clone());
         let add = move |rules: Rules<R>| {
-            let width = looked_at.len();
-            rules.touches_within(name, &own, move |row| ranges(row, &looked_at, width))
+            let (width, by) = (looked_at.len(), looked_at.join(", "));
+            rules.touches_within(name, &own, &by, move |row| ranges(row, &looked_at, width))
         };
         let is_primary = index.place == PRIMARY;
         self.derived.push(Derived { table, columns, is_primary, add: Box::new(add) });
     }
 
     /// The rules, with a meaning for each of the tables that the query reads.
-    fn complete(self, source: &SqlSource) -> Rules<R> {
+    pub(super) fn complete(self, source: &SqlSource) -> Rules<R> {
         let Self { mut rules, mut derived, .. } = self;
         // The primary key is what the log has of every row.
         derived.sort_by_key(|derived| !derived.is_primary);
@@ -201,9 +201,9 @@ impl<R: Record> SqlDefinition<R> {
             columns.iter().zip(&shown).map(declared).collect::<Result<_, _>>()?;
         let looked_at = self.meanings.looked_at.entry(own.clone()).or_default();
         looked_at.extend(names.iter().cloned());
-        let rules = std::mem::take(&mut self.meanings.rules);
+        let (rules, by) = (std::mem::take(&mut self.meanings.rules), names.join(", "));
         self.meanings.rules =
-            rules.touches_within(own, index, move |row| ranges(row, &names, width));
+            rules.touches_within(own, index, &by, move |row| ranges(row, &names, width));
         Ok(self)
     }
 
@@ -261,7 +261,7 @@ impl<R: Record> SqlDefinition<R> {
     }
 
     /// Fails unless `feed` can tell of all that changes the result.
-    fn expect_told_by(&self, feed: &dyn Feed) -> Result<(), Error> {
+    pub(super) fn expect_told_by(&self, feed: &dyn Feed) -> Result<(), Error> {
         let refused = |detail: String| {
             let error = Error::new(ErrorKind::Config, "follow a feed with table");
             Err(error.subject(format!("`{}`", self.name)).detail(detail))

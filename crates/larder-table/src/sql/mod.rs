@@ -57,6 +57,8 @@ mod definition;
 
 mod follow;
 
+mod kept;
+
 mod key;
 
 mod condition;

@@ -158,7 +158,7 @@ impl RowKey {
         }
     }
 
-    fn stands_behind(&self) -> bool {
+    pub(crate) fn stands_behind(&self) -> bool {
         matches!(self.0, Parts::Behind(_))
     }
 }

@@ -31,7 +31,7 @@ use crate::record::Record;
 pub struct SqlSource {
     pub(crate) origin: Arc<SqliteOrigin>,
     pub(crate) statement: Arc<Statement>,
-    params: Vec<Value>,
+    pub(crate) params: Vec<Value>,
     /// What was known of its result when it was checked, and what all loads rely on.
     pub(crate) shape: Arc<ResultShape>,
     deadline: Duration,
@@ -126,9 +126,10 @@ impl SqlSource {
         let columns: Arc<[Arc<str>]> = self.columns().cloned().collect();
         let places = self.places(&name, "primary", key)?;
         let shape = Arc::new(Shape { columns, key: places });
-        let table = name.clone();
-        let record = move |row: &SqlRow<'_>| shape.row(row, &table);
+        let (table, own) = (name.clone(), shape.clone());
+        let record = move |row: &SqlRow<'_>| own.row(row, &table);
         let mut definition = SqlDefinition::new(self, name, Arc::new(record));
+        definition.shape = Some(shape);
         definition.definition().weigh(Row::bytes);
         definition.key(key)?;
         Ok(definition)
@@ -200,11 +201,16 @@ impl SqlSource {
     ///
     /// How much is watched changes only together with a new epoch, which whoever follows is told.
     fn note_unwatched(&self) {
-        let query = Query::new(self.statement.clone(), self.params.clone());
-        let unwatched = Dependency::table(self.origin.timeline().clone(), UNWATCHED);
-        if self.origin.shape(&query).contains(&unwatched) {
+        if self.is_of_unwatched() {
             self.reads_unwatched.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Whether it reads what only a touch of [`UNWATCHED`] tells of, as far as is watched now.
+    pub(super) fn is_of_unwatched(&self) -> bool {
+        let query = Query::new(self.statement.clone(), self.params.clone());
+        let unwatched = Dependency::table(self.origin.timeline().clone(), UNWATCHED);
+        self.origin.shape(&query).contains(&unwatched)
     }
 
     /// Hands the rows of `parts` to `sink`, each with the number of its part. Fails where the

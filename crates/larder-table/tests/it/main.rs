@@ -10,9 +10,12 @@
 //! - `faults`: TD1-TD15 as the interleavings that showed them
 //! - `model`: against the origin's truth, under random changes
 //! - `told`: what a feed tells while a load is under way
+//! - `kept`: what is saved and restored, by a feed in the hands of the test
+//! - `kept_sqlite`: the same on a real SQLite database
 //! - `follow`: tables that follow a real SQLite database
 //! - `sql`: tables of a SELECT (feature `sqlite`)
 //! - `sql_follow`: how they hear of changes
+//! - `kept_sql`: how they begin with what was saved
 
 #![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
 
@@ -36,6 +39,10 @@ mod model;
 
 mod told;
 
+mod kept;
+
+mod kept_sqlite;
+
 mod follow;
 
 #[cfg(feature = "sqlite")]
@@ -43,3 +50,6 @@ mod sql;
 
 #[cfg(feature = "sqlite")]
 mod sql_follow;
+
+#[cfg(feature = "sqlite")]
+mod kept_sql;

@@ -1,0 +1,123 @@
+//! Tables of a SELECT that begin with what an earlier process saved.
+//!
+//! Apart from the rest of `sql`, which a table that is loaded each time does without.
+//! **Invariant**: what was saved of another text, other parameters or other columns is not
+//! believed; and neither is that of a query which reads what the log does not tell.
+
+use std::{path::Path, sync::Arc};
+
+use larder_core::{Clock, Error, ErrorKind, Key, KeyEncoder, Value, feed::Feed, key::KeyDecoder};
+
+use super::{
+    definition::SqlDefinition,
+    row::{Row, RowKey},
+};
+use crate::{
+    codec::Codec,
+    index::{Index, IndexKey},
+    record::Record,
+    restore::Restored,
+    table::Table,
+};
+
+impl<R: Record> SqlDefinition<R> {
+    /// A codec of your own for [`Table::save`] and [`SqlDefinition::restore`], as [`Codec::new`].
+    /// What it wrote is known by the query as well.
+    pub fn codec(
+        &self,
+        version: u32,
+        encode: impl Fn(&R, &mut Vec<u8>) + Send + Sync + 'static,
+        decode: impl Fn(&[u8]) -> Result<R, Error> + Send + Sync + 'static,
+    ) -> Codec<R> {
+        let source = &self.source;
+        let mut columns = Vec::new();
+        for name in source.columns() {
+            Value::Text(name.clone()).encode(&mut columns);
+        }
+        let mut params = Vec::new();
+        for (param, value) in source.statement.params().iter().zip(&source.params) {
+            Value::Text((&*param.name).into()).encode(&mut params);
+            value.encode(&mut params);
+        }
+        Codec::new(version, encode, decode)
+            .called_also(source.statement.sql().as_bytes())
+            .called_also(&params)
+            .called_also(&columns)
+    }
+
+    /// The table, which follows `feed` as [`SqlDefinition::follow`] says, and begins with what
+    /// [`Table::save`] wrote to `path`, if that can be proven; else it is empty and to be loaded.
+    ///
+    /// # Errors
+    /// As [`SqlDefinition::follow`] and [`Table::restore`].
+    ///
+    /// # Freshness
+    /// As [`Table::restore`]. A query that reads a table which is not tracked, or columns that the
+    /// log does not look at, is [`crate::Lost::InDoubt`] each time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it ends, there is no table.
+    pub async fn restore<W: IndexKey + Key>(
+        mut self,
+        window: &Index<R, W>,
+        path: impl AsRef<Path>,
+        codec: &Codec<R>,
+        feed: Arc<dyn Feed>,
+        clock: Clock,
+    ) -> Result<(Table<R, W>, Restored), Error> {
+        self.expect_told_by(&*feed)?;
+        let meanings = std::mem::take(&mut self.meanings);
+        let source = self.source.clone();
+        let table = self.build(window)?;
+        let rules = meanings.complete(&source);
+        let rules = rules.finding_out(Arc::new(move || source.is_of_unwatched()));
+        let restored = table.restore(path, codec, feed, rules, clock).await?;
+        Ok((table, restored))
+    }
+}
+
+impl SqlDefinition<Row> {
+    /// A codec for rows as they are.
+    ///
+    /// # Panics
+    /// If [`super::SqlSource::rows`] did not make the definition.
+    pub fn row_codec(&self) -> Codec<Row> {
+        let shape = self.shape.clone().expect("a definition of rows has their shape");
+        let key: Vec<u64> = shape.key.iter().map(|place| *place as u64).collect();
+        let mut encoder = KeyEncoder::new(0);
+        key.encode(&mut encoder);
+        let encode = |row: &Row, out: &mut Vec<u8>| {
+            row.values().iter().for_each(|value| value.encode(out));
+        };
+        let decode = move |mut bytes: &[u8]| {
+            let values = shape.columns.iter().map(|_| Value::take(&mut bytes));
+            let values = values.collect::<Result<Box<[Value]>, Error>>()?;
+            if bytes.is_empty() {
+                return Ok(Row::new(values, shape.clone()));
+            }
+            Err(Error::new(ErrorKind::Corrupt, "decode a row").detail("it has more columns"))
+        };
+        self.codec(0, encode, decode).called_also(encoder.finish().as_slice())
+    }
+}
+
+const PLAIN: u8 = 0;
+const BEHIND: u8 = 1;
+
+/// Integers and reals of the same value are the same key and have other bytes.
+impl Key for RowKey {
+    fn encode(&self, out: &mut KeyEncoder) {
+        out.put(&[if self.stands_behind() { BEHIND } else { PLAIN }]);
+        self.values().to_vec().encode(out);
+    }
+
+    fn decode(from: &mut KeyDecoder<'_>) -> Option<Self> {
+        let kind = from.take(1)?;
+        let values = Vec::<Value>::decode(from)?;
+        match *kind {
+            [PLAIN] => Some(Self::new(values)),
+            [BEHIND] => Some(Self::behind(values)),
+            _ => None,
+        }
+    }
+}
