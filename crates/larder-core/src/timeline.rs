@@ -4,7 +4,11 @@
 //! different timelines, or of different epochs of one timeline, are never compared; the types make
 //! such a comparison need two explicit steps.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+};
 
 /// The name of a timeline: `app`, or the name of an origin.
 pub type Name = Arc<str>;
@@ -21,6 +25,11 @@ pub struct Epoch(pub u64);
 impl Epoch {
     /// The life that never is: a stamp in it is never current, whatever its position.
     pub const VOID: Self = Self(u64::MAX);
+
+    /// A life that nobody had before: the keys of the standard hasher come from the system.
+    pub fn random() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
 }
 
 /// A place in a timeline. It only grows within an epoch and means nothing outside it.

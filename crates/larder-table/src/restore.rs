@@ -206,7 +206,7 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         let (position, mark) = (head.position, Some(head.mark.clone()));
         let timeline = feed.timeline().clone();
         // A life of this table: another may have begun from the same file and gone another way.
-        let left = Standing { timeline, epoch: random_epoch(), position, floor: position, mark };
+        let left = Standing { timeline, epoch: Epoch::random(), position, floor: position, mark };
         let reads_unwatched = rules.reads_unwatched();
         let starting = Starting::From(&left, awaited.resuming.clone());
         self.start(feed, rules, clock, starting)?;
@@ -308,8 +308,3 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
 
 /// What is asked of the file at once.
 const BUFFER_BYTES: usize = 64 << 10;
-
-fn random_epoch() -> Epoch {
-    use std::hash::{BuildHasher, Hasher};
-    Epoch(std::hash::RandomState::new().build_hasher().finish())
-}

@@ -92,7 +92,7 @@ impl Node {
     ) -> Self {
         let timelines = std::iter::once(Name::from(APP)).chain(origins).map(|name| Timeline {
             knowledge: Mutex::new(Knowledge {
-                history: History::new(name.clone(), random_epoch(), Position::START, capacity),
+                history: History::new(name.clone(), Epoch::random(), Position::START, capacity),
                 proven: Moment::EARLIEST,
                 doubt: None,
                 mark: None,
@@ -325,12 +325,6 @@ impl fmt::Debug for Node {
         let names: Vec<&Name> = self.timelines.iter().map(|timeline| &timeline.name).collect();
         f.debug_struct("Node").field("timelines", &names).finish_non_exhaustive()
     }
-}
-
-/// Random enough that two lives never share a number: the hasher's keys come from the system.
-pub(crate) fn random_epoch() -> Epoch {
-    use std::hash::{BuildHasher, Hasher};
-    Epoch(std::hash::RandomState::new().build_hasher().finish())
 }
 
 /// So that sharing a node reads the same everywhere.

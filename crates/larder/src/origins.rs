@@ -71,7 +71,7 @@ use larder_core::{
 };
 
 use crate::{
-    node::{Knowledge, Node, random_epoch},
+    node::{Knowledge, Node},
     places::{Places, Reach},
     shared,
 };
@@ -130,7 +130,7 @@ impl Node {
             in_store.epoch = Some(standing.epoch);
             in_store.offered = Some(standing.clone());
         }
-        Standing { epoch: random_epoch(), ..standing.clone() }
+        Standing { epoch: Epoch::random(), ..standing.clone() }
     }
 
     /// What a batch of changes touches in a store, to be gathered before the history takes it up.
@@ -202,7 +202,7 @@ impl Node {
             knowledge.in_store.places = None;
             return;
         }
-        let epoch = random_epoch();
+        let epoch = Epoch::random();
         let places = Places::begin(epoch, at, mark);
         // In place of which life is said when it is written: what was noted before may begin one.
         let step = step_to(knowledge, &places, Begins::Anew(None));
