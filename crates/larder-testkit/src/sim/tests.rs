@@ -221,32 +221,16 @@ mod stamped_in_the_snapshot {
     crate::conformance!(|seed| SimWorld::new(seed, StampFrom::Snapshot));
 }
 
-/// But for those checks of which each starts a feed again that was left.
-macro_rules! joined {
-    ($stamp:expr) => {
-        crate::conformance!(@each |seed| super::SimWorld::joined(seed, $stamp);
-            a_feed_restarts_before_anything_else
-            positions_grow_and_confirmations_follow
-            a_commit_before_catch_up_is_received
-            a_rolled_back_commit_changes_nothing
-            rows_are_told_apart
-            a_load_beside_a_commit_claims_no_more_than_it_reflects
-            another_server_starts_a_new_epoch
-            an_older_state_starts_a_new_epoch
-            another_schema_starts_a_new_epoch
-            a_gap_in_the_log_is_not_passed_over
-            silence_while_the_origin_cannot_be_asked
-            no_random_schedule_shows_an_old_value_as_fresh
-        );
-    };
-}
-
 mod joined_and_stamped_before_the_load {
-    joined!(super::StampFrom::Before);
+    use super::{SimWorld, StampFrom};
+
+    crate::conformance!(@one_life |seed| SimWorld::joined(seed, StampFrom::Before));
 }
 
 mod joined_and_stamped_in_the_snapshot {
-    joined!(super::StampFrom::Snapshot);
+    use super::{SimWorld, StampFrom};
+
+    crate::conformance!(@one_life |seed| SimWorld::joined(seed, StampFrom::Snapshot));
 }
 
 mod stamped_before_the_load_in_a_second_life {
