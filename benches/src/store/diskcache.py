@@ -1,7 +1,7 @@
 """The peer of the benchmark `store`: diskcache, in a Python of its own.
 
 Usage: diskcache.py DIRECTORY. Prints one JSON object: median and p99 of single calls in
-microseconds, and how many sets eight processes get done in a second.
+microseconds, and how many sets eight processes get done in a second. gate.py stands before it.
 """
 
 import json
@@ -13,12 +13,9 @@ from time import perf_counter_ns
 
 from diskcache import Cache
 
-# The same numbers stand in store.rs and writes.rs.
-KEYS = 100_000
-TASKS = 8
 VALUE = os.urandom(200)
+# The same number stands in diskcache.rs.
 CALLS = 20_000
-SETS = 2_000
 
 
 def key(number):
@@ -52,17 +49,8 @@ def main():
                 cache.set(key(number), VALUE)
         get, get_slow = timed(cache.get)
         put, put_slow = timed(lambda name: cache.set(name, VALUE))
-    gate = multiprocessing.Barrier(TASKS + 1)
-    writers = [multiprocessing.Process(target=write, args=(directory, gate)) for _ in range(TASKS)]
-    for writer in writers:
-        writer.start()
-    gate.wait()
-    start = perf_counter_ns()
-    gate.wait()
-    rate = TASKS * SETS * 1e9 / (perf_counter_ns() - start)
-    for writer in writers:
-        writer.join()
-    print(json.dumps({"get": [get, get_slow], "set": [put, put_slow], "rate": rate}))
+    done = rate(multiprocessing.Barrier, multiprocessing.Process, write, directory)
+    print(json.dumps({"get": [get, get_slow], "set": [put, put_slow], "rate": done}))
 
 
 main()

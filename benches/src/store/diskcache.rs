@@ -21,9 +21,9 @@ use crate::{
 };
 
 const PACKAGES: [&str; 1] = ["diskcache==5.6.3"];
-const SCRIPT: &str = include_str!("diskcache.py");
+const SCRIPT: &str = concat!(include_str!("gate.py"), include_str!("diskcache.py"));
 const PEER: &str = "diskcache 5.6.3";
-const REFERENCE: &str = include_str!("reference.py");
+const REFERENCE: &str = concat!(include_str!("gate.py"), include_str!("reference.py"));
 const REFERENCE_PEER: &str = "the design of tw-stock-agent, Python";
 const CALLS: usize = 20_000;
 const GROUPED: u64 = 64_000;
