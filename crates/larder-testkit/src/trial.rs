@@ -11,6 +11,7 @@ mod ground;
 mod kept;
 mod node;
 mod notebook;
+pub mod program;
 mod question;
 mod readers;
 mod run;
@@ -19,10 +20,7 @@ pub mod tables;
 mod told;
 mod writer;
 
-pub use self::{
-    run::{Plan, Sight, Stage, run},
-    writer::serve as serve_writer,
-};
+pub use self::run::{Plan, Sight, Stage, run};
 
 /// Whatever went wrong with the test itself.
 pub type Trouble = Box<dyn std::error::Error + Send + Sync>;

@@ -5,12 +5,16 @@
 //! not run. With the feature `mutants`, `--without SAFEGUARD` turns the meaning around: 0 when the
 //! missing safeguard was noticed, and with `--seen-by PLACE` only if by that kind of entry or way.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use larder_core::safeguard::Safeguard;
 use larder_testkit::{
     history::{Kind, Minimum, Report, Way},
-    trial::{Fate, Journal, Plan, Sight, Stage, Stored, Tracking, Trouble, run, serve_writer},
+    trial::{
+        Fate, Journal, Plan, Sight, Stage, Stored, Tracking, Trouble,
+        program::{self, named, verdict},
+        run,
+    },
 };
 
 /// How much smaller the small budget is.
@@ -20,22 +24,10 @@ const USAGE: &str =
     "say [--seed N] [--budget small|full] [--without SAFEGUARD [--seen-by KIND|WAY]]";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match start(&arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("history: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("history", start)
 }
 
 fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
-    if let ["--writer", path, seed, number] = arguments {
-        serve_writer(Path::new(path), seed.parse()?, number.parse()?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let (mut seed, mut full, mut without) = (1, false, None);
     let mut sight = Sight::Anywhere;
     for pair in arguments.chunks(2) {
@@ -43,7 +35,7 @@ fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
             ["--seed", number] => seed = number.parse()?,
             ["--budget", "small"] => full = false,
             ["--budget", "full"] => full = true,
-            ["--without", name] => without = Some(safeguard(name)?),
+            ["--without", name] => without = Some(named("safeguard", &Safeguard::ALL, name)?),
             ["--seen-by", name] => {
                 let found = Sight::named(name);
                 sight = found.ok_or_else(|| format!("there is no kind and no way {name}"))?;
@@ -58,11 +50,6 @@ fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
     }
 }
 
-fn safeguard(name: &str) -> Result<Safeguard, Trouble> {
-    let found = Safeguard::ALL.into_iter().find(|safeguard| format!("{safeguard:?}") == name);
-    found.ok_or_else(|| format!("there is no safeguard {name}; one of {:?}", Safeguard::ALL).into())
-}
-
 fn expect_none(seed: u64, full: bool) -> Result<ExitCode, Trouble> {
     let (minimum, minutes) = match full {
         true => (Minimum::full(), 30),
@@ -71,17 +58,7 @@ fn expect_none(seed: u64, full: bool) -> Result<ExitCode, Trouble> {
     let plan = Plan::whole(seed, minimum.clone(), Duration::from_secs(60 * minutes));
     let report = run(&plan)?;
     print(&report);
-    if report.violated != 0 {
-        println!("violated: {} answers", report.violated);
-        return Ok(ExitCode::from(1));
-    }
-    let lacks = report.lacks(&minimum);
-    if !lacks.is_empty() {
-        println!("void: {}", lacks.join("; "));
-        return Ok(ExitCode::from(2));
-    }
-    println!("0 violations");
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(report.violated, &report.lacks(&minimum)))
 }
 
 fn print(report: &Report) {

@@ -5,11 +5,12 @@
 //! not run. With the feature `mutants`, `--without SAFEGUARD` turns the meaning around: 0 when the
 //! missing safeguard was noticed.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use larder_core::safeguard::Safeguard;
 use larder_testkit::trial::{
-    Trouble, serve_writer,
+    Trouble,
+    program::{self, named, verdict},
     tables::{Case, Minimum, Plan, Report, Way, run},
 };
 
@@ -20,22 +21,10 @@ const FULL: u64 = 100;
 const USAGE: &str = "say [--seed N] [--budget small|full] [--case CASE] [--without SAFEGUARD]";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match start(&arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("tables: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::main("tables", start)
 }
 
 fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
-    if let ["--writer", path, seed, number] = arguments {
-        serve_writer(Path::new(path), seed.parse()?, number.parse()?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let mut plan = Plan {
         seed: 1,
         cases: Case::ALL.to_vec(),
@@ -50,8 +39,8 @@ fn start(arguments: &[&str]) -> Result<ExitCode, Trouble> {
             ["--seed", number] => plan.seed = number.parse()?,
             ["--budget", "small"] => {}
             ["--budget", "full"] => plan = Plan { minimum: full(), ..long(plan) },
-            ["--case", name] => plan.cases = vec![case(name)?],
-            ["--without", name] => plan.without = Some(safeguard(name)?),
+            ["--case", name] => plan.cases = vec![named("case", &Case::ALL, name)?],
+            ["--without", name] => plan.without = Some(named("safeguard", &Safeguard::ALL, name)?),
             _ => return Err(USAGE.into()),
         }
     }
@@ -72,30 +61,10 @@ fn long(plan: Plan) -> Plan {
     Plan { rounds: 10, round, at_most: Duration::from_secs(1_800), ..plan }
 }
 
-fn case(name: &str) -> Result<Case, Trouble> {
-    let found = Case::ALL.into_iter().find(|case| format!("{case:?}") == name);
-    found.ok_or_else(|| format!("there is no case {name}; one of {:?}", Case::ALL).into())
-}
-
-fn safeguard(name: &str) -> Result<Safeguard, Trouble> {
-    let found = Safeguard::ALL.into_iter().find(|safeguard| format!("{safeguard:?}") == name);
-    found.ok_or_else(|| format!("there is no safeguard {name}; one of {:?}", Safeguard::ALL).into())
-}
-
 fn expect_none(plan: &Plan) -> Result<ExitCode, Trouble> {
     let report = run(plan)?;
     print(&report, &plan.cases);
-    if report.answers.violated() != 0 {
-        println!("violated: {} answers", report.answers.violated());
-        return Ok(ExitCode::from(1));
-    }
-    let lacks = report.lacks(&plan.minimum, &plan.cases);
-    if !lacks.is_empty() {
-        println!("void: {}", lacks.join("; "));
-        return Ok(ExitCode::from(2));
-    }
-    println!("0 violations");
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(report.answers.violated(), &report.lacks(&plan.minimum, &plan.cases)))
 }
 
 fn print(report: &Report, cases: &[Case]) {

@@ -189,7 +189,7 @@ const PAUSE_MICROS: u64 = 1_500;
 ///
 /// # Errors
 /// Whatever keeps it from writing or from being heard.
-pub fn serve(path: &Path, seed: u64, number: u64) -> Result<(), Trouble> {
+pub(super) fn serve(path: &Path, seed: u64, number: u64) -> Result<(), Trouble> {
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let clock = Clock::system();
     let mut random = Random::new(seed).split(number);
