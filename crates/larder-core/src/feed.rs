@@ -174,6 +174,25 @@ pub trait Feed: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(false)))
     }
 
+    /// Asks the origin now, and for all that this feed would have told behind `mark`, which another
+    /// feed gave, up to what it has told when this returns; what was recorded to be invalidated is
+    /// among it as touches. `None` where that cannot be said: another log, a gap in it, or more
+    /// than is told one by one. What no log tells of is not in it.
+    ///
+    /// So whoever joined a feed in the middle learns what he has missed since a mark of his own.
+    ///
+    /// The default knows of no other feed.
+    ///
+    /// # Errors
+    /// As [`Feed::catch_up`]: then nothing is known.
+    fn told_since<'a>(
+        &'a self,
+        mark: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Vec<Change>>, Error>> {
+        let _ = mark;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Whether its marks have places, as far as it can be said before it starts. One that says so
     /// and then gives a mark without a place has nothing kept of it in a store: whoever would keep
     /// that has to be the only one, and none was asked to be. See [`Mark::place`].

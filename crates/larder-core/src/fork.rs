@@ -20,6 +20,10 @@
 //!
 //! Until then its `catch_up` fails: nothing that was visible before was told. A feed whose loads
 //! see what it received, as that of SQLite, has no such time.
+//!
+//! It is given the last mark that the feed gave, unless that leads behind something which it is
+//! told after its life begins: what it keeps for a later process is as good as what the first
+//! branch keeps.
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +75,10 @@ struct Flow {
     sinks: Vec<Listener>,
     /// The branch that started the feed, to which alone it can say that an earlier life goes on.
     starter: u64,
+    /// Leads behind what is told next.
+    next: Option<Mark>,
+    /// Leads behind all that was told, up to that position.
+    mark: Option<(Position, Mark)>,
     branches: u64,
 }
 
@@ -175,6 +183,17 @@ impl Feed for Branch {
         self.trunk.feed.has_passed(mark)
     }
 
+    fn told_since<'a>(
+        &'a self,
+        mark: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Vec<Change>>, Error>> {
+        Box::pin(async move {
+            // What the feed has told was told here, too.
+            self.catch_up().await?;
+            self.trunk.feed.told_since(mark).await
+        })
+    }
+
     fn has_places(&self) -> bool {
         self.trunk.feed.has_places()
     }
@@ -204,7 +223,7 @@ impl Flow {
         let mut listener = Listener { number, sink, joins: None };
         if let Some(life) = self.life {
             listener.joins = Some(Joining { at: life.received, kept: Vec::new() });
-            listener.join_at(timeline, life);
+            listener.join_at(timeline, life, self.mark.as_ref());
         }
         self.sinks.push(listener);
     }
@@ -224,7 +243,18 @@ impl Flow {
         joined.map(|listener| &*listener.sink)
     }
 
+    fn marking(&mut self, timeline: &str, mark: Option<Mark>) {
+        self.joined().for_each(|sink| sink.marking(timeline, mark.clone()));
+        self.next = mark;
+    }
+
+    /// What was marked is told, up to `position`.
+    fn marked(&mut self, position: Position) {
+        self.mark = self.next.take().map(|mark| (position, mark));
+    }
+
     fn received(&mut self, timeline: &str, position: Position, changes: &[Change]) {
+        self.marked(position);
         if let Some(life) = &mut self.life {
             life.received = life.received.max(position);
         }
@@ -239,12 +269,13 @@ impl Flow {
         life.confirmed = life.confirmed.max(position);
         let life = *life;
         for listener in &mut self.sinks {
-            listener.join_at(timeline, life);
+            listener.join_at(timeline, life, self.mark.as_ref());
         }
         self.joined().for_each(|sink| sink.confirmed(timeline, position, moment));
     }
 
     fn begins(&mut self, epoch: Epoch, start: Position) {
+        self.marked(start);
         self.life = Some(Life { epoch, received: start, confirmed: start });
     }
 
@@ -270,10 +301,12 @@ impl Flow {
 
 impl Listener {
     /// Tells the sink that a life begins, once loads show all that it was not told of.
-    fn join_at(&mut self, timeline: &str, life: Life) {
+    fn join_at(&mut self, timeline: &str, life: Life, mark: Option<&(Position, Mark)>) {
         let Some(joining) = self.joins.take_if(|joining| joining.at <= life.confirmed) else {
             return;
         };
+        let mark = mark.filter(|(position, _)| *position <= life.confirmed);
+        self.sink.marking(timeline, mark.map(|(_, mark)| mark.clone()));
         self.sink.restarted(timeline, life.epoch, life.confirmed, Doubt::Started);
         for (position, changes) in joining.kept {
             if life.confirmed < position {
@@ -308,7 +341,7 @@ impl FeedSink for Flowing {
     }
 
     fn marking(&self, timeline: &str, mark: Option<Mark>) {
-        self.with(|flow| flow.joined().for_each(|sink| sink.marking(timeline, mark.clone())));
+        self.with(|flow| flow.marking(timeline, mark));
     }
 
     fn resumed(&self, timeline: &str, epoch: Epoch, position: Position) {

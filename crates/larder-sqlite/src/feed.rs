@@ -13,7 +13,7 @@ use std::{
 };
 
 use larder_core::{
-    BoxFuture, Clock, Dependency, Error, ErrorKind, Stamp,
+    BoxFuture, Change, Clock, Dependency, Error, ErrorKind, Stamp,
     feed::{Feed, FeedSink},
     store::Standing,
     timeline::Name,
@@ -207,6 +207,17 @@ impl Feed for SqliteFeed {
         Box::pin(async move {
             self.catch_up().await?;
             self.shared.watcher.lock().has_passed(mark)
+        })
+    }
+
+    /// From the log, of which it keeps about 100,000 lines.
+    fn told_since<'a>(
+        &'a self,
+        mark: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Vec<Change>>, Error>> {
+        Box::pin(async move {
+            self.catch_up().await?;
+            self.shared.watcher.lock().told_since(mark)
         })
     }
 

@@ -325,11 +325,16 @@ impl Drop for Followed {
     }
 }
 
+/// What changes of the origin mean here.
+pub(crate) struct Meaning<R: Record> {
+    rules: Vec<(Arc<str>, Rule<R>)>,
+    hearing: Hearing,
+}
+
 /// Where the feed delivers.
 struct Sink<R: Record, W: IndexKey> {
     table: Weak<Inner<R, W>>,
-    rules: Vec<(Arc<str>, Rule<R>)>,
-    hearing: Hearing,
+    meaning: Arc<Meaning<R>>,
     proven: Arc<AtomicU64>,
     /// While the table may go on with what an earlier one saved.
     resuming: Option<Arc<Resuming>>,
@@ -346,6 +351,13 @@ pub(crate) struct Told<R: Record> {
     pub(crate) everything: bool,
 }
 
+impl<R: Record> Default for Told<R> {
+    fn default() -> Self {
+        let (rows, left, touched) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rows, left, touched, everything: false }
+    }
+}
+
 impl<R: Record, W: IndexKey> Table<R, W> {
     /// Follows `feed`, by `rules`, for as long as there is a handle on this table. To be called
     /// before [`Table::load`], so that nothing that happens meanwhile is missed. `clock` is the one
@@ -356,7 +368,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     pub fn follow(&self, feed: Arc<dyn Feed>, rules: Rules<R>, clock: Clock) -> Result<(), Error> {
         self.expect_unfollowed()?;
         self.check_rules(&rules)?;
-        self.start(feed, rules, clock, Starting::Anew)
+        self.start(feed, rules, clock, Starting::Anew).map(drop)
     }
 
     /// Fails unless the rules are of this table.
@@ -370,7 +382,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         rules: Rules<R>,
         clock: Clock,
         starting: Starting<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Arc<Meaning<R>>, Error> {
         let Rules { rules, max_staleness, hearing, said, .. } = rules;
         let tables: Vec<Arc<str>> = rules.iter().map(|(table, _)| table.clone()).collect();
         let proven = Arc::new(AtomicU64::new(Moment::EARLIEST.as_micros()));
@@ -378,13 +390,15 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             Starting::Anew => (None, None),
             Starting::From(left, resuming) => (Some(left), Some(resuming)),
         };
-        let (table, told, heard) = (Arc::downgrade(&self.0), hearing.clone(), proven.clone());
-        let sink = Arc::new(Sink { table, rules, hearing: told, proven: heard, resuming });
+        let meaning = Arc::new(Meaning { rules, hearing: hearing.clone() });
+        let (table, own, heard) = (Arc::downgrade(&self.0), meaning.clone(), proven.clone());
+        let sink = Arc::new(Sink { table, meaning: own, proven: heard, resuming });
         match left {
             None => feed.start(sink)?,
             Some(left) => feed.start_from(sink, left)?,
         }
-        self.set_followed(Followed { feed, tables, said, hearing, proven, clock, max_staleness })
+        self.set_followed(Followed { feed, tables, said, hearing, proven, clock, max_staleness })?;
+        Ok(meaning)
     }
 
     /// Fails when there are changes that a rule speaks of and the feed does not tell.
@@ -446,15 +460,10 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     }
 }
 
-impl<R: Record, W: IndexKey> Sink<R, W> {
-    fn table(&self) -> Option<Table<R, W>> {
-        self.table.upgrade().map(Table)
-    }
-
+impl<R: Record> Meaning<R> {
     /// What the rules make of `changes`.
-    fn told(&self, changes: &[Change]) -> Told<R> {
-        let (rows, left, touched) = (Vec::new(), Vec::new(), Vec::new());
-        let mut told = Told { rows, left, touched, everything: false };
+    pub(crate) fn told(&self, changes: &[Change]) -> Told<R> {
+        let mut told = Told::default();
         for change in changes {
             told.everything |= match change {
                 Change::Row(row) => {
@@ -499,6 +508,12 @@ impl<R: Record, W: IndexKey> Sink<R, W> {
     }
 }
 
+impl<R: Record, W: IndexKey> Sink<R, W> {
+    fn table(&self) -> Option<Table<R, W>> {
+        self.table.upgrade().map(Table)
+    }
+}
+
 /// Adds what a change means by one rule; `None` when that cannot be told.
 fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Option<()> {
     let images = [&change.old, &change.new];
@@ -537,7 +552,7 @@ fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Op
 impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
     fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
         let Some(table) = self.table() else { return };
-        table.apply(position, self.told(changes));
+        table.apply(position, self.meaning.told(changes));
     }
 
     fn confirmed(&self, _timeline: &str, position: Position, moment: Moment) {
@@ -571,7 +586,7 @@ impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
 
     fn recorded(&self, timeline: &str, recorded: &Recorded) {
         let mut own = recorded.dependencies().iter().filter(|one| **one.timeline() == *timeline);
-        if let Some(table) = self.table().filter(|_| own.any(|one| self.names_rows(one))) {
+        if let Some(table) = self.table().filter(|_| own.any(|one| self.meaning.names_rows(one))) {
             table.doubt_all();
         }
     }

@@ -19,8 +19,15 @@
 //!
 //! Were the load begun after 2, what is told between the two would be shown to a table that has no
 //! window yet, and forgotten: the records would be published as they were before it.
+//!
+//! *A feed that somebody else started* (a branch of a [`larder_core::fork::Fork`]) goes on with no
+//! life of ours. Then the load begins where it stands, and *after that* it is asked what it has
+//! told others since the mark ([`Feed::told_since`]): what it names is done to the records before
+//! they are published, what is told from the beginning of the load on is laid over them. Asked
+//! before, what is told between the two would be in neither.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::File,
     io::{self, BufReader},
@@ -39,7 +46,7 @@ use crate::{
     adjust::Adjusted,
     blocks::READ,
     codec::Codec,
-    follow::{Rules, Starting},
+    follow::{Meaning, Rules, Starting, Told},
     index::IndexKey,
     kept::{self, Described, Head},
     lane::{AnyRanges, typed},
@@ -47,8 +54,8 @@ use crate::{
     ranges::Ranges,
     recent::Began,
     record::Record,
-    snapshot::Snapshot,
-    table::{Inner, Progress, Table},
+    snapshot::{Meanwhile, Snapshot},
+    table::{Inner, Progress, Table, UnderWay},
 };
 
 /// What became of a file.
@@ -150,6 +157,16 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     }
 }
 
+/// What has happened since a file was written.
+struct Since<'a, R: Record, W: IndexKey> {
+    /// Where the load began whose answer the file is, with what was told before that done to it.
+    began: Began,
+    under_way: Option<UnderWay<'a, R, W>>,
+    /// The last invalidation that this answers.
+    last: u64,
+    told: Told<R>,
+}
+
 /// What was read from a file.
 struct Read<R, W> {
     head: Head<W>,
@@ -209,23 +226,26 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         let left = Standing { timeline, epoch: Epoch::random(), position, floor: position, mark };
         let reads_unwatched = rules.reads_unwatched();
         let starting = Starting::From(&left, awaited.resuming.clone());
-        self.start(feed, rules, clock, starting)?;
+        let meaning = self.start(feed.clone(), rules, clock, starting)?;
         self.catch_up().await?;
         self.expect_heard()?;
-        let began = match self.resumed(&awaited.resuming) {
+        let since = match self.resumed(&awaited.resuming) {
+            Ok(began) => Ok(Since { began, under_way: None, last: 0, told: Told::default() }),
+            Err(Lost::Anew(doubt)) => self.missed(&*feed, &head.mark, &meaning, doubt).await?,
+            Err(lost) => Err(lost),
+        };
+        let since = match since {
             Ok(_) if reads_unwatched.is_some_and(|reads| reads()) => Err(Lost::InDoubt),
-            began => began,
+            since => since,
         };
-        let lost = match began {
-            Ok(began) => match self.publish_read(began, head.window, &records).await {
-                Ok(()) => None,
-                Err(error) => Some(Lost::File(error)),
-            },
-            Err(lost) => Some(lost),
+        let records = match since {
+            Ok(since) => self.publish_read(since, head.window, records).await.map_err(Lost::File),
+            Err(lost) => Err(lost),
         };
-        if let Some(lost) = lost {
-            return Ok(Restored::Lost(lost));
-        }
+        let records = match records {
+            Ok(records) => records,
+            Err(lost) => return Ok(Restored::Lost(lost)),
+        };
         loading.ended = Progress::Done;
         drop((awaited, loading));
         let count = records.len();
@@ -239,31 +259,70 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         let (began, doubt) = (said.began, said.doubt.unwrap_or(Doubt::Started));
         let epoch = self.heard().0;
         let began = began.filter(|began| began.is_in(epoch)).ok_or(Lost::Anew(doubt))?;
+        if self.is_all_in_doubt(0) { Err(Lost::InDoubt) } else { Ok(began) }
+    }
+
+    /// What a feed that others started has told them since the file was written.
+    async fn missed(
+        &self,
+        feed: &dyn Feed,
+        mark: &[u8],
+        meaning: &Meaning<R>,
+        doubt: Doubt,
+    ) -> Result<Result<Since<'_, R, W>, Lost>, Error> {
+        let (under_way, last) = self.begin_behind();
+        let Some(changes) = feed.told_since(mark).await? else {
+            return Ok(Err(Lost::Anew(doubt)));
+        };
+        let told = meaning.told(&changes);
+        if told.everything || self.is_all_in_doubt(last) {
+            return Ok(Err(Lost::InDoubt));
+        }
+        Ok(Ok(Since { began: under_way.began, under_way: Some(under_way), last, told }))
+    }
+
+    /// Whether everything was put in doubt behind the invalidation of that number.
+    fn is_all_in_doubt(&self, last: u64) -> bool {
         let place = self.0.window.place;
         let is_all = |ranges: &dyn AnyRanges| typed::<W>(ranges).is_all();
         let snapshot = self.snapshot();
-        let mut touched = snapshot.marks.iter().flat_map(|mark| &mark.touched);
-        match touched.any(|touched| touched.place == place && is_all(&*touched.ranges)) {
-            true => Err(Lost::InDoubt),
-            false => Ok(began),
-        }
+        let marks = snapshot.marks.iter().filter(|mark| last < mark.number);
+        let mut touched = marks.flat_map(|mark| &mark.touched);
+        touched.any(|touched| touched.place == place && is_all(&*touched.ranges))
     }
 
+    /// Publishes what was read, with what happened since; the records that those are.
     async fn publish_read(
         &self,
-        began: Began,
+        since: Since<'_, R, W>,
         window: Ranges<W>,
-        records: &[Arc<R>],
-    ) -> Result<(), Error> {
-        let (window, records): (Arc<dyn AnyRanges>, _) = (Arc::new(window), records.to_vec());
-        let count = records.len();
+        mut records: Vec<Arc<R>>,
+    ) -> Result<Vec<Arc<R>>, Error> {
+        let Since { began, under_way: _under_way, last, told } = since;
+        if !told.rows.is_empty() {
+            let rows: BTreeMap<R::Key, Option<Arc<R>>> = told.rows.into_iter().collect();
+            let lane = self.lane(self.0.window.place);
+            records.retain(|record| !rows.contains_key(&record.key()));
+            let came = rows.into_values().flatten();
+            records.extend(came.filter(|record| lane.holds(&window, record)));
+            records.sort_by(|a, b| a.order(b));
+        }
+        let (window, count): (Arc<dyn AnyRanges>, _) = (Arc::new(window), records.len());
+        let (own, touched) = (records.clone(), told.touched);
         let make = move |table: &Self, now: &Snapshot<R>| {
-            let content = now.content.filled(&records, &table.0.limits)?;
+            let content = now.content.filled(&own, &table.0.limits)?;
+            let mut marked = now.clone();
+            // What came before the load began is done to the records, or named anew below.
+            marked.marks.retain(|mark| last < mark.number);
+            for touched in &touched {
+                marked.mark(vec![touched.clone()], Meanwhile::Refresh, None);
+            }
             // Rows that were told of are laid over it, and are newer than what is still marked.
-            let marked = now.clone().overtaken(|_| true);
+            let marked = marked.overtaken(|_| true);
             Ok((Snapshot { content, window: Some(window.clone()), ..marked }, ()))
         };
-        self.publish(began, count, make).await
+        self.publish(began, count, make).await?;
+        Ok(records)
     }
 
     /// Reads the file on a thread where that may wait.

@@ -19,6 +19,7 @@
 //! that goes with it is before that (`place`).
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -26,7 +27,7 @@ use std::{
 };
 
 use larder_core::{Error, ErrorKind, Key, KeyEncoder, Position, feed::Mark};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::{
     codec::Codec,
@@ -43,8 +44,35 @@ use crate::{
 /// only those are loaded that came during the last one, so a few are enough where it can end.
 const TRIES: usize = 16;
 
-/// One file at a time, so that two saves to one path do not write through each other.
-static WRITING: Mutex<()> = Mutex::new(());
+/// The paths that are written to, so that two saves to one path do not write through each other.
+static WRITING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Rung when one of them is written.
+static WRITTEN: Condvar = Condvar::new();
+
+/// The turn of a save at a path, until it is dropped.
+struct Turn(PathBuf);
+
+impl Turn {
+    /// Waits for those that came before, on a thread where that may wait.
+    fn at(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default();
+        // However the directory is spelled.
+        let path = directory(path).canonicalize()?.join(name);
+        let mut writing = WRITING.lock();
+        while !writing.insert(path.clone()) {
+            WRITTEN.wait(&mut writing);
+        }
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        WRITING.lock().remove(&self.0);
+        WRITTEN.notify_all();
+    }
+}
 
 /// A snapshot of which nothing is in doubt, and where it stands.
 struct Whole<R> {
@@ -70,11 +98,10 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
     /// # Errors
     /// `Config` when the table follows no feed: nobody could ever prove that the file is right.
     /// `Unsupported` when the feed has no places from which it can go on (SQLite in `database`
-    /// mode; a branch of a [`larder_core::fork::Fork`] that was not the first to start has one only
-    /// after the next change), or keys of the window cannot be read back. `Timeout` when the table
-    /// is not loaded in time. `Conflict` when changes come faster than they can be loaded. Those of
-    /// the loaders and the feed; `Unavailable` when the file cannot be written. Nothing was
-    /// written then.
+    /// mode; a branch of a [`larder_core::fork::Fork`] may have one only after the next change), or
+    /// keys of the window cannot be read back. `Timeout` when the table is not loaded in time.
+    /// `Conflict` when changes come faster than they can be loaded. Those of the loaders and the
+    /// feed; `Unavailable` when the file cannot be written. Nothing was written then.
     ///
     /// # Cancel safety
     /// Dropped before it ends, it may still write the file, whole.
@@ -98,7 +125,7 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         let (path, codec) = (path.as_ref().to_owned(), codec.clone());
         let about = format!("`{}` at {}", self.name(), path.display());
         let write = move || {
-            let _writing = WRITING.lock();
+            let _turn = Turn::at(&path)?;
             let tree = &whole.snapshot.content.primary().tree;
             let records = tree.rows(0, tree.len()).map(|(_, record)| &**record);
             write_aside(&path, |out| kept::write(out, &described, &head, records, &codec))?;
@@ -142,8 +169,7 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
             self.not_saved(
                 ErrorKind::Unsupported,
                 "its feed has no place from which a later one could go on; with SQLite, track rows \
-                 with `larder track`, and let this table be the first that starts a feed which it \
-                 shares",
+                 with `larder track`",
             )
         })?;
         Ok(Some(Whole { snapshot, position, mark }))
@@ -202,8 +228,13 @@ fn write_aside(
 fn put_in_place(path: &Path) -> io::Result<()> {
     fs::rename(aside(path), path)?;
     // The name is in the directory, which is flushed by itself.
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if cfg!(unix) { File::open(directory.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(directory(path))?.sync_all() } else { Ok(()) }
+}
+
+/// The directory of the file at `path`.
+fn directory(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

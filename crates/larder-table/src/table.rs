@@ -310,6 +310,12 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         UnderWay { table: self, began: self.0.publishing.lock().begin() }
     }
 
+    /// A load begins, and the number of the last invalidation before it.
+    pub(crate) fn begin_behind(&self) -> (UnderWay<'_, R, W>, u64) {
+        let mut recent = self.0.publishing.lock();
+        (UnderWay { table: self, began: recent.begin() }, self.snapshot().last)
+    }
+
     /// Asks the feed, if there is one, so that everything that a load can have seen was told of.
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         match self.0.followed.get() {

@@ -76,6 +76,7 @@ enum Call {
     Resumed(Epoch, u64),
     Received(u64),
     Confirmed(u64),
+    Marked(Option<u8>),
     Lost,
 }
 
@@ -179,4 +180,60 @@ fn feed_that_does_not_start_can_be_started_by_another_branch() {
         let refused = branch.start(Arc::<Heard>::default()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
     }
+}
+
+/// Keeps what it is told, marks included.
+#[derive(Debug, Default)]
+struct Keeper(Heard);
+
+impl FeedSink for Keeper {
+    fn received(&self, timeline: &str, position: Position, changes: &[Change]) {
+        self.0.received(timeline, position, changes);
+    }
+
+    fn confirmed(&self, timeline: &str, position: Position, moment: Moment) {
+        self.0.confirmed(timeline, position, moment);
+    }
+
+    fn restarted(&self, timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
+        self.0.restarted(timeline, epoch, start, doubt);
+    }
+
+    fn marking(&self, _: &str, mark: Option<Mark>) {
+        let mark = mark.and_then(|mark| mark.bytes.first().copied());
+        self.0.0.lock().push(Call::Marked(mark));
+    }
+
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+
+    fn records_lost(&self, _: &str, _: Doubt) {}
+}
+
+#[test]
+fn who_joins_is_given_the_mark_that_leads_behind_what_it_need_not_be_told() {
+    let feed = Hand::new(false);
+    let fork = Fork::new(feed.clone());
+    let mark = |number: u8| {
+        let mark = Mark { bytes: vec![number], place: Some(Position(number.into())) };
+        feed.tell(|sink| sink.marking("shop", Some(mark.clone())));
+    };
+    fork.branch().start(Arc::<Heard>::default()).unwrap();
+    mark(1);
+    feed.begins();
+    mark(4);
+    feed.received(4);
+    feed.confirmed(4);
+    let (second, heard) = (fork.branch(), Arc::<Keeper>::default());
+    second.start(heard.clone()).unwrap();
+    assert_eq!(heard.0.take(), [Call::Marked(Some(4)), Call::Began(LIFE, 4)]);
+    mark(5);
+    feed.received(5);
+    assert_eq!(heard.0.take(), [Call::Marked(Some(5)), Call::Received(5)]);
+    let (third, heard) = (fork.branch(), Arc::<Keeper>::default());
+    third.start(heard.clone()).unwrap();
+    mark(6);
+    feed.received(6);
+    feed.confirmed(5);
+    let told = [Call::Marked(None), Call::Began(LIFE, 5), Call::Received(6), Call::Confirmed(5)];
+    assert_eq!(heard.0.take(), told, "mark 6 leads behind what is told after");
 }

@@ -22,20 +22,21 @@
 //! from now on says so. Until somebody does, a commit is told of as one step, not two.
 
 use larder_core::{
-    Epoch, Error, ErrorKind, Position,
+    Change, Epoch, Error, ErrorKind, Invalidation, Position,
     feed::{self, FeedSink},
     store::Standing,
+    timeline::Name,
 };
 use rusqlite::Connection;
 
-use super::{Look, Watcher, followed::Followed};
+use super::{BATCH, BATCHES_MAX, Look, Watcher, followed::Followed};
 use crate::{
     connection::{self, in_snapshot, schema_version},
     identity::Identity,
     knowledge::Coverage,
     log::{self, Cursor},
     mark::Mark,
-    track::tracked::Outbox,
+    track::tracked::{Outbox, Tracked},
 };
 
 /// By how much positions leap where a watcher goes on: more than touches without a row can have
@@ -167,6 +168,67 @@ impl Watcher {
         let asked = asked.map_err(|error| connection::failed(&self.path, &error))?;
         asked.ok_or_else(|| unknown().detail("something was committed just now"))
     }
+}
+
+impl Watcher {
+    /// What the log tells between the mark of another watcher and our own cursor, up to which all
+    /// was told; `None` where it does not tell all of that.
+    ///
+    /// # Errors
+    /// As [`Watcher::has_passed`].
+    pub(crate) fn told_since(&self, mark: &[u8]) -> Result<Option<Vec<Change>>, Error> {
+        if !self.has_passed(mark)? {
+            return Ok(None);
+        }
+        let view = self.knowledge.view();
+        let rows = Mark::decode(mark).and_then(|mark| mark.rows);
+        let (Some(from), Some(connected), Some(place), Coverage::Rows(tracked)) =
+            (rows, &self.connected, self.place, &view.coverage)
+        else {
+            return Ok(None);
+        };
+        let Some(own) = connected.cursor.filter(|_| tracked.broken.is_empty()) else {
+            return Ok(None);
+        };
+        let read = in_snapshot(&connected.opened.connection, |connection| {
+            let is_same = schema_version(connection)? == place.schema_version
+                && log::continues(connection, own)?
+                && log::continues(connection, from)?;
+            match is_same {
+                true => between(connection, self.knowledge.timeline(), tracked, from, own),
+                false => Ok(None),
+            }
+        });
+        read.map_err(|error: rusqlite::Error| connection::failed(&self.path, &error))
+    }
+}
+
+/// What stands in the log behind the one cursor and up to the other.
+fn between(
+    connection: &Connection,
+    timeline: &Name,
+    tracked: &Tracked,
+    from: Cursor,
+    to: Cursor,
+) -> rusqlite::Result<Option<Vec<Change>>> {
+    let (mut cursor, mut told) = (from, Vec::new());
+    for _ in 0..BATCHES_MAX {
+        let left = usize::try_from(to.seq.saturating_sub(cursor.seq)).unwrap_or(0);
+        if left == 0 {
+            return Ok(Some(told));
+        }
+        let read = log::read(connection, timeline, tracked, cursor, left.min(BATCH))?;
+        let log::Read::Lines(lines) = read else { return Ok(None) };
+        if lines.end == cursor {
+            return Ok(None);
+        }
+        cursor = lines.end;
+        told.extend(lines.changes);
+        let named = lines.records.iter().flat_map(Invalidation::dependencies);
+        let own = named.filter(|one| *one.timeline() == *timeline);
+        told.extend(own.cloned().map(Change::Touch));
+    }
+    Ok((to.seq <= cursor.seq).then_some(told))
 }
 
 impl Left {

@@ -4,7 +4,7 @@
 //! **Invariant**: what was saved of another text, other parameters or other columns is not
 //! believed; and neither is that of a query which reads what the log does not tell.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use larder_core::{Clock, Error, ErrorKind, Key, KeyEncoder, Value, feed::Feed, key::KeyDecoder};
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     codec::Codec,
+    follow::Rules,
     index::{Index, IndexKey},
     record::Record,
     restore::Restored,
@@ -58,21 +59,79 @@ impl<R: Record> SqlDefinition<R> {
     /// # Cancel safety
     /// Dropped before it ends, there is no table.
     pub async fn restore<W: IndexKey + Key>(
-        mut self,
+        self,
         window: &Index<R, W>,
         path: impl AsRef<Path>,
         codec: &Codec<R>,
         feed: Arc<dyn Feed>,
         clock: Clock,
     ) -> Result<(Table<R, W>, Restored), Error> {
+        let restoring = self.restorable(window, feed, clock)?;
+        let table = restoring.table().clone();
+        let restored = restoring.restore(path, codec).await?;
+        Ok((table, restored))
+    }
+
+    /// The same in two steps, for whoever hands the table out before the file was read: it is
+    /// empty and follows nothing until [`Restoring::restore`] was called.
+    ///
+    /// # Errors
+    /// As [`SqlDefinition::follow`].
+    pub fn restorable<W: IndexKey + Key>(
+        mut self,
+        window: &Index<R, W>,
+        feed: Arc<dyn Feed>,
+        clock: Clock,
+    ) -> Result<Restoring<R, W>, Error> {
         self.expect_told_by(&*feed)?;
         let meanings = std::mem::take(&mut self.meanings);
         let source = self.source.clone();
         let table = self.build(window)?;
         let rules = meanings.complete(&source);
         let rules = rules.finding_out(Arc::new(move || source.is_of_unwatched()));
-        let restored = table.restore(path, codec, feed, rules, clock).await?;
-        Ok((table, restored))
+        Ok(Restoring { table, rules, feed, clock })
+    }
+}
+
+/// A table of a SELECT that is to begin with what was saved: [`SqlDefinition::restorable`].
+#[must_use = "the table follows nothing until it was restored"]
+pub struct Restoring<R: Record, W: IndexKey> {
+    table: Table<R, W>,
+    rules: Rules<R>,
+    feed: Arc<dyn Feed>,
+    clock: Clock,
+}
+
+impl<R: Record, W: IndexKey + Key> Restoring<R, W> {
+    /// The table. Reads of it wait.
+    pub fn table(&self) -> &Table<R, W> {
+        &self.table
+    }
+
+    /// Begins with what [`Table::save`] wrote to `path`, if that can be proven; else the table is
+    /// empty, follows its feed, and is to be loaded.
+    ///
+    /// # Errors
+    /// As [`Table::restore`].
+    ///
+    /// # Freshness
+    /// As [`SqlDefinition::restore`].
+    ///
+    /// # Cancel safety
+    /// As [`Table::restore`]; one that follows nothing then never will.
+    pub async fn restore(
+        self,
+        path: impl AsRef<Path>,
+        codec: &Codec<R>,
+    ) -> Result<Restored, Error> {
+        let Self { table, rules, feed, clock } = self;
+        table.restore(path, codec, feed, rules, clock).await
+    }
+}
+
+impl<R: Record, W: IndexKey> fmt::Debug for Restoring<R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restoring").field("table", &self.table).finish_non_exhaustive()
     }
 }
 

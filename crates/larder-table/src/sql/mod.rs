@@ -69,6 +69,7 @@ mod from_row;
 
 pub use definition::SqlDefinition;
 pub use from_row::{Cells, FromRow};
+pub use kept::Restoring;
 pub use key::{SqlColumn, SqlKey};
 #[cfg(feature = "derive")]
 pub use larder_macros::FromRow;

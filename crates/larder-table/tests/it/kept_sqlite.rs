@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use larder_core::{Clock, Error, ErrorKind};
+use larder_core::{
+    Change, Clock, Epoch, Error, ErrorKind, Invalidation, Moment, Position,
+    feed::{Doubt, Feed, FeedSink},
+    fork::Fork,
+};
 use larder_sqlite::{OriginOptions, Param, ParamKind, SqliteOrigin, Track, track};
 use larder_table::{Codec, Definition, Image, Index, Lost, Ranges, Record, Restored, Rules, Table};
 use larder_testkit::temp::TempDir;
@@ -295,4 +299,63 @@ async fn table_that_is_told_of_any_commit_only_is_not_saved() {
     let error = process.table.save(ground.kept(), &codec()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("larder track"), "{error}");
+}
+
+/// Follows the feed only so that it is started.
+#[derive(Debug)]
+struct First;
+
+impl FeedSink for First {
+    fn received(&self, _: &str, _: Position, _: &[Change]) {}
+    fn confirmed(&self, _: &str, _: Position, _: Moment) {}
+    fn restarted(&self, _: &str, _: Epoch, _: Position, _: Doubt) {}
+    fn recorded(&self, _: &str, _: &Invalidation) {}
+    fn records_lost(&self, _: &str, _: Doubt) {}
+}
+
+impl Ground {
+    /// A branch of a feed that somebody else has started.
+    fn shared(&self) -> (Fork, Arc<dyn Feed>) {
+        let fork = Fork::new(self.origin(Track::Rows).feed().unwrap());
+        fork.branch().start(Arc::new(First)).unwrap();
+        (fork.clone(), fork.branch())
+    }
+}
+
+/// Issue 5: tables of a server share one watcher with its cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn table_on_a_feed_that_others_started_is_saved_at_once_and_begins_with_that() {
+    for means in [ARE, TOUCH] {
+        let ground = Ground::new();
+        let (process, (fork, feed)) = (ground.begin(), ground.shared());
+        process.table.follow(feed, means(&process.by_city), Clock::system()).unwrap();
+        process.table.load(Ranges::of(0..5).unwrap()).await.unwrap();
+        process.table.save(ground.kept(), &codec()).await.unwrap();
+        drop((process, fork));
+        ground.write(
+            "UPDATE person SET name = 'Abe' WHERE id = 1; DELETE FROM person WHERE id = 2;
+             INSERT INTO person VALUES (4, 3, 'Dan'); UPDATE person SET city = 7 WHERE id = 3;",
+        );
+        for _ in 0..2 {
+            let (process, (_fork, feed)) = (ground.begin(), ground.shared());
+            // What is told between the beginning of the feed and that of the table.
+            ground.write("UPDATE person SET name = name || '!' WHERE id = 1");
+            let (rules, codec) = (means(&process.by_city), codec());
+            let restored =
+                process.table.restore(ground.kept(), &codec, feed, rules, Clock::system());
+            let restored = restored.await.unwrap();
+            assert!(matches!(restored, Restored::Whole(_)), "{restored:?}");
+            ground.expect_true(&process).await;
+            ground.write("UPDATE person SET city = city + 1 WHERE id = 4");
+            ground.expect_true(&process).await;
+            // By city what changed is loaded again, as ever.
+            assert_eq!(process.loads() == 0, process.table.stats().refreshes == 0);
+        }
+        ground.write("DELETE FROM larder_log");
+        let (process, (_fork, feed)) = (ground.begin(), ground.shared());
+        let (rules, codec) = (means(&process.by_city), codec());
+        let restored = process.table.restore(ground.kept(), &codec, feed, rules, Clock::system());
+        let restored = restored.await.unwrap();
+        assert!(matches!(restored, Restored::Lost(Lost::Anew(_))), "{restored:?}");
+    }
 }
