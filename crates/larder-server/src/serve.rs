@@ -82,15 +82,23 @@ pub async fn start(config: Config, timing: Timing) -> Result<Running, StartError
 }
 
 impl Running {
-    /// Takes no more connections, lets running requests end within `server.drain`, and closes the
-    /// cache.
+    /// Takes no more connections, lets running requests end within `server.drain`, saves tables
+    /// that are kept within as much again, and closes the cache.
     pub async fn stop(self) -> Drained {
         self.server.phase.stop();
         self.stop.send_replace(true);
         // It ends as soon as it sees the signal, and cannot fail otherwise than by a panic.
         let _ = self.accepting.await;
         let drained = self.connections.drained(self.server.config.server.drain).await;
-        self.server.catalog.tables.iter().for_each(|table| table.life.stop());
+        let tables = &self.server.catalog.tables;
+        tables.iter().for_each(|table| table.life.stop());
+        let save = async {
+            for table in tables {
+                table.save().await;
+            }
+        };
+        // What is not written by then is loaded the next time.
+        tokio::time::timeout(self.server.config.server.drain, save).await.ok();
         self.server.cache.close().await;
         if drained { Drained::Whole } else { Drained::Cut }
     }

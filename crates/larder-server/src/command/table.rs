@@ -49,7 +49,7 @@ fn list(TableLs { asking }: &TableLs) -> Result<()> {
         [
             word(table, "/name"),
             word(table, "/origin"),
-            word(table, "/state"),
+            state(table),
             number(table, "records").to_string(),
             shown::size(number(table, "bytes")),
             window(table),
@@ -58,6 +58,14 @@ fn list(TableLs { asking }: &TableLs) -> Result<()> {
     let head = ["TABLE", "ORIGIN", "STATE", "RECORDS", "SIZE", "WINDOW"];
     shown::columns(head, &rows.collect::<Vec<_>>());
     Ok(())
+}
+
+/// How it is, and how it came to be so.
+fn state(table: &Value) -> String {
+    match table.get("restored") {
+        Some(Value::Bool(true)) => "restored".to_owned(),
+        _ => word(table, "/state"),
+    }
 }
 
 /// As `time [1, 9)`, or `time, sliding`.
@@ -199,7 +207,7 @@ fn stats(arguments: &TableStats) -> Result<()> {
         bail!("the server has no table `{name}`; `larder table ls` lists those there are");
     }
     for table in found {
-        say!("{}  {}", word(table, "/name"), word(table, "/state"));
+        say!("{}  {}", word(table, "/name"), state(table));
         for name in NUMBERS {
             say!("  {name:<18}{}", number(table, name));
         }

@@ -57,8 +57,9 @@ pub(super) fn resolve(
     }
     for (name, written) in table {
         check_name("table", &name)?;
-        let table = super::table::resolve(&name, written, &mut taker)?;
-        known_origin(&format!("table.{name}.origin"), &table.origin, &config)?;
+        let table = super::table::resolve(&name, written, base, &mut taker)?;
+        let origin = known_origin(&format!("table.{name}.origin"), &table.origin, &config)?;
+        check_kept(&name, &table, origin, &config)?;
         config.tables.insert(name, table);
     }
     config.settings = taker.settings;
@@ -81,6 +82,29 @@ fn check_origin(name: &str, resource: &Resource, config: &Config) -> Result<(), 
         return Err(ConfigError::new(format!("resource.{name}.ttl"), problem));
     }
     Ok(())
+}
+
+/// What is kept must be provable, and the file of nobody else.
+fn check_kept(
+    name: &str,
+    table: &super::Table,
+    origin: &Origin,
+    config: &Config,
+) -> Result<(), ConfigError> {
+    let Some(keep) = &table.keep else { return Ok(()) };
+    let refuse = |problem: String| Err(ConfigError::new(format!("table.{name}.keep"), problem));
+    if origin.track != Tracking::Rows {
+        return refuse(format!(
+            "nobody could tell whether the file is still right, because [origin.{}] does not have \
+             `track = \"rows\"`. Track rows, or leave `keep` out",
+            table.origin
+        ));
+    }
+    let is_same = |other: &super::Table| other.keep.as_ref().is_some_and(|o| o.path == keep.path);
+    match config.tables.iter().find(|(_, other)| is_same(other)) {
+        None => Ok(()),
+        Some((other, _)) => refuse(format!("is the file of [table.{other}]. Name another one")),
+    }
 }
 
 fn known_origin<'a>(path: &str, name: &str, config: &'a Config) -> Result<&'a Origin, ConfigError> {

@@ -3,7 +3,12 @@
 //! Apart from `file.rs`, because a window is written in three ways. **Invariant**: an index that a
 //! window or a rule names is one of the table; which columns there are only its origin knows.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use larder_core::Value;
 use serde::{Deserialize, Deserializer, de};
@@ -40,6 +45,10 @@ pub struct Written {
     pub load_wait: Option<Span>,
     /// The most time this node may go without hearing of the origin before a read asks it.
     pub max_staleness: Option<Span>,
+    /// The file in which the records outlive the process.
+    pub keep: Option<String>,
+    /// How often it is written while the server runs, besides when that stops.
+    pub keep_every: Option<Span>,
     /// What a changed row of one of the origin's tables touches, where that is not plain from the
     /// statement; without a word everything.
     pub follows: BTreeMap<String, Follow>,
@@ -117,7 +126,17 @@ pub struct Table {
     pub load_timeout: Duration,
     pub load_wait: Duration,
     pub max_staleness: Duration,
+    pub keep: Option<Keep>,
     pub follows: Vec<(String, Followed)>,
+}
+
+/// Where records outlive the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The file.
+    pub path: PathBuf,
+    /// How often it is written.
+    pub every: Duration,
 }
 
 /// A rule of [`Written::follows`], whole.
@@ -236,8 +255,17 @@ const LOAD_WAIT: Span = Span::seconds(10);
 /// How often a sliding window moves: each step costs one load of what came.
 const STEP: Span = Span::seconds(60);
 
+/// How often what a table holds is written: what a crash costs is telling as much again. Each time
+/// all records are written, so a tenth would be a gigabyte a minute for a large table.
+const KEEP_EVERY: Span = Span::seconds(600);
+
 /// The table that was written.
-pub(super) fn resolve(name: &str, written: Written, to: &mut Taker) -> Result<Table, ConfigError> {
+pub(super) fn resolve(
+    name: &str,
+    written: Written,
+    base: &Path,
+    to: &mut Taker,
+) -> Result<Table, ConfigError> {
     let at = |setting: &str| format!("table.{name}.{setting}");
     let advice = "Name one of the [origin.NAME] sections";
     let origin = to.require(at("origin"), written.origin, advice)?;
@@ -264,6 +292,7 @@ pub(super) fn resolve(name: &str, written: Written, to: &mut Taker) -> Result<Ta
     let wait = to.take(at("load_wait"), written.load_wait, LOAD_WAIT);
     within(&at("load_wait"), wait, MOMENT, DAY)?;
     let staleness = to.take(at("max_staleness"), written.max_staleness, Span::seconds(1));
+    let keep = keep(&at, written.keep, written.keep_every, base, to)?;
     let mut follows = Vec::new();
     for (table, Follow { columns, index }) in written.follows {
         let at = |setting: &str| at(&format!("follows.{table}.{setting}"));
@@ -292,9 +321,32 @@ pub(super) fn resolve(name: &str, written: Written, to: &mut Taker) -> Result<Ta
         load_timeout: timeout.0,
         load_wait: wait.0,
         max_staleness: staleness.0,
+        keep,
         follows,
         indexes: written.indexes,
     })
+}
+
+fn keep(
+    at: &dyn Fn(&str) -> String,
+    path: Option<String>,
+    every: Option<Span>,
+    base: &Path,
+    to: &mut Taker,
+) -> Result<Option<Keep>, ConfigError> {
+    let Some(path) = path.filter(|path| !path.is_empty()) else {
+        return match every {
+            None => Ok(None),
+            Some(_) => {
+                let problem = "is not set. Name the file that is to be written so often";
+                Err(ConfigError::new(at("keep"), problem))
+            }
+        };
+    };
+    to.show(at("keep"), path.clone());
+    let every = to.take(at("keep_every"), every, KEEP_EVERY);
+    within(&at("keep_every"), every, Span::seconds(1), Span(DAY.0 * 366))?;
+    Ok(Some(Keep { path: base.join(path), every: every.0 }))
 }
 
 fn window(

@@ -113,6 +113,7 @@ fn page(server: &Server) -> Page {
     let tables = server.catalog.tables.iter();
     let tables: Vec<_> = tables.map(|table| (&*table.name, table.held.stats())).collect();
     out.tables(&tables, server.config.server.tablecache_metrics);
+    out.saves(&server.catalog.tables);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");
     for (status, count) in server.answers.read() {

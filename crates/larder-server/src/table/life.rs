@@ -1,9 +1,16 @@
-//! The life of a table: loaded in the background, tried again while that fails, then slid along.
+//! The life of a table: restored or loaded in the background, tried again while that fails, then
+//! slid along and saved.
 //!
 //! **Invariant**: a table that is not loaded is being loaded or will be tried again, until the
 //! server stops; what went wrong last is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use larder::{Clock, Error};
 use larder_table::Slide;
@@ -43,6 +50,7 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Life {
     state: Mutex<State>,
+    restored: AtomicBool,
     slide: Mutex<Option<Slide>>,
     task: Mutex<Option<AbortHandle>>,
 }
@@ -51,6 +59,11 @@ impl Life {
     /// How it is.
     pub fn state(&self) -> State {
         self.state.lock().clone()
+    }
+
+    /// Whether it began with what an earlier process had saved, and was not loaded.
+    pub fn is_restored(&self) -> bool {
+        self.restored.load(Ordering::Relaxed)
     }
 
     /// Why the last step of a sliding window did not move it; `None` where it did.
@@ -80,10 +93,40 @@ impl Table {
 
     async fn live(&self, clock: Clock) {
         let began = clock.now();
+        let restored = match self.restore().await {
+            Ok(restored) => restored,
+            Err(error) => {
+                let why = with_causes(&error);
+                tracing::warn!(target: "larder::table", table = %self.name, %why, "cannot restore");
+                if self.held.reflects().is_none() {
+                    // Loaded now, it would never hear of a change.
+                    *self.life.state.lock() = State::Failed(why);
+                    return;
+                }
+                None
+            }
+        };
+        let (records, how) = match restored {
+            Some(records) => (records, "restored"),
+            None => (self.load(&clock).await, "loaded"),
+        };
+        self.life.restored.store(restored.is_some(), Ordering::Relaxed);
+        *self.life.state.lock() = State::Loaded;
+        let (seconds, table) = (clock.now().since(began).as_secs_f64(), &*self.name);
+        tracing::info!(target: "larder::table", %table, records, seconds, "{how}");
+        if restored.is_some() {
+            self.move_as_set(&clock).await;
+        }
+        self.slide(clock);
+        self.keep_saving().await;
+    }
+
+    /// Loads the records, and tries again for as long as that fails; how many there are.
+    async fn load(&self, clock: &Clock) -> usize {
         let mut pause = PAUSES.0;
-        let records = loop {
+        loop {
             match self.held.load(self.window.at(clock.wall())).await {
-                Ok(records) => break records,
+                Ok(records) => return records,
                 Err(error) => {
                     let why = with_causes(&error);
                     tracing::warn!(
@@ -95,10 +138,27 @@ impl Table {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
-        };
-        *self.life.state.lock() = State::Loaded;
-        let seconds = clock.now().since(began).as_secs_f64();
-        tracing::info!(target: "larder::table", table = %self.name, records, seconds, "loaded");
+        }
+    }
+
+    /// Moves the window from where it was saved to where the settings have it now.
+    async fn move_as_set(&self, clock: &Clock) {
+        let mut pause = PAUSES.0;
+        loop {
+            let window = self.window.at(clock.wall());
+            if self.held.window().as_ref() == Some(&window) {
+                return;
+            }
+            let Err(error) = self.held.adjust(window).await else { return };
+            let (table, why) = (&*self.name, with_causes(&error));
+            tracing::warn!(target: "larder::table", %table, %why, "its window is as it was saved");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Keeps a window that slides where it is due.
+    fn slide(&self, clock: Clock) {
         let Some(step) = self.window.slides().map(|last| last.step) else { return };
         let window = self.window.clone();
         match self.held.slide(clock, step, move |now| window.at(now)) {
@@ -112,7 +172,7 @@ impl Table {
 }
 
 /// The error with its causes: whoever runs the server may read them.
-fn with_causes(error: &Error) -> String {
+pub(super) fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

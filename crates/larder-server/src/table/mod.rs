@@ -3,8 +3,9 @@
 //!
 //! Apart from `tables.rs`, which knows the tables of an origin; here a table is one of
 //! `larder-table`. Reading order: [`key`] (keys as people write them), [`window`] (which records
-//! are held), [`life`] (from loading to stopping), [`cursor`] (where a page goes on), [`records`]
-//! (records as bytes), [`arrow`] (the same in columns). **Invariant**: whatever is wrong with the
+//! are held), [`life`] (from loading to stopping), [`keep`] (records that outlive the process),
+//! [`cursor`] (where a page goes on), [`records`] (records as bytes), [`arrow`] (the same in
+//! columns). **Invariant**: whatever is wrong with the
 //! statement, its columns and its window is refused when the table is built; what may pass is tried
 //! again for as long as the server runs.
 
@@ -35,12 +36,15 @@ pub mod window;
 
 pub mod life;
 
+pub mod keep;
+
 pub mod cursor;
 
 pub mod records;
 
 pub mod arrow;
 
+use keep::Kept;
 use key::Column;
 use life::Life;
 use records::Members;
@@ -70,6 +74,8 @@ pub struct Table {
     pub load_wait: Duration,
     /// How it is.
     pub life: Life,
+    /// Where its records outlive the process, if anywhere.
+    pub kept: Option<Kept>,
     /// What tells of changes, if anything does.
     feed: Option<Arc<dyn Feed>>,
     /// The second of the server's life after the one in which a failure was last logged.
@@ -173,9 +179,15 @@ impl Table {
         let Plan { definition, columns, known, indexes, window, reads } =
             Plan::new(name, settings, origin)?;
         let order = &window.index(&indexes)?.order;
-        let held = match &feed {
-            Some(feed) => definition.follow(order, feed.clone(), clock.clone())?,
-            None => definition.build(order)?,
+        let (held, kept) = match (&feed, &settings.keep) {
+            (Some(feed), Some(keep)) => {
+                let codec = definition.row_codec();
+                let (feed, clock) = (feed.clone(), clock.clone());
+                let restoring = definition.restorable(order, feed, clock)?;
+                (restoring.table().clone(), Some(Kept::new(keep.clone(), codec, restoring)))
+            }
+            (Some(feed), None) => (definition.follow(order, feed.clone(), clock.clone())?, None),
+            (None, _) => (definition.build(order)?, None),
         };
         Ok(Self {
             name: name.to_owned(),
@@ -189,6 +201,7 @@ impl Table {
             window,
             load_wait: settings.load_wait,
             life: Life::default(),
+            kept,
             feed,
             logged: AtomicU64::new(0),
         })

@@ -20,6 +20,7 @@
 //! - `sharded`: a store in several files, as one in a single file.
 //! - `whole`: the store as a whole: how it is, its backups.
 //! - `tabling`, `arrowed`, `holding`: tables: ranges and changes, columns, how they live.
+//! - `keeping`: tables that outlive the server.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -45,6 +46,7 @@ mod freshness;
 mod holding;
 mod hostile;
 mod invalidating;
+mod keeping;
 mod limits;
 mod listening;
 mod naming;

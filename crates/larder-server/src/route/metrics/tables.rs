@@ -3,9 +3,11 @@
 //! **Invariant**: a read counts once: as a hit, a hit for which something was loaded again first,
 //! or a miss.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use larder_table::TableStats;
 
-use crate::config::Switch;
+use crate::{config::Switch, table::Table};
 
 use super::Page;
 
@@ -112,6 +114,28 @@ impl Page {
         self.each(&FAMILIES, "table", tables);
         if tablecache == Switch::On {
             self.as_tablecache(tables);
+        }
+    }
+
+    /// How often the files of tables that are kept were written.
+    pub(super) fn saves(&mut self, tables: &[Arc<Table>]) {
+        let kept = |table: &Arc<Table>| table.kept.is_some();
+        if !tables.iter().any(kept) {
+            return;
+        }
+        let name = "larder_table_saves_total";
+        self.family(name, "counter", "Files written of what a table holds, by what became of it.");
+        for table in tables {
+            let Some(kept) = &table.kept else { continue };
+            for (outcome, count) in [("written", &kept.saves), ("failed", &kept.saves_failed)] {
+                let labels = [("table", &*table.name), ("outcome", outcome)];
+                self.sample(name, &labels, count.load(Ordering::Relaxed));
+            }
+        }
+        let name = "larder_table_restored";
+        self.family(name, "gauge", "Whether a table began with what an earlier process saved.");
+        for table in tables.iter().filter(|table| kept(table)) {
+            self.sample(name, &[("table", &table.name)], u8::from(table.life.is_restored()));
         }
     }
 

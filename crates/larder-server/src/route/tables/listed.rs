@@ -28,6 +28,7 @@ pub(in crate::route) fn shown(table: &Table) -> Value {
         "columns": table.columns.iter().map(|name| &**name).collect::<Vec<_>>(),
         "indexes": indexes.collect::<Vec<_>>(),
         "state": table.life.state().name(),
+        "restored": table.life.is_restored(),
         "window": window(table),
         "records": stats.records,
         "bytes": stats.bytes,
