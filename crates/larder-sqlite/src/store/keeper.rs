@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -93,7 +93,7 @@ struct Shared {
     values: Arc<Values>,
     health: Arc<Health>,
     asked: Arc<Mutex<Asked>>,
-    rung: Condvar,
+    rung: Arc<Condvar>,
     /// Writes that are in the file itself. What an earlier process left in the log is none of ours.
     copied: AtomicU64,
     /// What the file is flushed with; asked for when a log was first too long.
@@ -102,6 +102,8 @@ struct Shared {
     tags_seen: AtomicI64,
     /// Writes after which the log was empty.
     emptied: AtomicU64,
+    /// Whether somebody read, when the log was to be begun anew since the last round.
+    is_read: AtomicBool,
 }
 
 /// When the log is copied.
@@ -181,11 +183,18 @@ impl Keeper {
             values,
             health,
             asked: Arc::default(),
-            rung: Condvar::new(),
+            rung: Arc::default(),
             copied: AtomicU64::new(u64::MAX),
             emptied: AtomicU64::new(u64::MAX),
+            is_read: AtomicBool::new(false),
             flushed: OnceLock::new(),
             tags_seen: AtomicI64::new(i64::MIN),
+        });
+        let (asked, rung) = (shared.asked.clone(), shared.rung.clone());
+        shared.queue.pace.wakes(move || {
+            // LOCKS: under `asked`, or the keeper may look, see nothing, and begin to wait.
+            let _asked = asked.lock();
+            rung.notify_one();
         });
         let own = shared.clone();
         let thread = std::thread::Builder::new()
@@ -226,8 +235,14 @@ impl Shared {
         };
         let mut quiet = 0;
         let mut next_scan: Option<Moment> = None;
+        let mut due = self.options.clock.now().plus(self.options.keep_every);
         loop {
-            let (asked, is_closing) = self.pause();
+            let Some((asked, is_closing)) = self.pause(due) else {
+                self.copy_long(&mut connection);
+                continue;
+            };
+            due = self.options.clock.now().plus(self.options.keep_every);
+            self.is_read.store(false, Ordering::Relaxed);
             let before = self.queue.writes.load(Ordering::Relaxed);
             let haste = match (asked.is_empty() && !is_closing, ROUNDS_UNTIL_COPIED <= quiet) {
                 (true, false) => Haste::WhenLarge,
@@ -261,13 +276,42 @@ impl Shared {
         }
     }
 
-    /// Waits for the next round; who asked for it, and whether it is the last.
-    fn pause(&self) -> (Vec<Waiting>, bool) {
+    /// Waits for the next round, which is due then; who asked for it, and whether it is the last.
+    /// `None` where nothing is due but that the log is too long.
+    fn pause(&self, due: Moment) -> Option<(Vec<Waiting>, bool)> {
         let mut asked = self.asked.lock();
-        if !asked.is_closing && asked.waiting.is_empty() {
-            self.rung.wait_for(&mut asked, self.options.keep_every);
+        let is_idle =
+            |asked: &mut Asked| !asked.is_closing && asked.waiting.is_empty() && !self.is_to_copy();
+        let left = due.since(self.options.clock.now());
+        let waited = self.rung.wait_while_for(&mut asked, is_idle, left);
+        let is_due = waited.timed_out() || asked.is_closing || !asked.waiting.is_empty();
+        is_due.then(|| (std::mem::take(&mut asked.waiting), asked.is_closing))
+    }
+
+    /// Whether the log is too long, and nobody kept it so since the last round: who reads for
+    /// minutes would have it copied at every write.
+    fn is_to_copy(&self) -> bool {
+        self.queue.pace.is_long() && !self.is_read.load(Ordering::Relaxed)
+    }
+
+    /// Copies the log because it is too long, between two rounds.
+    fn copy_long(&self, connection: &mut Option<Connection>) {
+        let copied = self.connected(connection).and_then(|one| self.copy(one, Haste::WhenLarge));
+        if let Err(error) = copied {
+            self.queue.doubt.note(&error);
+            *connection = None;
+            tracing::warn!(%error, "the log of the store could not be copied; it is tried again");
         }
-        (std::mem::take(&mut asked.waiting), asked.is_closing)
+    }
+
+    fn connected<'a>(
+        &self,
+        connection: &'a mut Option<Connection>,
+    ) -> Result<&'a mut Connection, Error> {
+        match connection {
+            Some(connection) => Ok(connection),
+            none => Ok(none.insert(file::open_for_keeping(&self.path, &self.options)?)),
+        }
     }
 
     fn round(
@@ -277,10 +321,7 @@ impl Shared {
         scan: Scan,
         told: &[Told],
     ) -> Result<(), Error> {
-        let connection = match connection {
-            Some(connection) => connection,
-            none => none.insert(file::open_for_keeping(&self.path, &self.options)?),
-        };
+        let connection = self.connected(connection)?;
         let done = self
             .write_accesses(haste)
             .and_then(|()| self.sweep(connection, told))
@@ -452,6 +493,9 @@ impl Shared {
             }
             removed += count as u64;
             tell(told, [removed, gone], HALF, 0);
+            if self.is_to_copy() {
+                self.copy(connection, Haste::WhenLarge)?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,8 @@
 //! 1. [`entry`]: what is kept, and what is known of it. [`pattern`] and [`select`]: which ones.
 //! 2. [`options`]: limits and settings; `schema`: the tables; `row_key`: keys in them; `file`:
 //!    opening it.
-//! 3. `writer`: the one thread that writes, many writes to a commit. `pool`: connections that read.
+//! 3. `writer`: the one thread that writes, many writes to a commit; `pace`: how long the log gets
+//!    by that. `pool`: connections that read.
 //! 4. `region`: the names of regions and the numbers they have in the file. `packing`: values,
 //!    smaller. `put`, `find`, `number`, `remove`, `listing`: what is done inside a transaction, as
 //!    functions of a connection.
@@ -63,6 +64,8 @@ mod writer;
 mod pool;
 
 mod region;
+
+mod pace;
 
 mod packer;
 

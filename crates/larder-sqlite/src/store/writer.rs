@@ -40,6 +40,7 @@ use super::{
     doubt::Doubt,
     fence::Removals,
     options::{Durability, StoreOptions},
+    pace::Pace,
     queues::Unserved,
     total::Totals,
 };
@@ -97,6 +98,7 @@ pub(crate) struct Queue {
     pub(crate) writes: AtomicU64,
     unserved: Unserved,
     pub(crate) doubt: Arc<Doubt>,
+    pub(crate) pace: Pace,
 }
 
 impl Writer {
@@ -108,7 +110,11 @@ impl Writer {
         access: Arc<Access>,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
+        let page: u32 = connection
+            .query_row("PRAGMA main.page_size", [], |row| row.get(0))
+            .map_err(Writing::failed("start the writer"))?;
         let queue = Arc::new(Queue {
+            pace: Pace::new(options.wal_bytes.div_ceil(u64::from(page.max(1)))),
             path: file.display().to_string(),
             doubt: Arc::new(Doubt::of(&file)),
             file,

@@ -11,6 +11,7 @@
 //! - `fences`: MD2: what is computed outside while others remove.
 //! - `figures`: S2, S12, SD3, SD4, SD5: who waits, and what is looked up how.
 //! - `limits`: S13, SD2, X5: room.
+//! - `log`: S11: the write-ahead log.
 //! - `migrating`: S21: a file of the format before this one.
 //! - `together`: S15, SD1, SD3, SD5, SD15: many at once.
 //! - `opening`: S11, SD17: files that are stores, and files that are not.
@@ -33,6 +34,7 @@ mod filed;
 mod files;
 mod golden;
 mod limits;
+mod log;
 mod migrating;
 mod opening;
 mod place;

@@ -15,6 +15,7 @@ use crate::{
     store::{
         doubt::Settled,
         file,
+        pace::Hold,
         writer::{Leaves, Writing},
     },
 };
@@ -88,6 +89,7 @@ impl Shared {
     /// Copies the write-ahead log into the file.
     pub(super) fn copy(&self, connection: &Connection, haste: Haste) -> Result<(), Error> {
         let writes = self.queue.writes.load(Ordering::Relaxed);
+        self.queue.pace.is_seen_to();
         if self.queue.doubt.is_there() {
             // Whoever takes the lock settles it first: no page is copied that the log may lose.
             self.queue.write_durably_blocking(|_| Ok(()))?;
@@ -113,31 +115,24 @@ impl Shared {
             }
             return Ok(());
         }
-        let length = self.length(connection)?;
+        let length = self.queue.pace.limit();
         if wal(connection, Checkpoint::Noop)?.pages < length {
             return Ok(());
         }
-        self.copy_beside(connection)?;
+        let _hold = self.copy_beside(connection)?;
         let begun = self.begin_anew(length.saturating_mul(LENGTHS_MAX))?;
+        self.is_read.store(begun.is_busy, Ordering::Relaxed);
         if !begun.is_busy {
             self.copied.store(writes, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Pages that the log should not have.
-    fn length(&self, connection: &Connection) -> Result<u64, Error> {
-        let page: u32 = connection
-            .prepare_cached("PRAGMA main.page_size")
-            .and_then(|mut read| read.query_row([], |row| row.get(0)))
-            .map_err(Writing::failed("copy the write-ahead log"))?;
-        Ok(self.options.wal_bytes.div_ceil(u64::from(page.max(1))))
-    }
-
     /// Copies what nobody waits for. Who writes meanwhile adds to the log, which is begun anew only
-    /// when all of it was copied.
-    fn copy_beside(&self, connection: &Connection) -> Result<(), Error> {
-        let mut before = u64::MAX;
+    /// when all of it was copied: so who adds much is held back from the second time on, until what
+    /// is returned is dropped.
+    fn copy_beside(&self, connection: &Connection) -> Result<Option<Hold<'_>>, Error> {
+        let (mut before, mut hold) = (u64::MAX, None);
         for _ in 0..COPIES_MAX {
             self.copy_and_flush(connection)?;
             // What was added since it began is not in its answer.
@@ -146,8 +141,9 @@ impl Shared {
                 break;
             }
             before = left;
+            hold.get_or_insert_with(|| self.queue.pace.hold());
         }
-        Ok(())
+        Ok(hold)
     }
 
     /// Copies once, and flushes the file. SQLite does so only when nobody wrote meanwhile, and then

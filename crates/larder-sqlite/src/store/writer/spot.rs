@@ -24,7 +24,12 @@ use super::{
 };
 use crate::{
     error::is_busy,
-    store::{entries::INLINE_BYTES, file, options::Durability},
+    store::{
+        entries::INLINE_BYTES,
+        file,
+        keeper::{self, Checkpoint},
+        options::Durability,
+    },
 };
 
 /// Writes in one commit of a caller. With ten times less a crowd commits more often, with ten times
@@ -192,7 +197,7 @@ impl Queue {
         log: &mut Option<Connection>,
     ) -> Result<Begun, Error> {
         let failed = Writing::failed("write to the store");
-        if self.doubt.is_there() {
+        if self.doubt.is_there() || self.pace.is_held() {
             return Ok(Begun::NotNow);
         }
         connection.busy_timeout(Duration::ZERO).map_err(failed)?;
@@ -222,11 +227,9 @@ impl Queue {
         };
         // The thread finds out what is wrong.
         let Ok(opened) = opened else { return false };
-        let adds =
-            opened.prepare_cached("PRAGMA main.wal_checkpoint(NOOP)").and_then(|mut look| {
-                look.query_row([], |row| Ok(row.get::<_, i64>(2)? < row.get::<_, i64>(1)?))
-            });
-        adds.unwrap_or(false)
+        let Ok(log) = keeper::wal(opened, Checkpoint::Noop) else { return false };
+        self.pace.saw(log.pages);
+        0 < log.left()
     }
 }
 

@@ -13,10 +13,15 @@ use parking_lot::MutexGuard;
 
 use super::{
     Queue,
+    commit::Desk,
     gathering::Gathering,
     waiting::{Alone, By, Leaves, Terms, Waiting},
 };
-use crate::store::options::Durability;
+use crate::store::{
+    keeper::{self, Checkpoint},
+    options::Durability,
+    pace::HELD,
+};
 
 /// Writes in one commit. More would make the first of them wait without making the rest cheaper.
 const GROUP_MAX: usize = 512;
@@ -43,6 +48,7 @@ impl Queue {
             }
             let began = self.options.clock.now();
             let written = self.work(&mut desk, &TERMS);
+            self.look_at_log(&desk);
             drop(desk);
             let took = self.options.clock.now().since(began);
             let (writes, came) = (written.count(), self.waiting.lock().jobs.len());
@@ -82,7 +88,21 @@ impl Queue {
             self.arrived.wait(&mut waiting);
         }
         self.gather(&mut waiting, gathering);
+        if self.pace.is_held() {
+            let may_wait = |waiting: &mut Waiting| {
+                waiting.alone.is_empty() && !self.closing.load(Ordering::SeqCst)
+            };
+            self.arrived.wait_while_for(&mut waiting, may_wait, HELD);
+        }
         true
+    }
+
+    /// Tells the pace how long the log is, if that can be seen.
+    fn look_at_log(&self, desk: &Desk) {
+        let connection = desk.log.as_ref().or(desk.connection.as_ref());
+        if let Some(Ok(log)) = connection.map(|one| keeper::wal(one, Checkpoint::Noop)) {
+            self.pace.saw(log.pages);
+        }
     }
 
     /// Waits for those who were there with the last commit, where this one waits for the disk.

@@ -318,3 +318,23 @@ fn nobody_waits_for_the_disk_on_the_spot() {
     assert!(once(durable.as_mut()).is_pending());
     block_on(durable).unwrap();
 }
+
+/// While the keeper copies the last of the log; and it is written, although nobody lets go.
+#[test]
+fn who_is_held_back_leaves_it_to_the_thread() {
+    let desk = Desk::new();
+    let queue = desk.queue();
+    let who = || {
+        is_idle(&queue);
+        let own = |_: &mut Writing<'_>| Ok(thread::current().id());
+        block_on(queue.write(Durability::Relaxed, Effort::ROW, own)).unwrap()
+    };
+    let here = thread::current().id();
+    // The first begins the log.
+    who();
+    assert_eq!(who(), here);
+    let hold = queue.pace.hold();
+    assert_ne!(who(), here);
+    drop(hold);
+    assert_eq!(who(), here);
+}
