@@ -3,128 +3,40 @@
 //! The feed speaks of rows of the origin's tables; rules say what they mean for the records here: a
 //! row that *is* a record is put or removed as it was told, without asking the origin; a row from
 //! which records are joined together names them by a key of some index, before and after.
+//! Reading order: `image` and `rules`; `meaning`, what they make of a batch of changes, which is
+//! `told`; `sink`, where the feed delivers it; `followed` is what the table holds of the feed.
 //! **Invariant**: what no rule can say precisely puts everything in doubt, never nothing.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use larder_core::{
-    Clock, Error, ErrorKind, Invalidation as Recorded, Moment, Name, Position, Value,
-    change::{Change, RowChange},
-    dependency::{Atom, Dependency},
-    feed::{Doubt, Feed, FeedSink, Mark},
-    safeguard::Safeguard,
-    store::Standing,
-    timeline::{Epoch, Stamp},
+    Clock, Error, ErrorKind, Moment, dependency::Dependency, feed::Feed, store::Standing,
+    timeline::Stamp,
 };
 
-use crate::{
-    index::{Index, IndexKey},
-    lane::AnyRanges,
-    ranges::Ranges,
-    record::Record,
-    restore::Resuming,
-    snapshot::Touched,
-    table::{Inner, Table},
-};
+use crate::{index::IndexKey, record::Record, restore::Resuming, table::Table};
 
-/// A row of the origin, as it was or as it is.
-#[derive(Debug)]
-pub struct Image<'a> {
-    change: &'a RowChange,
-    values: &'a [Value],
-}
+mod image;
 
-impl Image<'_> {
-    /// The value of a column; `None` when the feed does not report it.
-    pub fn get(&self, column: &str) -> Option<&Value> {
-        let columns = &self.change.columns;
-        let place = columns.binary_search_by(|own| (**own).cmp(column)).ok()?;
-        self.values.get(place)
-    }
+mod rules;
 
-    /// The value of a column of whole numbers.
-    pub fn integer(&self, column: &str) -> Option<i64> {
-        match self.get(column)? {
-            Value::Integer(integer) => Some(*integer),
-            _ => None,
-        }
-    }
+mod meaning;
 
-    /// The value of a column of numbers.
-    pub fn real(&self, column: &str) -> Option<f64> {
-        match self.get(column)? {
-            Value::Real(real) => Some(*real),
-            #[expect(clippy::cast_precision_loss, reason = "a number of a column of reals")]
-            Value::Integer(integer) => Some(*integer as f64),
-            _ => None,
-        }
-    }
+mod told;
 
-    /// The value of a column of text.
-    pub fn text(&self, column: &str) -> Option<&str> {
-        match self.get(column)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
+mod sink;
 
-type Touches = Box<dyn Fn(&Image<'_>) -> Option<Arc<dyn AnyRanges>> + Send + Sync>;
-type MakesRecord<R> = Box<dyn Fn(&Image<'_>) -> Option<R> + Send + Sync>;
+mod followed;
 
-/// An index, whatever its keys are.
-#[derive(Clone, Copy)]
-struct Place {
-    place: usize,
-    /// Which definition it belongs to.
-    of: u64,
-}
+pub(crate) use followed::Followed;
+pub use image::Image;
+pub(crate) use meaning::Meaning;
+pub use rules::Rules;
+pub(crate) use told::Told;
 
-/// What rows of one table of the origin mean.
-enum Rule<R> {
-    /// They are the records.
-    Are(MakesRecord<R>),
-    /// They touch records by an index.
-    Touch(Place, Touches),
-    /// Nobody can say which records they go into.
-    Doubt,
-}
-
-/// Who sees to it that every change of the tables that rules speak of is told.
-#[derive(Clone, Debug)]
-enum Hearing {
-    /// The feed: it watches each of them wholly, or the table is not loaded.
-    Expected,
-    /// The origin, which knows what was read of them, and has the feed tell what is not watched.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only that origin does"))]
-    OfOrigin {
-        /// By this name the feed tells of everything that is not watched.
-        unwatched: Arc<str>,
-        /// Whether a load has read some of that.
-        is_read: Arc<AtomicBool>,
-    },
-}
-
-/// What the changes that a feed tells of mean for a table.
-pub struct Rules<R: Record> {
-    rules: Vec<(Arc<str>, Rule<R>)>,
-    max_staleness: Duration,
-    hearing: Hearing,
-    reads_unwatched: Option<ReadsUnwatched>,
-    /// Each rule in words, by which a file is known to have followed the same ones.
-    said: Vec<Arc<str>>,
-}
-
-/// Finds out, once the feed has started, whether the records are of something that it does not
-/// watch: what became of that while nobody followed it is told by nobody.
-pub(crate) type ReadsUnwatched = Arc<dyn Fn() -> bool + Send + Sync>;
+use followed::Hearing;
+use rules::Rule;
+use sink::Sink;
 
 /// How a feed is started.
 pub(crate) enum Starting<'a> {
@@ -132,230 +44,6 @@ pub(crate) enum Starting<'a> {
     Anew,
     /// For one that may go on from there.
     From(&'a Standing, Arc<Resuming>),
-}
-
-/// How old a table's knowledge of its origin may be, unless said otherwise.
-const MAX_STALENESS: Duration = Duration::from_secs(1);
-
-impl<R: Record> Default for Rules<R> {
-    fn default() -> Self {
-        let hearing = Hearing::Expected;
-        let (rules, said, max_staleness) = (Vec::new(), Vec::new(), MAX_STALENESS);
-        Self { rules, max_staleness, hearing, reads_unwatched: None, said }
-    }
-}
-
-impl<R: Record> Rules<R> {
-    /// No rules: nothing that a feed tells means anything.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Each row of `table` is a record, and what `record` makes of it is put in its place without
-    /// asking the origin. `None` says that it cannot be told from the row: then everything is in
-    /// doubt.
-    ///
-    /// The feed must tell of each row what it was and is, in that order. That of SQLite does not
-    /// where somebody writes with `OR IGNORE`, `ON CONFLICT .. DO NOTHING` or `DO UPDATE .. WHERE`
-    /// (the row that was in the way and stays is told as one that went), or where a trigger or a
-    /// foreign key changes the row that is being written once more (the changes may come in
-    /// reverse). There say [`Rules::touches`] with the primary key, which asks the origin.
-    #[must_use]
-    pub fn records(
-        self,
-        table: impl Into<Arc<str>>,
-        record: impl Fn(&Image<'_>) -> Option<R> + Send + Sync + 'static,
-    ) -> Self {
-        self.with(table.into(), Rule::Are(Box::new(record)), "are the records")
-    }
-
-    fn with(mut self, table: Arc<str>, rule: Rule<R>, said: &str) -> Self {
-        self.said.push(format!("{table}: {said}").into());
-        self.rules.push((table, rule));
-        self
-    }
-
-    /// A row of `table` goes into the records with this key of `index`: of its parent by its own
-    /// foreign key, of its children by the primary key they refer to. Records are touched under the
-    /// key of the row as it was and as it is. `None` says that it cannot be told.
-    #[must_use]
-    pub fn touches<K: IndexKey>(
-        self,
-        table: impl Into<Arc<str>>,
-        index: &Index<R, K>,
-        key: impl Fn(&Image<'_>) -> Option<K> + Send + Sync + 'static,
-    ) -> Self {
-        let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
-            Some(Arc::new(Ranges::only([key(image)?])))
-        };
-        let place = Place { place: index.place, of: index.of };
-        let said = format!("touch `{}`", index.name());
-        self.with(table.into(), Rule::Touch(place, Box::new(ranges)), &said)
-    }
-
-    /// A row of `table` goes into records, and nobody can say which: every change of it puts
-    /// everything in doubt.
-    #[must_use]
-    pub fn doubts(self, table: impl Into<Arc<str>>) -> Self {
-        self.with(table.into(), Rule::Doubt, "are in doubt")
-    }
-
-    /// As [`Rules::touches`] with the keys in some ranges, which `by` tells of.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn touches_within<K: IndexKey>(
-        self,
-        table: Arc<str>,
-        index: &Index<R, K>,
-        by: &str,
-        ranges: impl Fn(&Image<'_>) -> Option<Ranges<K>> + Send + Sync + 'static,
-    ) -> Self {
-        let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
-            Some(Arc::new(ranges(image)?))
-        };
-        let place = Place { place: index.place, of: index.of };
-        let said = format!("touch `{}` by {by}", index.name());
-        self.with(table, Rule::Touch(place, Box::new(ranges)), &said)
-    }
-
-    /// Says that loads see to it that the feed tells of every change of what they read: of what is
-    /// not watched by the name `unwatched`, which means something once `is_read` is set.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn heard_by_origin(mut self, unwatched: Arc<str>, is_read: Arc<AtomicBool>) -> Self {
-        self.hearing = Hearing::OfOrigin { unwatched, is_read };
-        self
-    }
-
-    /// Says how to find out whether the records are of something that the feed does not watch.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn finding_out(mut self, reads_unwatched: ReadsUnwatched) -> Self {
-        self.reads_unwatched = Some(reads_unwatched);
-        self
-    }
-
-    pub(crate) fn reads_unwatched(&self) -> Option<ReadsUnwatched> {
-        self.reads_unwatched.clone()
-    }
-
-    /// Each rule in words.
-    pub(crate) fn said(&self) -> &[Arc<str>] {
-        &self.said
-    }
-
-    /// Whether a rule speaks of this table.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn speak_of(&self, table: &str) -> bool {
-        self.rules.iter().any(|(own, _)| **own == *table)
-    }
-
-    /// How old the knowledge of the origin may be for a read; beyond it the feed is asked first.
-    /// One second without this.
-    #[must_use]
-    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
-        self.max_staleness = max_staleness;
-        self
-    }
-}
-
-impl<R: Record> fmt::Debug for Rules<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tables: Vec<&str> = self.rules.iter().map(|(table, _)| &**table).collect();
-        f.debug_struct("Rules").field("tables", &tables).finish_non_exhaustive()
-    }
-}
-
-/// The feed that a table follows.
-pub(crate) struct Followed {
-    feed: Arc<dyn Feed>,
-    /// Those that the rules speak of.
-    tables: Vec<Arc<str>>,
-    said: Vec<Arc<str>>,
-    hearing: Hearing,
-    proven: Arc<AtomicU64>,
-    clock: Clock,
-    max_staleness: Duration,
-}
-
-impl Followed {
-    pub(crate) fn timeline(&self) -> &Name {
-        self.feed.timeline()
-    }
-
-    /// Each of the rules in words.
-    pub(crate) fn said(&self) -> &[Arc<str>] {
-        &self.said
-    }
-
-    /// Every row that the rules speak of.
-    pub(crate) fn dependencies(&self) -> impl Iterator<Item = Dependency> {
-        let all = |table: &Arc<str>| Dependency::table(self.timeline().clone(), table.clone());
-        self.tables.iter().map(all)
-    }
-
-    /// What the feed touches when something changed that it does not watch, where the origin sees
-    /// to that.
-    pub(crate) fn unwatched(&self) -> Option<Dependency> {
-        match &self.hearing {
-            Hearing::Expected => None,
-            Hearing::OfOrigin { unwatched, .. } => {
-                Some(Dependency::table(self.timeline().clone(), unwatched.clone()))
-            }
-        }
-    }
-
-    /// Asks the feed, unless what is known of the origin is young enough.
-    pub(crate) async fn prove(&self) -> Result<(), Error> {
-        let proven = Moment::from_micros(self.proven.load(Ordering::Acquire));
-        match self.clock.reached(proven.plus(self.max_staleness), self.clock.coarse()) {
-            true => self.catch_up().await,
-            false => Ok(()),
-        }
-    }
-
-    /// Asks the feed.
-    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
-        self.feed.catch_up().await
-    }
-}
-
-/// Not on this thread: it may be the feed's own, if that had the last handle on the table.
-impl Drop for Followed {
-    fn drop(&mut self) {
-        let feed = self.feed.clone();
-        std::thread::spawn(move || feed.stop());
-    }
-}
-
-/// What changes of the origin mean here.
-pub(crate) struct Meaning<R: Record> {
-    rules: Vec<(Arc<str>, Rule<R>)>,
-    hearing: Hearing,
-}
-
-/// Where the feed delivers.
-struct Sink<R: Record, W: IndexKey> {
-    table: Weak<Inner<R, W>>,
-    meaning: Arc<Meaning<R>>,
-    proven: Arc<AtomicU64>,
-    /// While the table may go on with what an earlier one saved.
-    resuming: Option<Arc<Resuming>>,
-}
-
-/// What a batch of changes comes to.
-pub(crate) struct Told<R: Record> {
-    /// The last state of each record that was told of.
-    pub(crate) rows: Vec<(R::Key, Option<Arc<R>>)>,
-    /// Each record as it was before.
-    pub(crate) left: Vec<Arc<R>>,
-    pub(crate) touched: Vec<Touched>,
-    /// Everything is in doubt.
-    pub(crate) everything: bool,
-}
-
-impl<R: Record> Default for Told<R> {
-    fn default() -> Self {
-        let (rows, left, touched) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rows, left, touched, everything: false }
-    }
 }
 
 impl<R: Record, W: IndexKey> Table<R, W> {
@@ -457,149 +145,5 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         Error::new(ErrorKind::Config, "follow a feed with table")
             .subject(format!("`{}`", self.name()))
             .detail(detail)
-    }
-}
-
-impl<R: Record> Meaning<R> {
-    /// What the rules make of `changes`.
-    pub(crate) fn told(&self, changes: &[Change]) -> Told<R> {
-        let mut told = Told::default();
-        for change in changes {
-            told.everything |= match change {
-                Change::Row(row) => {
-                    let rules = self.rules.iter().filter(|(table, _)| *table == row.table);
-                    // All of them, and not only up to the first that cannot tell.
-                    rules
-                        .fold(false, |lost, (_, rule)| tell(rule, row, &mut told).is_none() || lost)
-                }
-                // Whoever does not know how a row was cannot say which records it was in.
-                Change::After(after) => self.speaks_of(&after.row.table),
-                Change::Touch(named) => self.names_rows(named),
-            };
-        }
-        told.everything &= !Safeguard::UnsaidWidened.is_off();
-        told
-    }
-
-    /// Whether a rule speaks of this table.
-    fn speaks_of(&self, table: &str) -> bool {
-        self.rules.iter().any(|(own, _)| **own == *table)
-    }
-
-    /// Whether this is the name of what is not watched, and some of that was read.
-    fn has_read_unwatched(&self, table: &str) -> bool {
-        match &self.hearing {
-            Hearing::Expected => false,
-            Hearing::OfOrigin { unwatched, is_read } => {
-                **unwatched == *table && is_read.load(Ordering::SeqCst)
-            }
-        }
-    }
-
-    /// Whether what is touched by name may be rows that a rule speaks of.
-    fn names_rows(&self, named: &Dependency) -> bool {
-        match named.atom() {
-            Atom::Everything => true,
-            Atom::Table(table) | Atom::Id { table, .. } | Atom::Scope { table, .. } => {
-                self.speaks_of(table) || self.has_read_unwatched(table)
-            }
-            Atom::Tag { .. } => false,
-        }
-    }
-}
-
-impl<R: Record, W: IndexKey> Sink<R, W> {
-    fn table(&self) -> Option<Table<R, W>> {
-        self.table.upgrade().map(Table)
-    }
-}
-
-/// Adds what a change means by one rule; `None` when that cannot be told.
-fn tell<R: Record>(rule: &Rule<R>, change: &RowChange, told: &mut Told<R>) -> Option<()> {
-    let images = [&change.old, &change.new];
-    if images.iter().all(|values| values.is_none()) {
-        return None;
-    }
-    match rule {
-        Rule::Doubt => return None,
-        Rule::Are(record) => {
-            // Both before either is told: half of a change is worse than none.
-            let [old, new] = images.map(|values| match values {
-                Some(values) => record(&Image { change, values }).map(Some),
-                None => Some(None),
-            });
-            let (old, new) = (old?, new?);
-            told.rows.extend(old.iter().map(|old| (old.key(), None)));
-            told.left.extend(old.map(Arc::new));
-            told.rows.extend(new.map(|new| (new.key(), Some(Arc::new(new)))));
-        }
-        Rule::Touch(Place { place, .. }, ranges) => {
-            for values in images.into_iter().flatten() {
-                let ranges = ranges(&Image { change, values })?;
-                if ranges.is_empty() {
-                    continue;
-                }
-                match told.touched.iter_mut().find(|touched| touched.place == *place) {
-                    Some(touched) => touched.ranges = touched.ranges.union(&*ranges),
-                    None => told.touched.push(Touched { place: *place, ranges }),
-                }
-            }
-        }
-    }
-    Some(())
-}
-
-impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
-    fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
-        let Some(table) = self.table() else { return };
-        table.apply(position, self.meaning.told(changes));
-    }
-
-    fn confirmed(&self, _timeline: &str, position: Position, moment: Moment) {
-        let Some(table) = self.table() else { return };
-        table.confirm(position);
-        self.proven.fetch_max(moment.as_micros(), Ordering::AcqRel);
-    }
-
-    fn restarted(&self, _timeline: &str, epoch: Epoch, start: Position, doubt: Doubt) {
-        if let Some(resuming) = &self.resuming {
-            resuming.doubted(doubt);
-        }
-        if let Some(table) = self.table() {
-            table.restart(epoch, start);
-        }
-    }
-
-    fn marking(&self, _timeline: &str, mark: Option<Mark>) {
-        if let Some(table) = self.table() {
-            table.0.publishing.lock().places.marking(mark);
-        }
-    }
-
-    fn resumed(&self, _timeline: &str, epoch: Epoch, position: Position) {
-        let Some(table) = self.table() else { return };
-        let goes_on = |own: &Arc<Resuming>| own.resumed(|| table.resume(epoch, position));
-        if !self.resuming.as_ref().is_some_and(goes_on) {
-            table.restart(epoch, position);
-        }
-    }
-
-    fn recorded(&self, timeline: &str, recorded: &Recorded) {
-        let mut own = recorded.dependencies().iter().filter(|one| **one.timeline() == *timeline);
-        if let Some(table) = self.table().filter(|_| own.any(|one| self.meaning.names_rows(one))) {
-            table.doubt_all();
-        }
-    }
-
-    fn records_lost(&self, _timeline: &str, _doubt: Doubt) {
-        if let Some(table) = self.table() {
-            table.doubt_all();
-        }
-    }
-}
-
-impl<R: Record, W: IndexKey> fmt::Debug for Sink<R, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").finish_non_exhaustive()
     }
 }
