@@ -14,8 +14,12 @@ use crate::{
 /// One thing that happened on a timeline.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// A row was inserted, updated or deleted.
+    /// A row was inserted, updated or deleted: from `new` on it is as that says, to the last bit,
+    /// until something is told of it after this.
     Row(RowChange),
+    /// A row may have changed so, or otherwise, or not at all: what hangs on either image is
+    /// touched as by [`Change::Row`], and how the row is can only be asked.
+    Perhaps(RowChange),
     /// A row was updated, and only how it is since is known.
     After(After),
     /// A dependency was invalidated by name.

@@ -234,7 +234,7 @@ impl History {
         let digests = &mut touched.digests;
         match change {
             Change::Touch(dependency) => self.collect_touch(dependency, touched),
-            Change::Row(row) => {
+            Change::Row(row) | Change::Perhaps(row) => {
                 let touch = &mut |digest| digests.push(digest);
                 self.shapes.touched_by_row(timeline, row, touch);
             }

@@ -81,11 +81,13 @@ pub enum Safeguard {
     UnsaidWidened,
     /// No read of a table goes on by a snapshot that may show a commit by half.
     HalvesRefused,
+    /// A row that a unique key may displace is told as one that may go, not as one that has gone.
+    DisplacedMayStay,
 }
 
 impl Safeguard {
     /// Every safeguard, for tests that walk over them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AsOfBeforeLoad,
         Self::AsOfInsideTransaction,
         Self::JoinerChecked,
@@ -123,6 +125,7 @@ impl Safeguard {
         Self::LateReadsLoadAnew,
         Self::UnsaidWidened,
         Self::HalvesRefused,
+        Self::DisplacedMayStay,
     ];
 
     /// Whether a test has taken this safeguard out. Always `false` without the feature `mutants`.

@@ -34,6 +34,8 @@ pub(crate) mod operation {
     pub(crate) const CUT: i64 = 5;
     /// The transaction carries an invalidation: no table, and its bytes as the first value.
     pub(crate) const RECORD: i64 = 6;
+    /// The values of a row that is in the way of another one: it may go, and it may stay.
+    pub(crate) const DISPLACED: i64 = 7;
 }
 
 /// How far the log was read: the last number given out, and the nonce of the row that had it.
@@ -195,9 +197,10 @@ fn decode(
     table: &TrackedTable,
 ) -> rusqlite::Result<Option<Change>> {
     let width = table.columns.len();
-    let (old, new) = match row.get::<_, Option<i64>>(3)?.unwrap_or(0) {
+    let operation = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
+    let (old, new) = match operation {
         operation::INSERT => (None, Some(0)),
-        operation::DELETE => (Some(0), None),
+        operation::DELETE | operation::DISPLACED => (Some(0), None),
         operation::UPDATE => (Some(0), Some(width)),
         operation::TABLE => (None, None),
         _ => return Ok(None),
@@ -208,22 +211,31 @@ fn decode(
     if unreadable || (old.is_none() && new.is_none()) {
         return Ok(Some(Change::Touch(Dependency::table(timeline.clone(), table.name.clone()))));
     }
-    Ok(Some(Change::Row(RowChange {
+    let (old, new) = (old.flatten(), new.flatten());
+    let has_gone = operation != operation::DISPLACED || Safeguard::DisplacedMayStay.is_off();
+    let is_exact = |image: &Option<Image>| image.as_ref().is_none_or(|image| image.is_exact);
+    let is_certain = has_gone && table.tells_in_order && is_exact(&old) && is_exact(&new);
+    let change = RowChange {
         table: table.name.clone(),
         columns: table.columns.clone(),
         key: table.key.clone(),
-        old: old.flatten(),
-        new: new.flatten(),
-    })))
+        old: old.map(|image| image.values),
+        new: new.map(|image| image.values),
+    };
+    Ok(Some(if is_certain { Change::Row(change) } else { Change::Perhaps(change) }))
+}
+
+/// A row before or after a change.
+struct Image {
+    /// In the form in which their columns compare them.
+    values: Vec<Value>,
+    /// Whether that is as well the form in which they are stored.
+    is_exact: bool,
 }
 
 /// One image of a row; `None` when a text is not UTF-8, so that it cannot be told from others.
-fn image(
-    row: &Row<'_>,
-    start: usize,
-    table: &TrackedTable,
-) -> rusqlite::Result<Option<Vec<Value>>> {
-    let mut values = Vec::with_capacity(table.kinds.len());
+fn image(row: &Row<'_>, start: usize, table: &TrackedTable) -> rusqlite::Result<Option<Image>> {
+    let mut image = Image { values: Vec::with_capacity(table.kinds.len()), is_exact: true };
     for (place, column) in table.kinds.iter().enumerate() {
         let value = match row.get_ref(HEAD + start + place)? {
             ValueRef::Null => Value::Null,
@@ -235,7 +247,9 @@ fn image(
                 Err(_) => return Ok(None),
             },
         };
-        values.push(canonical(column, value));
+        let compared = canonical(column, value.clone());
+        image.is_exact &= compared == value;
+        image.values.push(compared);
     }
-    Ok(Some(values))
+    Ok(Some(image))
 }

@@ -11,7 +11,7 @@
 mod place;
 
 use larder_core::{
-    Dependency, Digest, Epoch, Invalidation, Mode, Position,
+    Change, Dependency, Digest, Epoch, Invalidation, Mode, Position,
     claim::Fence,
     safeguard::Safeguard,
     store::{Begins, Follows, Judgement, NewRecord, SchemesKnown, Step, Store as _},
@@ -236,13 +236,26 @@ fn change_of_a_row_nobody_told_of() -> bool {
     })
 }
 
+/// An ignored insert, after which the row that was in its way is told as one that has gone.
+fn told_as_gone() -> bool {
+    let place = Place::new();
+    let path = place.database("a.db", "wal", SCHEMA);
+    track_rows(&path, &[ASK]);
+    let world = World::open(&path, Track::Rows);
+    world.catch_up().unwrap();
+    writer(&path).execute("INSERT OR IGNORE INTO t VALUES (8, 'one', 9)", []).unwrap();
+    world.catch_up().unwrap();
+    world.ledger.changes().iter().any(|change| matches!(change, Change::Row(_)))
+}
+
 #[test]
 fn each_safeguard_that_is_taken_out_is_missed() {
     type Violation = (&'static str, Safeguard, fn() -> bool);
-    let violations: [Violation; 13] = [
+    let violations: [Violation; 14] = [
         ("displaced", Safeguard::DisplacedRowTrigger, || {
             serves_stale(Track::Rows, "wal", displace)
         }),
+        ("ignored", Safeguard::DisplacedMayStay, told_as_gone),
         ("rebuilt", Safeguard::TriggersVerified, rebuilt_then_changed),
         ("used again", Safeguard::TriggersVerified, number_used_again),
         ("replaced, wal", Safeguard::InodeCompared, || {

@@ -274,7 +274,7 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         let Some(changes) = feed.told_since(mark).await? else {
             return Ok(Err(Lost::Anew(doubt)));
         };
-        let told = meaning.told(&changes);
+        let told = meaning.told(self, &changes);
         if told.everything || self.is_all_in_doubt(last) {
             return Ok(Err(Lost::InDoubt));
         }

@@ -271,7 +271,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let recent = self.0.publishing.lock();
         let now = self.snapshot();
         let (mut next, result) = if Arc::ptr_eq(&now, &before) { made } else { make(self, &now)? };
-        next.content = self.laid_over(&next, recent.since(began))?;
+        next.content = self.laid_over(&next, &recent.since(began))?;
         self.0.state.store(Arc::new(next));
         drop(recent);
         Ok(result)
@@ -292,7 +292,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     fn laid_over(
         &self,
         now: &Snapshot<R>,
-        told: Vec<(R::Key, Option<Arc<R>>)>,
+        told: &[(R::Key, Option<Arc<R>>)],
     ) -> Result<Content<R>, Error> {
         let Some(window) = now.window.as_deref().filter(|_| !told.is_empty()) else {
             return Ok(now.content.clone());
@@ -300,7 +300,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let lane = self.lane(self.0.window.place);
         let old = told.iter().filter_map(|(key, _)| now.content.get(key).cloned());
         let old: Vec<Arc<R>> = old.collect();
-        let new = told.into_iter().filter_map(|(_, row)| row);
+        let new = told.iter().filter_map(|(_, row)| row.clone());
         let new = new.filter(|row| lane.holds(window, row));
         now.content.changed(old, new, &self.0.limits)
     }
@@ -348,7 +348,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 
     /// Keeps the rows that a feed told of until they are visible, and marks what it named.
     pub(crate) fn apply(&self, position: Position, told: Told<R>) {
-        let Told { rows, left, touched, everything } = told;
+        let Told { rows, left, touched, everything, .. } = told;
         let mut recent = self.0.publishing.lock();
         recent.places.told(position);
         recent.left(position, left);
@@ -396,9 +396,14 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.leave_shown(before, recent.confirmed(), &told, &left);
         if !told.is_empty() {
             let mut next = Snapshot::clone(&self.snapshot());
-            match self.laid_over(&next, told) {
+            match self.laid_over(&next, &told) {
                 Ok(content) => next.content = content,
-                // There is no room for it, or a unique key stands twice: the next read says so.
+                // There is no room for it, or a unique key stands twice, as long as the other
+                // record that has it is in doubt: the next read says so.
+                Err(_) if self.lane(PRIMARY).can_load() => {
+                    let keys = told.into_iter().map(|(key, _)| key);
+                    next.mark(vec![by_key(keys)], Meanwhile::Refresh, None);
+                }
                 Err(_) => self.mark_all(&mut next, None),
             }
             self.0.state.store(Arc::new(next.overtaken(|_| true)));
@@ -499,6 +504,11 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         // Who comes second stops his feed by dropping it.
         self.0.followed.set(followed).or_else(|_| self.expect_unfollowed())
     }
+}
+
+/// The records with these primary keys.
+fn by_key<K: IndexKey>(keys: impl IntoIterator<Item = K>) -> Touched {
+    Touched { place: PRIMARY, ranges: Arc::new(Ranges::only(keys)) }
 }
 
 /// A load that is under way.

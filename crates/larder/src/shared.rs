@@ -299,7 +299,7 @@ pub(crate) fn tables_of<'a>(told: impl Iterator<Item = (&'a Name, &'a Change)>) 
     let mut last = None;
     for (timeline, change) in told {
         let row = match change {
-            Change::Row(row) => row,
+            Change::Row(row) | Change::Perhaps(row) => row,
             Change::After(after) => &after.row,
             Change::Touch(_) => continue,
         };

@@ -119,7 +119,10 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         modified: modified.map(|columns| columns.into_iter().map(Arc::from).collect()),
     });
     prop_oneof![
-        6 => row.prop_map(Change::Row),
+        6 => (row, 0u8..6).prop_map(|(row, kind)| match kind {
+            0 => Change::Perhaps(row),
+            _ => Change::Row(row),
+        }),
         2 => after.prop_map(Change::After),
         2 => dependency().prop_map(Change::Touch),
     ]

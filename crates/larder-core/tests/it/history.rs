@@ -115,7 +115,7 @@ fn scheme(dependency: &Dependency) -> Option<(String, Vec<String>, Option<String
 fn hits(change: Option<&Change>, dependency: &Dependency) -> bool {
     match change {
         None => true,
-        Some(Change::Row(row)) => row_hits(row, dependency),
+        Some(Change::Row(row) | Change::Perhaps(row)) => row_hits(row, dependency),
         Some(Change::After(after)) => after_hits(after, dependency),
         Some(Change::Touch(named)) => {
             let same_table = || named.about_table() == dependency.about_table();
@@ -213,7 +213,7 @@ fn row_hits(row: &RowChange, dependency: &Dependency) -> bool {
 /// Whether any change lacks a column, or the row before it, so that scopes are widened.
 fn is_partial(reference: &Reference) -> bool {
     reference.log.iter().any(|(_, change)| match change {
-        Some(Change::Row(row)) => row.columns.len() < 3,
+        Some(Change::Row(row) | Change::Perhaps(row)) => row.columns.len() < 3,
         Some(Change::After(_)) => true,
         Some(Change::Touch(_)) | None => false,
     })

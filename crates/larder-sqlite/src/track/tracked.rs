@@ -18,6 +18,7 @@ use crate::{
     error::from_driver,
     outbox::{self, OUTBOX},
     track::{
+        order::Triggered,
         plan::{LOG_TABLES, log_tables},
         trigger::{self, Closeness, Spec, Trigger},
     },
@@ -25,8 +26,9 @@ use crate::{
 
 /// The format of log and triggers. One that another version of larder installed is not trusted.
 ///
-/// Format 1 numbered the log by AUTOINCREMENT and had nothing that leaves a cut.
-pub(crate) const FORMAT: i64 = 2;
+/// Format 1 numbered the log by AUTOINCREMENT and had nothing that leaves a cut; format 2 told a row
+/// that may be displaced as one that was deleted.
+pub(crate) const FORMAT: i64 = 3;
 
 /// The tracked tables under one version of the schema.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,8 @@ pub(crate) struct TrackedTable {
     sees_all: bool,
     /// Whether the update of every column is logged.
     sees_every_column: bool,
+    /// Whether the last line about a row says how it is.
+    pub(crate) tells_in_order: bool,
 }
 
 /// Why a database is not tracked.
@@ -95,12 +99,13 @@ impl Tracked {
             .map_err(|error| Absent::Broken(format!("the schema cannot be read: {error}")))?;
         let schema_version = schema_version(connection)?;
         let outbox = installed.outbox();
+        let triggered = Triggered::read(connection)?;
         let mut tracked = Self { schema_version, outbox, ..Self::default() };
         if outbox == Outbox::Absent && installed.has_named(OUTBOX) {
             tracked.broken.push(format!("{OUTBOX}: it was altered"));
         }
         for spec in &installed.specs {
-            match tracked_table(connection, &installed, spec, &schema)? {
+            match tracked_table(connection, &installed, spec, (&schema, &triggered))? {
                 Ok(table) => tracked.add(table),
                 Err(why) => {
                     tracked.broken.push(format!("{}: {why}", spec.table));
@@ -168,6 +173,7 @@ impl TrackedTable {
             spec: spec.clone(),
             sees_all: false,
             sees_every_column: false,
+            tells_in_order: false,
         }
     }
 }
@@ -176,7 +182,7 @@ fn tracked_table(
     connection: &Connection,
     installed: &Installed,
     spec: &Spec,
-    schema: &Schema,
+    (schema, triggered): (&Schema, &Triggered),
 ) -> rusqlite::Result<Result<TrackedTable, String>> {
     let Some(table) = schema.table(&spec.table) else {
         return Ok(Err("the table is gone".to_owned()));
@@ -216,6 +222,7 @@ fn tracked_table(
         spec: spec.clone(),
         sees_all: generated || spec.closeness == Closeness::Whole,
         sees_every_column,
+        tells_in_order: triggered.leave_in_order(table, schema),
     }))
 }
 

@@ -45,8 +45,10 @@ pub(crate) enum Closeness {
     Whole,
 }
 
-/// Values of one row that the log has room for.
-pub(crate) const LOGGED_MAX: usize = 16;
+/// Values of one row that the log has room for. Each takes a column of the log for the row as it was
+/// and one for the row as it is: ten times more would pass what one row of SQLite may have by far,
+/// a quarter would leave no room for two keys and a scope.
+pub const LOGGED_MAX: usize = 16;
 
 /// The names under which a rowid can be written to.
 const ROWID_NAMES: [&str; 3] = ["rowid", "_rowid_", "oid"];
@@ -157,9 +159,9 @@ fn log_values(spec: &Spec, op: i64, images: &[&str]) -> String {
     body
 }
 
-/// Logs, as deleted, each row that equals the new one in some unique key.
+/// Logs, as one that may go, each row that equals the new one in some unique key.
 fn displaced(spec: &Spec, keys: &[Key], unless: &str) -> String {
-    let (columns, id, op) = (places(spec.logged.len()), spec.id, operation::DELETE);
+    let (columns, id, op) = (places(spec.logged.len()), spec.id, operation::DISPLACED);
     let mut body = String::new();
     for key in keys {
         write!(body, "INSERT INTO {LOG}(tbl, op{columns}) SELECT {id}, {op}").ok();

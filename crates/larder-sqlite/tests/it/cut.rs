@@ -160,31 +160,47 @@ fn the_lines_of_a_log_emptied_without_triggers_are_read_from_the_start() {
     assert_eq!(newest(&application), 2, "the numbers began again");
 }
 
-/// The log as version 0.1 of its format had it: numbered by AUTOINCREMENT, and without the cut.
-fn track_in_format_1(path: &std::path::Path) {
+/// The log as an earlier format had it: the first was numbered by AUTOINCREMENT, and without the
+/// cut; the second told a row that may be displaced as one that was deleted.
+fn track_in_format(path: &std::path::Path, format: i64) {
     let statements = statements_of(path, &[ASK]);
     let mut plan = track::plan(path, &NAME.into(), &statements).unwrap();
-    plan.sql.retain(|sql| !sql.starts_with("CREATE TRIGGER larder_cut"));
+    let is_first = format == 1;
+    plan.sql.retain(|sql| !is_first || !sql.starts_with("CREATE TRIGGER larder_cut"));
     for sql in &mut plan.sql {
-        *sql = sql.replace("(seq INTEGER PRIMARY KEY,", "(seq INTEGER PRIMARY KEY AUTOINCREMENT,");
-        *sql = sql.replace("VALUES (1, 2,", "VALUES (1, 1,");
+        *sql = sql.replace("VALUES (1, 3,", &format!("VALUES (1, {format},"));
+        match is_first {
+            true => {
+                let numbered = "(seq INTEGER PRIMARY KEY AUTOINCREMENT,";
+                *sql = sql.replace("(seq INTEGER PRIMARY KEY,", numbered);
+            }
+            false => *sql = sql.replace(" SELECT 1, 7,", " SELECT 1, 2,"),
+        }
     }
     plan.apply(path).unwrap();
-    let sequence = "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'";
-    assert_eq!(writer(path).query_row(sequence, [], |row| row.get(0)), Ok(1));
+    let written = "SELECT format FROM larder_meta";
+    assert_eq!(writer(path).query_row(written, [], |row| row.get(0)), Ok(format));
 }
 
 #[test]
 fn a_log_of_the_format_before_is_replaced_by_tracking_again() {
+    replaced_by_tracking_again(1);
+    replaced_by_tracking_again(2);
+}
+
+fn replaced_by_tracking_again(format: i64) {
     let place = Place::new();
     let path = place.database("a.db", "wal", SCHEMA);
-    track_in_format_1(&path);
+    track_in_format(&path, format);
     let application = writer(&path);
     application.execute(CHANGE, []).unwrap();
     let world = World::open(&path, Track::Rows);
     let notices = world.origin.check();
     let says = |part: &str| notices.iter().any(|notice| notice.text.contains(part));
-    assert!(says("in format 1") && says("`larder track` replaces"), "{notices:?}");
+    assert!(
+        says(&format!("in format {format};")) && says("`larder track` replaces"),
+        "{notices:?}"
+    );
     let answer = world.load(&ask(&world)).unwrap();
     application.execute(ELSEWHERE, []).unwrap();
     assert!(!world.is_valid(&answer), "nothing that the old log says is believed");
@@ -199,7 +215,7 @@ fn a_log_of_the_format_before_is_replaced_by_tracking_again() {
 fn a_log_of_the_format_before_can_be_untracked() {
     let place = Place::new();
     let path = place.database("a.db", "wal", SCHEMA);
-    track_in_format_1(&path);
+    track_in_format(&path, 1);
     track::untrack_plan(&path).unwrap().apply(&path).unwrap();
     let left = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'larder_*'";
     assert_eq!(writer(&path).query_row(left, [], |row| row.get(0)), Ok(0));

@@ -6,7 +6,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use larder_core::{
-    change::Change,
+    change::{Change, RowChange},
     dependency::{Atom, Dependency},
     safeguard::Safeguard,
 };
@@ -14,9 +14,9 @@ use larder_core::{
 use super::{
     followed::Hearing,
     rules::Rule,
-    told::{Told, tell},
+    told::{Certainty, Told},
 };
-use crate::record::Record;
+use crate::{content::PRIMARY, index::IndexKey, record::Record, table::Table};
 
 /// What changes of the origin mean here.
 pub(crate) struct Meaning<R: Record> {
@@ -25,24 +25,27 @@ pub(crate) struct Meaning<R: Record> {
 }
 
 impl<R: Record> Meaning<R> {
-    /// What the rules make of `changes`.
-    pub(crate) fn told(&self, changes: &[Change]) -> Told<R> {
+    /// What the rules make of `changes` for `table`.
+    pub(crate) fn told<W: IndexKey>(&self, table: &Table<R, W>, changes: &[Change]) -> Told<R> {
         let mut told = Told::default();
         for change in changes {
             told.everything |= match change {
-                Change::Row(row) => {
-                    let rules = self.rules.iter().filter(|(table, _)| *table == row.table);
-                    // All of them, and not only up to the first that cannot tell.
-                    rules
-                        .fold(false, |lost, (_, rule)| tell(rule, row, &mut told).is_none() || lost)
-                }
+                Change::Row(row) => self.tell(row, Certainty::Exact, &mut told),
+                Change::Perhaps(row) => self.tell(row, Certainty::Perhaps, &mut told),
                 // Whoever does not know how a row was cannot say which records it was in.
                 Change::After(after) => self.speaks_of(&after.row.table),
                 Change::Touch(named) => self.names_rows(named),
             };
         }
+        told.name_doubted(|| table.lane(PRIMARY).can_load());
         told.everything &= !Safeguard::UnsaidWidened.is_off();
         told
+    }
+
+    /// Goes by all rules, and not only up to the first that cannot tell; whether one could not.
+    fn tell(&self, row: &RowChange, certainty: Certainty, told: &mut Told<R>) -> bool {
+        let rules = self.rules.iter().filter(|(table, _)| *table == row.table);
+        rules.fold(false, |lost, (_, rule)| told.add(rule, row, certainty).is_none() || lost)
     }
 
     /// Whether a rule speaks of this table.

@@ -28,8 +28,8 @@ pub(super) struct Place {
 
 /// What rows of one table of the origin mean.
 pub(super) enum Rule<R> {
-    /// They are the records.
-    Are(MakesRecord<R>),
+    /// They are the records. One that cannot be made may be found by its primary key.
+    Are(MakesRecord<R>, Option<Touches>),
     /// They touch records by an index.
     Touch(Place, Touches),
     /// Nobody can say which records they go into.
@@ -71,18 +71,34 @@ impl<R: Record> Rules<R> {
     /// asking the origin. `None` says that it cannot be told from the row: then everything is in
     /// doubt.
     ///
-    /// The feed must tell of each row what it was and is, in that order. That of SQLite does not
-    /// where somebody writes with `OR IGNORE`, `ON CONFLICT .. DO NOTHING` or `DO UPDATE .. WHERE`
-    /// (the row that was in the way and stays is told as one that went), or where a trigger or a
-    /// foreign key changes the row that is being written once more (the changes may come in
-    /// reverse). There say [`Rules::touches`] with the primary key, which asks the origin.
+    /// Where the feed says no more than that a row may have changed, the record with its primary
+    /// key is loaded again, or everything if there is no loader by that. The feed of SQLite says so
+    /// of rows that stand in the way of others (`INSERT OR IGNORE`, `REPLACE`, an upsert whose
+    /// condition does not hold), and of all rows of a table with triggers of the application.
     #[must_use]
     pub fn records(
         self,
         table: impl Into<Arc<str>>,
         record: impl Fn(&Image<'_>) -> Option<R> + Send + Sync + 'static,
     ) -> Self {
-        self.with(table.into(), Rule::Are(Box::new(record)), "are the records")
+        self.with(table.into(), Rule::Are(Box::new(record), None), "are the records")
+    }
+
+    /// The same for rows that are found by the primary key, in the ranges that `by` tells of, where
+    /// no record can be made of them.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn records_or_found<K: IndexKey>(
+        self,
+        table: Arc<str>,
+        by: &str,
+        record: impl Fn(&Image<'_>) -> Option<R> + Send + Sync + 'static,
+        ranges: impl Fn(&Image<'_>) -> Option<Ranges<K>> + Send + Sync + 'static,
+    ) -> Self {
+        let ranges = move |image: &Image<'_>| -> Option<Arc<dyn AnyRanges>> {
+            Some(Arc::new(ranges(image)?))
+        };
+        let said = format!("are the records, or are found by {by}");
+        self.with(table, Rule::Are(Box::new(record), Some(Box::new(ranges))), &said)
     }
 
     fn with(mut self, table: Arc<str>, rule: Rule<R>, said: &str) -> Self {

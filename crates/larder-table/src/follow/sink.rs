@@ -44,7 +44,7 @@ impl<R: Record, W: IndexKey> Sink<R, W> {
 impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
     fn received(&self, _timeline: &str, position: Position, changes: &[Change]) {
         let Some(table) = self.table() else { return };
-        table.apply(position, self.meaning.told(changes));
+        table.apply(position, self.meaning.told(&table, changes));
     }
 
     fn confirmed(&self, _timeline: &str, position: Position, moment: Moment) {

@@ -144,6 +144,10 @@ pub(super) fn in_words(changes: &[Change]) -> String {
                 words.push_str("update of ");
                 words.push_str(&after.row.table);
             }
+            Change::Perhaps(row) => {
+                words.push_str("perhaps a change of ");
+                words.push_str(&row.table);
+            }
             Change::Row(row) => {
                 let verb = match (&row.old, &row.new) {
                     (None, Some(_)) => "insert into",
