@@ -29,6 +29,9 @@ pub struct ResultShape {
     /// As [`Analysis::row_sources`]; empty also where the result can change though no row of a
     /// table does, or one of which nobody hears.
     pub row_sources: Vec<Arc<str>>,
+    /// As [`Analysis::rows_of`], where in addition each column has a source in that table which is
+    /// not computed.
+    pub rows_of: Option<Arc<str>>,
 }
 
 /// A column of the result of a statement.
@@ -60,7 +63,15 @@ impl ResultShape {
         let tables = analysis.tables.iter().map(|read| read.table.clone()).collect();
         let is_told = analysis.time_dependent.is_none() && !analysis.reads_untrackable();
         let row_sources = if is_told { analysis.row_sources.clone() } else { Vec::new() };
-        Ok(Self { columns: columns.into(), tables, row_sources })
+        let is_stored = |table: &Arc<str>| {
+            let is_of = |column: &ResultColumn| {
+                let source = column.source.as_ref();
+                source.is_some_and(|(of, column)| of == table && !column.generated)
+            };
+            is_told && columns.iter().all(is_of)
+        };
+        let rows_of = analysis.rows_of.clone().filter(is_stored);
+        Ok(Self { columns: columns.into(), tables, row_sources, rows_of })
     }
 
     /// Fails where `now` is another one: what was worked out of this one does not hold for it.

@@ -11,8 +11,15 @@ use rusqlite::types::ValueRef;
 /// A row of a result, for as long as it is the current one.
 #[derive(Debug)]
 pub struct SqlRow<'a> {
-    row: &'a rusqlite::Row<'a>,
+    from: From<'a>,
     columns: &'a Arc<[Arc<str>]>,
+}
+
+/// Where the cells of a row are.
+#[derive(Debug)]
+enum From<'a> {
+    Statement(&'a rusqlite::Row<'a>),
+    Image(&'a [Value], &'a [usize]),
 }
 
 /// What stands in one column of a row.
@@ -45,7 +52,13 @@ impl Cell<'_> {
 
 impl<'a> SqlRow<'a> {
     pub(crate) fn new(row: &'a rusqlite::Row<'a>, columns: &'a Arc<[Arc<str>]>) -> Self {
-        Self { row, columns }
+        Self { from: From::Statement(row), columns }
+    }
+
+    /// A row of `columns` that is known without a statement: the value of each of them is the one
+    /// at its place in `values`, and nothing where there is none.
+    pub fn of(values: &'a [Value], places: &'a [usize], columns: &'a Arc<[Arc<str>]>) -> Self {
+        Self { from: From::Image(values, places), columns }
     }
 
     /// The names of the columns, each once.
@@ -59,12 +72,23 @@ impl<'a> SqlRow<'a> {
         if self.columns.len() <= place {
             return Cell::Null;
         }
-        match self.row.get_ref(place) {
-            Ok(ValueRef::Integer(number)) => Cell::Integer(number),
-            Ok(ValueRef::Real(number)) => Cell::Real(number),
-            Ok(ValueRef::Text(bytes)) => Cell::Text(bytes),
-            Ok(ValueRef::Blob(bytes)) => Cell::Blob(bytes),
-            Ok(ValueRef::Null) | Err(_) => Cell::Null,
+        match self.from {
+            From::Statement(row) => match row.get_ref(place) {
+                Ok(ValueRef::Integer(number)) => Cell::Integer(number),
+                Ok(ValueRef::Real(number)) => Cell::Real(number),
+                Ok(ValueRef::Text(bytes)) => Cell::Text(bytes),
+                Ok(ValueRef::Blob(bytes)) => Cell::Blob(bytes),
+                Ok(ValueRef::Null) | Err(_) => Cell::Null,
+            },
+            From::Image(values, places) => {
+                match places.get(place).and_then(|place| values.get(*place)) {
+                    Some(Value::Integer(number)) => Cell::Integer(*number),
+                    Some(Value::Real(number)) => Cell::Real(*number),
+                    Some(Value::Text(text)) => Cell::Text(text.as_bytes()),
+                    Some(Value::Blob(bytes)) => Cell::Blob(bytes),
+                    Some(Value::Null) | None => Cell::Null,
+                }
+            }
         }
     }
 

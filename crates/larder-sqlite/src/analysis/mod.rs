@@ -57,6 +57,9 @@ pub struct Analysis {
     /// that shows columns as they are. Empty where that is not proven; without those that stand in
     /// it twice.
     pub row_sources: Vec<Arc<str>>,
+    /// The table each row of which is exactly one row of the result, which shows columns of it as
+    /// they are: it is read alone and without a condition. `None` where that is not proven.
+    pub rows_of: Option<Arc<str>>,
     /// The names of the parameters, without their prefix, in the order SQLite numbers them.
     pub parameters: Vec<Arc<str>>,
 }

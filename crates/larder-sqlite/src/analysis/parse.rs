@@ -57,6 +57,8 @@ pub(super) struct Block {
     /// Whether each row of the result is one row of each source, and shows columns of them as they
     /// are.
     pub(super) is_row_by_row: bool,
+    /// Whether there is a condition on the rows, in `WHERE` or in a join.
+    pub(super) has_condition: bool,
 }
 
 /// A table in `FROM`.
@@ -258,7 +260,8 @@ fn read_select(select: &Select) -> Result<Block, Widening> {
         return Err(Widening::NotParsed);
     }
     let (sources, equalities, using) = (Vec::new(), Vec::new(), Vec::new());
-    let mut block = Block { sources, equalities, using, is_row_by_row: false };
+    let has_condition = select.selection.is_some();
+    let mut block = Block { sources, equalities, using, is_row_by_row: false, has_condition };
     for item in &select.from {
         block.sources.push(read_source(&item.relation)?);
         for join in &item.joins {
@@ -304,6 +307,7 @@ impl Block {
             | JoinOperator::FullOuter(_) => return Err(Widening::OuterJoin),
             _ => return Err(Widening::NotParsed),
         };
+        self.has_condition |= !matches!(constraint, JoinConstraint::None);
         match constraint {
             JoinConstraint::On(condition) => self.add_condition(condition),
             JoinConstraint::Using(columns) => {

@@ -48,6 +48,7 @@ pub(super) fn analyse(
     });
     let tables = reads_of.collect();
     let row_sources = survey.row_sources(&proof);
+    let rows_of = survey.rows_of(&proof);
     let untrackable = survey.untrackable();
     let mut texts = view_texts(connection, &views)?;
     texts.push(parsed);
@@ -56,6 +57,7 @@ pub(super) fn analyse(
         tables,
         untrackable,
         row_sources,
+        rows_of,
         time_dependent: volatile::reason(connection, &reads, &texts)?,
         parameters: reads.parameters.iter().map(|name| name.as_str().into()).collect(),
     })
@@ -119,6 +121,14 @@ impl Survey<'_> {
         let proof = proof.iter().filter(|_| is_row_by_row).flatten();
         let once = proof.filter(|(_, places)| places.len() == 1);
         once.map(|(table, _)| table.clone()).collect()
+    }
+
+    /// See [`Analysis::rows_of`].
+    fn rows_of(&self, proof: &Result<Proof, Widening>) -> Option<Arc<str>> {
+        let block = self.parsed.as_ref()?.block.as_ref().ok()?;
+        let is_alone = block.sources.len() == 1 && block.is_row_by_row && !block.has_condition;
+        let mut sources = self.row_sources(proof).into_iter();
+        sources.next().filter(|_| is_alone)
     }
 
     /// Every column whose change can change the result.

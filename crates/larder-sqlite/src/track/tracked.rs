@@ -26,8 +26,8 @@ use crate::{
 
 /// The format of log and triggers. One that another version of larder installed is not trusted.
 ///
-/// Format 1 numbered the log by AUTOINCREMENT and had nothing that leaves a cut; format 2 told a row
-/// that may be displaced as one that was deleted.
+/// Format 1 numbered the log by AUTOINCREMENT and had nothing that leaves a cut; format 2 told a
+/// row that may be displaced as one that was deleted.
 pub(crate) const FORMAT: i64 = 3;
 
 /// The tracked tables under one version of the schema.

@@ -45,9 +45,9 @@ pub(crate) enum Closeness {
     Whole,
 }
 
-/// Values of one row that the log has room for. Each takes a column of the log for the row as it was
-/// and one for the row as it is: ten times more would pass what one row of SQLite may have by far,
-/// a quarter would leave no room for two keys and a scope.
+/// Values of one row that the log has room for: each takes a column of the log for the row as it
+/// was and one for the row as it is. Ten times more would cost writers more than they save, a
+/// quarter would leave no room for two keys and a scope.
 pub const LOGGED_MAX: usize = 16;
 
 /// The names under which a rowid can be written to.

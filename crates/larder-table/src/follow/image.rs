@@ -3,6 +3,9 @@
 //! Apart from the rules, which are closures over images. **Invariant**: a column that the feed does
 //! not report has no value here, not even NULL.
 
+#[cfg(feature = "sqlite")]
+use std::sync::Arc;
+
 use larder_core::{Value, change::RowChange};
 
 /// A row of the origin, as it was or as it is.
@@ -13,6 +16,18 @@ pub struct Image<'a> {
 }
 
 impl Image<'_> {
+    /// The columns that the feed reports of each row, sorted by name.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn columns(&self) -> &Arc<[Arc<str>]> {
+        &self.change.columns
+    }
+
+    /// Their values.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn values(&self) -> &[Value] {
+        self.values
+    }
+
     /// The value of a column; `None` when the feed does not report it.
     pub fn get(&self, column: &str) -> Option<&Value> {
         let columns = &self.change.columns;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What makes a record of a row.
-type MakesRecord<R> = Arc<dyn Fn(&SqlRow<'_>) -> Result<R, Error> + Send + Sync>;
+pub(super) type MakesRecord<R> = Arc<dyn Fn(&SqlRow<'_>) -> Result<R, Error> + Send + Sync>;
 
 /// A table of a SELECT in the making. Made by [`SqlSource::table`] and its neighbours.
 pub struct SqlDefinition<R: Record> {
@@ -142,7 +142,7 @@ impl<R: Record> SqlDefinition<R> {
         key: impl Fn(&R) -> K + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let places = self.check::<K>(index.name(), columns)?;
-        self.meanings.derive(&self.source, index, &places);
+        self.meanings.derive(&self.source, index, &places, &self.record);
         let load = Arc::new(Load {
             columns: self.source.key_columns(&places),
             source: self.source.clone(),

@@ -1,10 +1,11 @@
 //! Following by itself: what a changed row of a table means for records of a query that reads it.
 //!
-//! Where each row of the result is made of one row of a table, and an index is made of columns of
-//! that table, the changed row says under which keys to look. For other tables the application says
-//! so. **Invariant**: every table that the query reads has a meaning; what nobody said and nothing
-//! proves puts everything in doubt, and so does a commit to what is not tracked once a load read
-//! some of that.
+//! Where the result is the rows of one table as they are, and the log tells all of its columns, the
+//! changed row is the record. Where each row of the result is made of one row of a table, and an
+//! index is made of columns of that table, the changed row says under which keys to look. For other
+//! tables the application says so. **Invariant**: every table that the query reads has a meaning;
+//! what nobody said and nothing proves puts everything in doubt, and so does a commit to what is
+//! not tracked once a load read some of that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,9 +17,15 @@ use larder_core::{Clock, Error, ErrorKind, Value, feed::Feed, origin::Origin};
 use larder_sqlite::{
     ResultColumn, Statement, UNWATCHED,
     analysis::{Affinity, Column},
+    track::LOGGED_MAX,
 };
 
-use super::{definition::SqlDefinition, key::SqlKey, source::SqlSource};
+use super::{
+    definition::{MakesRecord, SqlDefinition},
+    key::SqlKey,
+    source::SqlSource,
+    whole::WholeRows,
+};
 use crate::{
     content::PRIMARY,
     follow::{Image, Rules},
@@ -34,8 +41,20 @@ pub(super) struct Meanings<R: Record> {
     derived: Vec<Derived<R>>,
     /// The columns of each table that rules look at.
     looked_at: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Whether the log is to tell every column of the result.
+    logged: Logged,
     /// Where the columns of each index stand in the result: by its place, and what it belongs to.
     made_of: BTreeMap<(u64, usize), Vec<usize>>,
+}
+
+/// What the log is asked to tell of rows that are records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Logged {
+    /// The columns by which they are found.
+    #[default]
+    Keys,
+    /// Every column that they show.
+    Wholly,
 }
 
 /// What follows from the query for rows of a table.
@@ -50,7 +69,7 @@ impl<R: Record> Default for Meanings<R> {
     fn default() -> Self {
         let rules = Rules::new();
         let (looked_at, made_of) = (BTreeMap::new(), BTreeMap::new());
-        Self { rules, derived: Vec::new(), looked_at, made_of }
+        Self { rules, derived: Vec::new(), looked_at, logged: Logged::Keys, made_of }
     }
 }
 
@@ -62,6 +81,7 @@ impl<R: Record> Meanings<R> {
         source: &SqlSource,
         index: &Index<R, K>,
         places: &[usize],
+        record: &MakesRecord<R>,
     ) {
         self.made_of.insert((index.of, index.place), places.to_vec());
         let columns = places.iter().filter_map(|place| source.shape.columns.get(*place));
@@ -76,11 +96,20 @@ impl<R: Record> Meanings<R> {
         let columns: Vec<Arc<str>> =
             sources.iter().flatten().map(|(_, column)| column.name.clone()).collect();
         let (own, name, looked_at) = (index.clone(), table.clone(), columns.clone());
+        let is_primary = index.place == PRIMARY;
+        let whole = WholeRows::of(&source.shape).filter(|_| is_primary);
+        let record = record.clone();
         let add = move |rules: Rules<R>| {
             let (width, by) = (looked_at.len(), looked_at.join(", "));
-            rules.touches_within(name, &own, &by, move |row| ranges(row, &looked_at, width))
+            let found = move |row: &Image<'_>| ranges(row, &looked_at, width);
+            match whole {
+                None => rules.touches_within(name, &own, &by, found),
+                Some(whole) => {
+                    let record = move |row: &Image<'_>| whole.record(row, &record);
+                    rules.records_or_found(name, &by, record, found)
+                }
+            }
         };
-        let is_primary = index.place == PRIMARY;
         self.derived.push(Derived { table, columns, is_primary, add: Box::new(add) });
     }
 
@@ -207,6 +236,56 @@ impl<R: Record> SqlDefinition<R> {
         Ok(self)
     }
 
+    /// Says that the log is to tell every column that the result shows, so that a changed row is
+    /// put in the place of its record without a query. Without this the records of changed rows are
+    /// loaded again by their primary key when a read touches them, unless the log tells as much for
+    /// other reasons.
+    ///
+    /// Rows of which the log cannot tell all are loaded by their key nevertheless: those that stand
+    /// in the way of others (`INSERT OR IGNORE`, `REPLACE` by another key than the primary one),
+    /// those with a whole float in a column without a type, all of a table with triggers of the
+    /// application, or with foreign keys whose actions come back to it. To be said before
+    /// [`SqlDefinition::looks_at`] is asked.
+    ///
+    /// # Errors
+    /// `Config` when the result is not the rows of one table as they are, without a condition;
+    /// when it was not said what the primary key is made of; and when it has more columns than the
+    /// log has room for.
+    ///
+    /// # Cost
+    /// Whoever writes to the table writes each changed row to the log as well, an updated one twice
+    /// (as it was, as it is).
+    pub fn rows_are_records(&mut self) -> Result<&mut Self, Error> {
+        let refused = |detail: String| {
+            let error = Error::new(ErrorKind::Config, "put changed rows into table");
+            Err(error.subject(format!("`{}`", self.name)).detail(detail))
+        };
+        let shape = &self.source.shape;
+        if shape.rows_of.is_none() {
+            return refused(
+                "the result is not the rows of one table as they are; select columns of one table \
+                 without WHERE, ORDER BY or LIMIT, or leave it to larder to load changed rows by \
+                 their key"
+                    .into(),
+            );
+        }
+        if !self.meanings.derived.iter().any(|derived| derived.is_primary) {
+            return refused(
+                "it is not known which columns the primary key is made of; say it with `key`"
+                    .into(),
+            );
+        }
+        let width = shape.columns.len();
+        if LOGGED_MAX < width {
+            return refused(format!(
+                "the result has {width} columns, and the log has room for {LOGGED_MAX}; select \
+                 fewer, or leave it to larder to load changed rows by their key"
+            ));
+        }
+        self.meanings.logged = Logged::Wholly;
+        Ok(self)
+    }
+
     /// How old the knowledge of the origin may be for a read; beyond it the feed is asked first.
     /// One second without this.
     pub fn max_staleness(&mut self, max_staleness: Duration) -> &mut Self {
@@ -231,6 +310,11 @@ impl<R: Record> SqlDefinition<R> {
             if is_alone && (*is_primary || !has_primary) {
                 all.entry(table.clone()).or_default().extend(columns.iter().cloned());
             }
+        }
+        if let (Logged::Wholly, Some(table)) = (self.meanings.logged, &self.source.shape.rows_of) {
+            let sources = self.source.shape.columns.iter().filter_map(|own| own.source.as_ref());
+            let columns = sources.map(|(_, column)| column.name.clone());
+            all.entry(table.clone()).or_default().extend(columns);
         }
         all.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect()
     }

@@ -2,7 +2,8 @@
 //! made of columns of the result.
 //!
 //! Apart from the rest of the crate, which knows no database. Reading order: [`SqlSource`] (what is
-//! asked) and [`SqlDefinition`] (the table in the making); `follow`: what a changed row means;
+//! asked) and [`SqlDefinition`] (the table in the making); `follow`: what a changed row means, and
+//! `whole`: where it is the record;
 //! `key` and `condition`: how ranges of keys become conditions; `row`: records of a query that is
 //! only known while a program runs; `from_row`: types that say their columns.
 //!
@@ -56,6 +57,8 @@ mod source;
 mod definition;
 
 mod follow;
+
+mod whole;
 
 mod kept;
 

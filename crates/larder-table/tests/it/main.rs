@@ -15,6 +15,7 @@
 //! - `follow`: tables that follow a real SQLite database
 //! - `sql`: tables of a SELECT (feature `sqlite`)
 //! - `sql_follow`: how they hear of changes
+//! - `sql_rows`: rows that are put in their place without a query, under random statements
 //! - `kept_sql`: how they begin with what was saved
 
 #![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
@@ -50,6 +51,9 @@ mod sql;
 
 #[cfg(feature = "sqlite")]
 mod sql_follow;
+
+#[cfg(feature = "sqlite")]
+mod sql_rows;
 
 #[cfg(feature = "sqlite")]
 mod kept_sql;
