@@ -79,6 +79,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     /// # Errors
     /// `Conflict` when the table is loaded or being loaded.
     pub(crate) fn begin_loading(&self) -> Result<Loading<'_, R, W>, Error> {
+        self.expect_own("load table")?;
         let begins = self.0.loaded.send_if_modified(|state| {
             let begins = *state == Progress::NotYet;
             if begins {
@@ -130,6 +131,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     }
 
     async fn move_to(&self, window: Ranges<W>, overlap: Overlap) -> Result<Adjusted<R>, Error> {
+        self.expect_own("move the window of table")?;
         self.loaded().await?;
         let _turn = self.0.turn.lock().await;
         let before = self.snapshot();

@@ -99,6 +99,7 @@ impl<R: Record, W: IndexKey, K: IndexKey> Asked<R, W, K> {
         ranges: &Ranges<K>,
         before: Stamp,
     ) -> Result<Answer<Selection<R, K>>, Error> {
+        self.table.expect_own("ask table for what an entry is built from")?;
         if self.table.timeline().is_some_and(|timeline| timeline != self.timeline) {
             return Err(Error::new(ErrorKind::Config, "ask table")
                 .subject(format!("`{}`", self.table.name()))

@@ -17,7 +17,7 @@ const FAMILY: &[u8; 3] = b"LTS";
 /// The version that is written and read.
 const VERSION: u8 = b'1';
 
-type Checksum = [u8; 16];
+pub(crate) type Checksum = [u8; 16];
 
 /// Writes blocks.
 pub(crate) struct BlockWriter<T> {
@@ -126,7 +126,7 @@ fn cut() -> Error {
     corrupt("it ends too early")
 }
 
-fn checksum(before: &Checksum, length: u32, body: &[u8]) -> Checksum {
+pub(crate) fn checksum(before: &Checksum, length: u32, body: &[u8]) -> Checksum {
     let mut hasher = blake3::Hasher::new();
     hasher.update(before).update(&length.to_le_bytes()).update(body);
     let hash = hasher.finalize();

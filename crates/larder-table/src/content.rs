@@ -89,6 +89,12 @@ impl<R: Record> Content<R> {
         self.index(PRIMARY).expect("the first index is that of the primary key")
     }
 
+    /// Whether both are the same, not only equal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let mut both = self.indexes.iter().zip(&other.indexes);
+        both.all(|(one, other)| std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.primary().tree.len()
     }

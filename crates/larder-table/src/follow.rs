@@ -85,7 +85,10 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             None => feed.start(sink)?,
             Some(left) => feed.start_from(sink, left)?,
         }
-        self.set_followed(Followed { feed, tables, said, hearing, proven, clock, max_staleness })?;
+        let is_owner = false;
+        let followed =
+            Followed { feed, tables, said, hearing, proven, clock, max_staleness, is_owner };
+        self.set_followed(followed)?;
         Ok(meaning)
     }
 

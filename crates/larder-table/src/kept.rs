@@ -31,7 +31,7 @@ impl Described {
         Self(parts.into_iter().collect())
     }
 
-    fn parts(&self) -> Vec<Arc<[u8]>> {
+    pub(crate) fn parts(&self) -> Vec<Arc<[u8]>> {
         self.0.iter().map(|(_, bytes)| bytes.clone()).collect()
     }
 
@@ -40,13 +40,18 @@ impl Described {
         if parts.len() != self.0.len() {
             return Err(corrupt("it describes its table in another way"));
         }
-        let mut both = self.0.iter().zip(parts);
-        match both.find(|((_, own), other)| own != *other) {
+        match self.differing(parts) {
             None => Ok(()),
-            Some(((what, _), _)) => Err(Error::new(ErrorKind::Config, READ).detail(format!(
+            Some(what) => Err(Error::new(ErrorKind::Config, READ).detail(format!(
                 "a table of another definition wrote it: {what} differ; load this one"
             ))),
         }
+    }
+
+    /// What differs in `parts`, of which there are as many.
+    pub(crate) fn differing(&self, parts: &[Arc<[u8]>]) -> Option<&'static str> {
+        let mut both = self.0.iter().zip(parts);
+        both.find(|((_, own), other)| own != *other).map(|((what, _), _)| *what)
     }
 }
 
@@ -61,7 +66,7 @@ pub(crate) struct Head<W> {
     pub(crate) count: u64,
 }
 
-type CutBytes = (u8, Arc<[u8]>);
+pub(crate) type CutBytes = (u8, Arc<[u8]>);
 
 /// The parts of a description; the window; the position, the mark, the count of records.
 type HeadKey = (Vec<Arc<[u8]>>, Vec<(CutBytes, CutBytes)>, u64, Arc<[u8]>, u64);
@@ -71,13 +76,13 @@ const BEFORE: u8 = 1;
 const BEHIND: u8 = 2;
 const END: u8 = 3;
 
-fn encoded<K: Key>(key: &K) -> Arc<[u8]> {
+pub(crate) fn encoded<K: Key>(key: &K) -> Arc<[u8]> {
     let mut encoder = KeyEncoder::new(0);
     key.encode(&mut encoder);
     encoder.finish().as_slice().into()
 }
 
-fn decoded<K: Key>(bytes: &[u8]) -> Option<K> {
+pub(crate) fn decoded<K: Key>(bytes: &[u8]) -> Option<K> {
     let mut decoder = KeyDecoder::new(bytes)?;
     K::decode(&mut decoder).filter(|_| decoder.is_at_end())
 }
@@ -101,10 +106,20 @@ fn take_cut<W: Key>((kind, bytes): &CutBytes) -> Option<Cut<W>> {
     }
 }
 
-impl<W: Key + Ord> Head<W> {
+/// The cuts of a window as bytes.
+pub(crate) fn cuts_of<W: Key + Ord + Clone>(window: &Ranges<W>) -> Vec<(CutBytes, CutBytes)> {
+    window.cuts().iter().map(|(low, high)| (put_cut(low), put_cut(high))).collect()
+}
+
+/// The window with these cuts; `None` where its keys cannot be read.
+pub(crate) fn window_of<W: Key + Ord + Clone>(cuts: &[(CutBytes, CutBytes)]) -> Option<Ranges<W>> {
+    let cuts = cuts.iter().map(|(low, high)| Some((take_cut(low)?, take_cut(high)?)));
+    cuts.collect::<Option<Vec<_>>>().map(Ranges::of_cuts)
+}
+
+impl<W: Key + Ord + Clone> Head<W> {
     fn encode(&self, described: &Described) -> Arc<[u8]> {
-        let cuts = self.window.cuts().iter();
-        let cuts: Vec<_> = cuts.map(|(low, high)| (put_cut(low), put_cut(high))).collect();
+        let cuts = cuts_of(&self.window);
         let mark: Arc<[u8]> = self.mark.as_slice().into();
         encoded(&(described.parts(), cuts, self.position.0, mark, self.count))
     }
@@ -114,12 +129,9 @@ impl<W: Key + Ord> Head<W> {
         let (parts, cuts, position, mark, count) =
             head.ok_or_else(|| corrupt("its head cannot be read"))?;
         described.check(&parts)?;
-        let cuts = cuts.iter().map(|(low, high)| Some((take_cut(low)?, take_cut(high)?)));
-        let cuts: Option<Vec<_>> = cuts.collect();
-        let window = cuts.ok_or_else(|| {
+        let window = window_of(&cuts).ok_or_else(|| {
             corrupt("its window cannot be read; keys of a window need a `Key::decode`")
         })?;
-        let window = Ranges::of_cuts(window);
         Ok(Self { window, position: Position(position), mark: mark.to_vec(), count })
     }
 
@@ -148,14 +160,7 @@ pub(crate) fn write<'a, R: Record, W: Key + Ord, T: Write>(
     blocks.put(&head.encode(described))?;
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     for record in records {
-        let at = block.len();
-        block.extend_from_slice(&[0; 4]);
-        codec.encode(record, &mut block);
-        let length = u32::try_from(block.len() - at - 4)
-            .map_err(|_| io::Error::other("a record has 4 GiB and more"))?;
-        if let Some(room) = block.get_mut(at..at + 4) {
-            room.copy_from_slice(&length.to_le_bytes());
-        }
+        put_record(&mut block, record, codec)?;
         if BLOCK_BYTES <= block.len() {
             blocks.put(&block)?;
             block.clear();
@@ -172,7 +177,7 @@ pub(crate) fn write<'a, R: Record, W: Key + Ord, T: Write>(
 /// # Errors
 /// `Corrupt`, `Unsupported` (another version), `Config` (another definition), `Unavailable`, and
 /// those of `put` and the codec. Records may have been given before.
-pub(crate) fn read<R: Record, W: Key + Ord>(
+pub(crate) fn read<R: Record, W: Key + Ord + Clone>(
     input: impl Read,
     length: u64,
     described: &Described,
@@ -197,8 +202,21 @@ pub(crate) fn read<R: Record, W: Key + Ord>(
     Ok(head)
 }
 
+/// Appends a record with its length.
+pub(crate) fn put_record<R>(out: &mut Vec<u8>, record: &R, codec: &Codec<R>) -> io::Result<()> {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    codec.encode(record, out);
+    let length = u32::try_from(out.len() - at - 4)
+        .map_err(|_| io::Error::other("a record has 4 GiB and more"))?;
+    if let Some(room) = out.get_mut(at..at + 4) {
+        room.copy_from_slice(&length.to_le_bytes());
+    }
+    Ok(())
+}
+
 /// The first record of a block, and what stands behind it.
-fn first_of(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn first_of(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }

@@ -45,11 +45,13 @@
 //! and `slack.rs` (what is asked, covered and touched), `table.rs` (the handle, with the
 //! interleavings), then one file for each thing that is done: `select.rs`, `view.rs`, `page.rs`,
 //! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`, `save.rs` and
-//! `restore.rs` (a warm restart; `codec.rs`, `kept.rs` and `blocks.rs` are its file). Below:
-//! `snapshot.rs` (what is published), `content.rs`, `index.rs`, `lane.rs` (an index whatever
-//! its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load), `place.rs`
-//! (where that feed is), `flight.rs` (loads that reads share), `origin.rs`, `group.rs` and
-//! `measure.rs` (sums). Beside: `sql`, an origin that is a query (feature `sqlite`).
+//! `restore.rs` (a warm restart; `codec.rs`, `kept.rs` and `blocks.rs` are its file),
+//! `published.rs` and `outgoing.rs` (an owner), `incoming.rs` and `replica.rs` (one that follows
+//! it; `message.rs` and `frames.rs` are what goes between them). Below: `snapshot.rs` (what reads
+//! decide by), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the
+//! order itself), `recent.rs` (a feed beside a load), `place.rs` (where that feed is), `flight.rs`
+//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums). Beside: `sql`, an
+//! origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
 //! change that the table was told of before the read began; where a feed tells of changes, what it
@@ -101,6 +103,18 @@ mod kept;
 
 mod blocks;
 
+mod published;
+
+mod outgoing;
+
+mod incoming;
+
+mod replica;
+
+mod message;
+
+mod frames;
+
 mod snapshot;
 
 mod content;
@@ -140,14 +154,19 @@ pub use definition::Definition;
 pub use float::Float;
 pub use follow::{Image, Rules};
 pub use group::{Aggregate, Group};
+pub use incoming::Incoming;
 pub use index::{Index, IndexKey};
 pub use invalidation::Invalidation;
 pub use measure::Number;
+pub use message::Hello;
 pub use origin::Fill;
+pub use outgoing::Outgoing;
 pub use page::{Cursor, Page, Paged};
 pub use prefix::{Prefixed, Successor};
+pub use published::Version;
 pub use ranges::Ranges;
 pub use record::Record;
+pub use replica::{Connection, Owner, Replica, ReplicaStats};
 pub use restore::{Lost, Restored};
 pub use select::{Outside, Select};
 pub use selection::Selection;

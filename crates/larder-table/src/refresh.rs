@@ -10,6 +10,7 @@ use larder_core::{Error, ErrorKind};
 
 use crate::{
     content::Content,
+    follow::Followed,
     index::IndexKey,
     lane::{AnyLane, AnyRanges},
     origin::Fill,
@@ -120,6 +121,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
+        self.expect_within()?;
         let (lane, fill) = (self.lane(place), Fill::new(self.0.limits.clone()));
         let Some(loading) = lane.load(ranges, fill.clone()) else {
             return Err(Error::new(ErrorKind::Unsupported, "load records of table")
@@ -135,6 +137,17 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let mut records = fill.finish()?;
         records.retain(|record| lane.holds(ranges, record));
         Ok(records)
+    }
+
+    /// Fails for a replica: what its window does not cover nobody can load here.
+    fn expect_within(&self) -> Result<(), Error> {
+        let Some(owner) = self.0.followed.get().and_then(Followed::as_owner) else { return Ok(()) };
+        Err(Error::new(ErrorKind::NotFound, "load records of table")
+            .subject(format!("`{}`", self.name()))
+            .detail(format!(
+                "it is a replica, and the window of its owner, {owner}, does not cover what is \
+                 asked; ask there, or for less"
+            )))
     }
 
     #[cold]

@@ -106,6 +106,7 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
     /// # Cancel safety
     /// Dropped before it ends, it may still write the file, whole.
     pub async fn save(&self, path: impl AsRef<Path>, codec: &Codec<R>) -> Result<usize, Error> {
+        self.expect_own("write the file of table")?;
         self.loaded().await?;
         let Some(followed) = self.0.followed.get() else {
             return Err(self.not_saved(
@@ -182,29 +183,45 @@ impl<R: Record, W: IndexKey + Key> Table<R, W> {
         rules: &[Arc<str>],
         codec: &Codec<R>,
     ) -> Described {
-        let bytes = |text: &str| Arc::<[u8]>::from(text.as_bytes());
-        let names = |names: Vec<Arc<str>>| {
-            let mut encoder = KeyEncoder::new(0);
-            names.encode(&mut encoder);
-            Arc::<[u8]>::from(encoder.finish().as_slice())
-        };
-        let lanes = self.0.lanes.iter().map(|lane| lane.name().into()).collect();
         Described::new([
             // What another one shows of the same may have been mended since.
             ("the versions of larder", bytes(env!("CARGO_PKG_VERSION"))),
             ("the names of the tables", bytes(self.name())),
-            ("their indexes", names(lanes)),
+            ("their indexes", names(&self.lane_names())),
             ("the indexes of their windows", bytes(self.0.window.name())),
             ("the timelines that they follow", bytes(timeline)),
-            ("the rules by which they do", names(rules.to_vec())),
+            ("the rules by which they do", names(rules)),
             ("the codecs of their records", codec.called().into()),
         ])
+    }
+
+    /// All by which the table of another process is known to have the same records and orders.
+    pub(crate) fn described_to_others(&self, codec: &Codec<R>) -> Described {
+        Described::new([
+            ("their indexes", names(&self.lane_names())),
+            ("the indexes of their windows", bytes(self.0.window.name())),
+            ("the codecs of their records", codec.called().into()),
+        ])
+    }
+
+    fn lane_names(&self) -> Vec<Arc<str>> {
+        self.0.lanes.iter().map(|lane| lane.name().into()).collect()
     }
 
     #[cold]
     fn not_saved(&self, kind: ErrorKind, detail: &'static str) -> Error {
         Error::new(kind, WRITE).subject(format!("`{}`", self.name())).detail(detail)
     }
+}
+
+fn bytes(text: &str) -> Arc<[u8]> {
+    text.as_bytes().into()
+}
+
+fn names(names: &[Arc<str>]) -> Arc<[u8]> {
+    let mut encoder = KeyEncoder::new(0);
+    names.to_vec().encode(&mut encoder);
+    encoder.finish().as_slice().into()
 }
 
 const WRITE: &str = "write the file of table";

@@ -43,6 +43,7 @@ use crate::{
     index::{Index, IndexKey},
     invalidation::{Invalidation, unnamed},
     lane::{AnyLane, AnyRanges, typed},
+    published::Publications,
     ranges::Ranges,
     recent::{Began, Recent},
     record::Record,
@@ -64,6 +65,7 @@ pub(crate) struct Inner<R: Record, W: IndexKey> {
     pub(crate) flights: Flights<R>,
     pub(crate) followed: OnceLock<Followed>,
     pub(crate) confirmed: watch::Sender<(Epoch, Position)>,
+    pub(crate) publications: Publications<R>,
     /// Held by whoever loads.
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) loaded: watch::Sender<Progress>,
@@ -115,6 +117,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             flights: Flights::default(),
             followed: OnceLock::new(),
             confirmed: watch::Sender::new((Epoch::VOID, Position(0))),
+            publications: Publications::default(),
             turn: tokio::sync::Mutex::new(()),
             loaded: watch::Sender::new(Progress::NotYet),
             wait,
@@ -191,15 +194,30 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         self.snapshot().window.as_deref().map(|window| typed::<W>(window).clone())
     }
 
-    /// How far a read that begins now reflects the origin at least; `None` when it follows no feed.
+    /// How far a read that begins now reflects the origin at least; `None` when it follows no feed,
+    /// and of a replica, whose owner knows.
     ///
     /// # Freshness
     /// What this node knows, without asking; a question to the feed
     /// ([`catch_up`](larder_core::feed::Feed::catch_up)) moves it.
     pub fn reflects(&self) -> Option<Stamp> {
-        let timeline = self.0.followed.get()?.timeline().clone();
+        let followed = self.0.followed.get().filter(|followed| followed.as_owner().is_none())?;
+        let timeline = followed.timeline().clone();
         let (epoch, as_of) = self.heard();
         Some(Stamp { timeline, epoch, as_of })
+    }
+
+    /// Fails for a replica: `task` is for its owner.
+    pub(crate) fn expect_own(&self, task: &'static str) -> Result<(), Error> {
+        let Some(owner) = self.0.followed.get().and_then(Followed::as_owner) else { return Ok(()) };
+        Err(Error::new(ErrorKind::Unsupported, task)
+            .subject(format!("`{}`", self.name()))
+            .detail(format!("it is a replica; do it at its owner, {owner}")))
+    }
+
+    /// How long reads wait for the first load.
+    pub(crate) fn wait(&self) -> Duration {
+        self.0.wait
     }
 
     /// Fails unless `index` is one of this table.
@@ -222,6 +240,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         mut touched: Vec<Touched>,
         meanwhile: Meanwhile,
     ) -> Result<(), Error> {
+        self.expect_own("invalidate records of table")?;
         touched.retain(|touched| !touched.ranges.is_empty());
         if touched.is_empty() {
             return Err(unnamed(self.name(), "it names nothing; name ranges by an index, or keys"));
@@ -274,12 +293,13 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         next.content = self.laid_over(&next, &recent.since(began))?;
         self.0.state.store(Arc::new(next));
         drop(recent);
+        self.0.publications.shown.send_replace(());
         Ok(result)
     }
 
     /// A closure of the user's panicked, which goes on here; or the runtime is shut down.
     #[cold]
-    fn not_made(&self, error: JoinError) -> Error {
+    pub(crate) fn not_made(&self, error: JoinError) -> Error {
         match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
             Err(_) => Error::new(ErrorKind::Closed, "put records into table")
@@ -316,8 +336,15 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         (UnderWay { table: self, began: recent.begin() }, self.snapshot().last)
     }
 
-    /// Asks the feed, if there is one, so that everything that a load can have seen was told of.
-    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+    /// Waits until this was told of everything that its origin shows now, by the feed or, where it
+    /// is a replica, by its owner. Nothing where it follows neither.
+    ///
+    /// # Errors
+    /// Those of the feed or the owner.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn catch_up(&self) -> Result<(), Error> {
         match self.0.followed.get() {
             Some(followed) => followed.catch_up().await,
             None => Ok(()),
@@ -412,6 +439,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         // Given back first: whoever waits for this looks at it under the lock of the watch.
         drop(recent);
         self.0.confirmed.send_replace(confirmed);
+        self.0.publications.shown.send_replace(());
     }
 
     /// Nothing that was told before means anything: all is loaded again.

@@ -14,6 +14,9 @@ mod edits;
 
 mod rows;
 
+mod differences;
+
+pub(crate) use differences::Differences;
 pub(crate) use edits::{Edit, Kind};
 pub(crate) use rows::Rows;
 

@@ -76,10 +76,17 @@ pub(crate) struct Restless {
 impl<R: Record, W: IndexKey> Table<R, W> {
     /// The snapshot, once the table is loaded.
     pub(crate) async fn ready(&self) -> Result<Arc<Snapshot<R>>, Error> {
-        if let Some(followed) = self.0.followed.get() {
-            followed.prove().await?;
-        }
-        let snapshot = self.snapshot();
+        let snapshot = loop {
+            let followed = self.0.followed.get();
+            if let Some(followed) = followed {
+                followed.prove().await?;
+            }
+            let snapshot = self.snapshot();
+            // The connection to the owner may have ended between the two (`replica.rs`).
+            if followed.is_none_or(|followed| !followed.is_unproven()) {
+                break snapshot;
+            }
+        };
         if snapshot.window.is_some() {
             return Ok(snapshot);
         }

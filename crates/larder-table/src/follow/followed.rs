@@ -38,9 +38,32 @@ pub(crate) struct Followed {
     pub(super) proven: Arc<AtomicU64>,
     pub(super) clock: Clock,
     pub(super) max_staleness: Duration,
+    /// Whether it is the owner of a table, of which this one is a replica.
+    pub(super) is_owner: bool,
 }
 
 impl Followed {
+    /// The owner of a table, which is asked as a feed is, and counts its own proofs in `proven`.
+    pub(crate) fn owner(
+        feed: Arc<dyn Feed>,
+        proven: Arc<AtomicU64>,
+        clock: Clock,
+        max_staleness: Duration,
+    ) -> Self {
+        let (tables, said, hearing) = (Vec::new(), Vec::new(), Hearing::Expected);
+        Self { feed, tables, said, hearing, proven, clock, max_staleness, is_owner: true }
+    }
+
+    /// The owner, of whose table this one is a replica.
+    pub(crate) fn as_owner(&self) -> Option<&Name> {
+        self.is_owner.then(|| self.feed.timeline())
+    }
+
+    /// Whether what is shown is that of an owner of which nothing is proven any more.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.is_owner && self.proven.load(Ordering::Acquire) == Moment::EARLIEST.as_micros()
+    }
+
     pub(crate) fn timeline(&self) -> &Name {
         self.feed.timeline()
     }

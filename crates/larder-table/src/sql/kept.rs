@@ -6,7 +6,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use larder_core::{Clock, Error, ErrorKind, Key, KeyEncoder, Value, feed::Feed, key::KeyDecoder};
+use larder_core::{Clock, Error, Key, KeyEncoder, Value, feed::Feed, key::KeyDecoder};
 
 use super::{
     definition::SqlDefinition,
@@ -142,21 +142,9 @@ impl SqlDefinition<Row> {
     /// If [`super::SqlSource::rows`] did not make the definition.
     pub fn row_codec(&self) -> Codec<Row> {
         let shape = self.shape.clone().expect("a definition of rows has their shape");
-        let key: Vec<u64> = shape.key.iter().map(|place| *place as u64).collect();
-        let mut encoder = KeyEncoder::new(0);
-        key.encode(&mut encoder);
-        let encode = |row: &Row, out: &mut Vec<u8>| {
-            row.values().iter().for_each(|value| value.encode(out));
-        };
-        let decode = move |mut bytes: &[u8]| {
-            let values = shape.columns.iter().map(|_| Value::take(&mut bytes));
-            let values = values.collect::<Result<Box<[Value]>, Error>>()?;
-            if bytes.is_empty() {
-                return Ok(Row::new(values, shape.clone()));
-            }
-            Err(Error::new(ErrorKind::Corrupt, "decode a row").detail("it has more columns"))
-        };
-        self.codec(0, encode, decode).called_also(encoder.finish().as_slice())
+        let key = shape.encoded_key();
+        let decode = move |bytes: &[u8]| shape.decode(bytes);
+        self.codec(0, super::rows::encode, decode).called_also(&key)
     }
 }
 

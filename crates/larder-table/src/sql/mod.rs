@@ -68,6 +68,8 @@ mod condition;
 
 mod row;
 
+mod rows;
+
 mod from_row;
 
 pub use definition::SqlDefinition;
@@ -78,4 +80,5 @@ pub use key::{SqlColumn, SqlKey};
 pub use larder_macros::FromRow;
 pub use larder_sqlite::{Cell, FromCell, SqlRow};
 pub use row::{Row, RowKey};
+pub use rows::RowShape;
 pub use source::SqlSource;

@@ -1,6 +1,9 @@
 //! The tree against a sorted map, under random edits.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use proptest::prelude::*;
 
@@ -122,10 +125,59 @@ proptest! {
             tree = apply(&tree, &mut model, step);
             agree(&tree, &model, low..high);
         }
-        for (tree, model) in held {
-            agree(&tree, &model, low..high);
+        for (earlier, before) in held {
+            agree(&earlier, &before, low..high);
+            differ(&earlier, &before, &tree, &model);
         }
     }
+}
+
+type Model = BTreeMap<(u8, u8), Arc<Row>>;
+
+/// What two trees do not share has all that differs between them, and nothing else that is in one.
+fn differ(
+    earlier: &Tree<u8, Row, Sums>,
+    before: &Model,
+    tree: &Tree<u8, Row, Sums>,
+    model: &Model,
+) {
+    let found = tree.differences(earlier);
+    let pointers =
+        |records: &[Arc<Row>]| -> Vec<*const Row> { records.iter().map(Arc::as_ptr).collect() };
+    let only = |of: &[*const Row], other: &[*const Row]| -> BTreeSet<*const Row> {
+        of.iter().filter(|one| !other.contains(one)).copied().collect()
+    };
+    let [old, new] =
+        [before, model].map(|model| pointers(&model.values().cloned().collect::<Vec<_>>()));
+    let [went, came] = [&found.before, &found.after].map(|records| pointers(records));
+    assert_eq!(only(&went, &came), only(&old, &new));
+    assert_eq!(only(&came, &went), only(&new, &old));
+}
+
+#[test]
+fn blocks_that_two_trees_share_are_no_difference() {
+    let entries = (0..1000).map(|number| (number, Arc::new(Numbered(number)))).collect();
+    let tree: Tree<u32, Numbered, crate::measure::Nothing> =
+        Tree::build(entries, &crate::measure::Nothing);
+    let same = tree.clone().differences(&tree);
+    assert!(same.before.is_empty() && same.after.is_empty());
+    let edit = Edit { key: 500, record: Arc::new(Numbered(500)), kind: Kind::Put };
+    let edited = tree.edited(vec![edit], &crate::measure::Nothing);
+    let found = edited.differences(&tree);
+    assert!(found.before.len() <= 2 * WIDTH && found.after.len() <= 2 * WIDTH);
+    // One more depth above the same blocks.
+    let more = (1000..5000).map(|number| Edit {
+        key: number,
+        record: Arc::new(Numbered(number)),
+        kind: Kind::Put,
+    });
+    let grown = tree.edited(more.collect(), &crate::measure::Nothing);
+    let found = grown.differences(&tree);
+    assert!((4000..4000 + 2 * WIDTH).contains(&found.after.len()), "{}", found.after.len());
+    assert!(found.before.len() <= 2 * WIDTH);
+    let empty = Tree::default();
+    assert_eq!(tree.differences(&empty).after.len(), 1000);
+    assert_eq!(empty.differences(&tree).before.len(), 1000);
 }
 
 #[test]

@@ -23,6 +23,7 @@
 mod origin;
 
 mod reads;
+mod replica;
 
 mod pages;
 
