@@ -174,7 +174,8 @@ pub struct Attached {
     pub cursor: Cursor,
     /// Whether timelines that cannot be shared are this cache's.
     pub origins: Origins,
-    /// Where the store stands on each timeline of `origins`.
+    /// Where the store stands on each timeline of `origins`; if parts of it stand apart, where all
+    /// of them can be told the rest from.
     pub standings: Vec<Standing>,
     /// What was registered when the records were written: see [`Dependency::scheme`].
     pub schemes: Vec<Dependency>,
@@ -314,6 +315,9 @@ pub struct Applied {
 /// **Invariant**: every record that it gives, and whose stamp on a timeline is of the store's
 /// epoch and not below its floor, reflects that timeline up to the store's position.
 ///
+/// It may be in several parts, each of which stands somewhere by itself, in the same words: with a
+/// record goes where its part stands. A part that a step did not come to stands before it.
+///
 /// # Implementations must
 /// - write a record only if its judge says so, and no announcement reaches it that others made
 ///   beyond what the judge knew, in one transaction with the question;
@@ -341,7 +345,8 @@ pub trait TrackedStore: fmt::Debug + Send + Sync + 'static {
         record: NewRecord,
     ) -> BoxFuture<'a, Result<Written, Error>>;
 
-    /// Carries out `steps`, those that are not refused or none.
+    /// Carries out `steps`, those that are not refused or none. In a store of several parts it is
+    /// enough that one of them has what is announced, from which the others are told the rest.
     fn apply(&self, steps: Vec<Step>, knows: Knows) -> BoxFuture<'static, Result<Applied, Error>>;
 
     /// What was announced since `since`, by a cache that knows so many schemes of the store.

@@ -60,6 +60,15 @@ const DIGESTS_MAX: usize = 1024;
 /// Characters of the words that tell people what it was.
 const WORDS_MAX: usize = 200;
 
+/// What was announced, and where it found the line.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    /// Where the line stood.
+    pub(crate) before: Cursor,
+    /// As the line has it.
+    pub(crate) one: Announcement,
+}
+
 /// The standing of `app`, if it is of the life that the store is in.
 fn own(connection: &Connection, epoch: Epoch) -> rusqlite::Result<Option<Standing>> {
     let standings = standing::read(connection)?;
@@ -93,6 +102,13 @@ pub(crate) fn adopt(writing: &mut Writing<'_>, path: &str) -> Result<Cursor, Err
     Ok(Cursor { epoch, position, nonce })
 }
 
+/// Begins a new life of the line, in place of one that cannot be gone on in.
+pub(crate) fn renew(writing: &mut Writing<'_>, path: &str) -> Result<Cursor, Error> {
+    let life = Life::read(writing.connection, path)?.renewed()?;
+    life.write(writing.connection).map_err(Writing::failed("begin a life of the store"))?;
+    adopt(writing, path)
+}
+
 /// Carries out a step that is announced by `author`: gives it the next place, buries what it
 /// touched, and leaves it to others.
 pub(crate) fn announce(
@@ -101,26 +117,20 @@ pub(crate) fn announce(
     author: u64,
     step: &Step,
     announced: &Announced,
-) -> Result<Cursor, Error> {
+) -> Result<Said, Error> {
     let failed = Writing::failed("announce an invalidation");
     let before = adopt(writing, path)?;
     let connection = writing.connection;
     let own = own(connection, before.epoch).map_err(failed)?.ok_or_else(|| lost(path))?;
     let position = before.position.next();
-    let is_behind = !announced.tables.is_empty()
-        && (announced.epoch != before.epoch
-            || announced.schemes < link::count_schemes(connection).map_err(failed)?);
-    let tables = announced.tables.iter().filter(|_| is_behind);
-    for digest in step.digests.iter().chain(tables) {
-        link::bury(connection, *digest).map_err(failed)?;
-    }
+    bury(connection, before.epoch, step, announced).map_err(failed)?;
     let floor = if step.everything { position } else { own.floor };
     let moved = Standing { position, floor, ..own };
     standing::write(connection, &moved).map_err(failed)?;
     let nonce = life::advance(writing, position)?;
     let cursor = Cursor { epoch: before.epoch, position, nonce };
     let many = DIGESTS_MAX < step.digests.len() + announced.tables.len();
-    let announcement = Announcement {
+    let one = Announcement {
         cursor,
         author,
         upto: step.position,
@@ -130,12 +140,28 @@ pub(crate) fn announce(
         tables: if many { Vec::new() } else { announced.tables.clone() },
         what: announced.what.clone(),
     };
-    write(connection, &announcement).map_err(failed)?;
-    Ok(cursor)
+    write(connection, &one).map_err(failed)?;
+    Ok(Said { before, one })
 }
 
-/// Announces, for nobody, that everything was touched.
-pub(crate) fn everything(
+/// Buries what a step touched that is announced in the life `epoch`.
+pub(crate) fn bury(
+    connection: &Connection,
+    epoch: Epoch,
+    step: &Step,
+    announced: &Announced,
+) -> rusqlite::Result<()> {
+    let is_behind = !announced.tables.is_empty()
+        && (announced.epoch != epoch || announced.schemes < link::count_schemes(connection)?);
+    let tables = announced.tables.iter().filter(|_| is_behind);
+    for digest in step.digests.iter().chain(tables) {
+        link::bury(connection, *digest)?;
+    }
+    Ok(())
+}
+
+/// Takes the next place in the line for something that touches nothing.
+pub(crate) fn take_place(
     writing: &mut Writing<'_>,
     path: &str,
     what: &str,
@@ -155,11 +181,11 @@ pub(crate) fn everything(
         digests: Vec::new(),
         tables: Vec::new(),
         schemes: SchemesKnown::NONE,
-        everything: true,
+        everything: false,
         mark: None,
         announced: None,
     };
-    announce(writing, path, 0, &step, &announced)
+    announce(writing, path, 0, &step, &announced).map(|said| said.one.cursor)
 }
 
 fn lost(path: &str) -> Error {
@@ -220,18 +246,23 @@ fn read(
     since: Cursor,
     now: Position,
 ) -> rusqlite::Result<Option<Vec<Announcement>>> {
-    let nonce: Option<i64> = connection
-        .prepare_cached("SELECT max(nonce) FROM announced WHERE position = ?1")?
-        .query_row([since.position.0.cast_signed()], |row| row.get(0))?;
     // Below what is kept the next line must still be there; at the start there is none.
-    if nonce.is_some_and(|nonce| nonce.cast_unsigned() != since.nonce) || now < since.position {
+    if is_contradicted(connection, since)? || now < since.position {
         return Ok(None);
     }
     between(connection, since.position, now)
 }
 
+/// Whether something else was announced at the place of `cursor`, as far as the line still has it.
+pub(crate) fn is_contradicted(connection: &Connection, cursor: Cursor) -> rusqlite::Result<bool> {
+    let nonce: Option<i64> = connection
+        .prepare_cached("SELECT max(nonce) FROM announced WHERE position = ?1")?
+        .query_row([cursor.position.0.cast_signed()], |row| row.get(0))?;
+    Ok(nonce.is_some_and(|nonce| nonce.cast_unsigned() != cursor.nonce))
+}
+
 /// What stands after `since`, up to `now`; `None` where something is missing.
-fn between(
+pub(crate) fn between(
     connection: &Connection,
     since: Position,
     now: Position,
@@ -274,7 +305,8 @@ fn announcement(row: &Row<'_>, epoch: Epoch) -> rusqlite::Result<Announcement> {
     })
 }
 
-fn write(connection: &Connection, one: &Announcement) -> rusqlite::Result<()> {
+/// Leaves an announcement to others.
+pub(crate) fn write(connection: &Connection, one: &Announcement) -> rusqlite::Result<()> {
     let bytes = |digests: &[Digest]| -> Vec<u8> {
         digests.iter().flat_map(|digest| digest.0.to_le_bytes()).collect()
     };

@@ -4,7 +4,7 @@
 //! links that were written with its value and no others; they go with its row, or with the value
 //! that takes its place.
 
-use larder_core::{Dependency, Digest, Error, ErrorKind};
+use larder_core::{Dependency, Digest, Epoch, Error, ErrorKind};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{row_key::RowKey, writer::Writing};
@@ -89,6 +89,52 @@ pub(crate) fn note_schemes(connection: &Connection, schemes: &[Dependency]) -> R
         }
     }
     Ok(())
+}
+
+/// All schemes of the file that has the line, at one moment of one life, for a file that follows
+/// it.
+///
+/// Caches compare how many schemes they know with how many there are, and mean those of the file
+/// that has the line. So each file has at any time what that one had at some moment of the life:
+/// of two such sets the larger one contains the other.
+#[derive(Debug)]
+pub(crate) struct Schemes {
+    pub(crate) epoch: Epoch,
+    all: Vec<(i64, Vec<u8>)>,
+}
+
+impl Schemes {
+    /// What `connection` has, in the life `epoch`.
+    pub(crate) fn read(connection: &Connection, epoch: Epoch) -> Result<Self, Error> {
+        let all = connection
+            .prepare_cached("SELECT digest, dependency FROM scheme")
+            .and_then(|mut read| {
+                read.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .map_err(Writing::failed("write an entry"))?;
+        Ok(Self { epoch, all })
+    }
+
+    /// Notes all of them, in a file of the same life.
+    pub(crate) fn note(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut write = connection
+            .prepare_cached("INSERT OR IGNORE INTO scheme(digest, dependency) VALUES (?1, ?2)")?;
+        self.all.iter().try_for_each(|one| write.execute((one.0, &one.1)).map(drop))
+    }
+}
+
+/// Whether all of `schemes` are noted.
+pub(crate) fn has_schemes(
+    connection: &Connection,
+    schemes: &[Dependency],
+) -> rusqlite::Result<bool> {
+    let mut find = connection.prepare_cached("SELECT 1 FROM scheme WHERE digest = ?1")?;
+    for scheme in schemes {
+        if !find.exists([scheme.digest().0.cast_signed()])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// How many schemes are noted. They are only added, until a life of the line ends.

@@ -22,8 +22,9 @@
 //!    computed outside while others remove; `records`: the face for a cache that keeps its values
 //!    here.
 //! 10. `standing`: how far timelines were applied; `link`: what they reach; `announce`: what is
-//!     invalidated by name, for all caches; `keeping`: which one keeps the timelines of origins;
-//!     `tracked`: the face for values that can be invalidated.
+//!     invalidated by name, for all caches; `follow`: the same in the other files of several;
+//!     `keeping`: which one keeps the timelines of origins; `tracked`: the face for values that can
+//!     be invalidated.
 //! 11. `claims`: which key is being loaded by whom, in whatever process; `wake`: hearing of what
 //!     others commit.
 //! 12. `shards`: all of this for one file or for several, as users see it.
@@ -133,6 +134,8 @@ mod records;
 mod keeping;
 
 mod announce;
+
+mod follow;
 
 mod claims;
 

@@ -225,8 +225,8 @@ impl StoreOptions {
     ///
     /// The limits are divided: each file holds its part of `max_entries` and `max_bytes`, so that
     /// together they never hold more, and may begin to evict some percent earlier. So are
-    /// `readers`; the other settings are those of each file. Values that can be invalidated are
-    /// kept in a store of one file only.
+    /// `readers`; the other settings are those of each file. An invalidation is written to each
+    /// of them, to the first one before the others: two waits for the disk instead of one.
     ///
     /// [`reshard`]: super::reshard
     pub fn shards(mut self, count: u32) -> Self {

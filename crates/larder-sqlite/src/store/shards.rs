@@ -3,7 +3,8 @@
 //! A file has one writer, so writers scale with files. Everything above sees one store, and the
 //! modules of one file (`handle` and what is under it) know nothing of others. Reading order:
 //! `layout`, which files there are and what each says; `entries`, `records` and `whole`, the same
-//! faces as those of one file; `together`, asking them; `reshard`, from one number to another.
+//! faces as those of one file; `line` and `tracked`, what they have in common of timelines;
+//! `together`, asking them; `reshard`, from one number to another.
 //! **Invariant**: with one file there is nothing of this in it, and nothing between a call and it.
 
 use std::{
@@ -36,6 +37,8 @@ mod entries;
 
 mod layout;
 
+mod line;
+
 mod records;
 
 mod reshard;
@@ -43,6 +46,8 @@ mod reshard;
 mod schedule;
 
 mod together;
+
+mod tracked;
 
 mod whole;
 
@@ -197,8 +202,14 @@ impl SqliteStore {
             Kept::Many(family) => family,
         };
         // One for all: a part of them in another life is another life of the whole.
+        let epochs = try_all(family.shards.iter().map(Shard::epoch)).await?;
+        if let [first, others @ ..] = &*epochs
+            && others.iter().all(|other| other == first)
+        {
+            return Ok(*first);
+        }
         let mut hasher = blake3::Hasher::new();
-        for epoch in try_all(family.shards.iter().map(Shard::epoch)).await? {
+        for epoch in epochs {
             hasher.update(&epoch.0.to_le_bytes());
         }
         let bits = hasher.finalize().as_bytes().first_chunk().map(|bits| u64::from_le_bytes(*bits));

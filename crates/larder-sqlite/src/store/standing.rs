@@ -136,7 +136,7 @@ pub(crate) fn step(
 }
 
 /// The standing of a store that has none.
-fn nowhere(step: &Step) -> Standing {
+pub(crate) fn nowhere(step: &Step) -> Standing {
     let (timeline, position) = (step.timeline.clone(), Position::START);
     Standing { timeline, epoch: Epoch::VOID, position, floor: position, mark: None }
 }

@@ -5,10 +5,7 @@
 
 use std::fs;
 
-use larder_core::{
-    Error, ErrorKind,
-    store::{Follows, Store},
-};
+use larder_core::{Error, ErrorKind};
 use larder_sqlite::store::{SqliteStore, StoreOptions};
 
 use crate::{
@@ -144,16 +141,6 @@ fn one_life_for_all_files() {
         // One of them forgets where it was.
         fs::remove_file(place.beside("cache.db-2of3-witness")).unwrap();
         assert_ne!(place.open().await.epoch().await.unwrap(), epoch);
-    });
-}
-
-#[test]
-fn values_that_can_be_invalidated_are_refused_and_told_where_they_can_be_kept() {
-    run(async {
-        let place = Place::new();
-        let error = place.open().await.attach(&[], Follows::Places).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("`shards = 1`"), "{error}");
     });
 }
 

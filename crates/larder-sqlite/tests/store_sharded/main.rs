@@ -6,6 +6,7 @@
 //! - `division`: limits, statistics, pages and bulk forms over all of them.
 //! - `copies`: S16, S17: backups of several files, restored together or not at all.
 //! - `resharding`: from one number of files to another, also when it is killed.
+//! - `tracked`: what can be invalidated, when one file is not where the others are.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no interface")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -15,7 +16,10 @@ mod copies;
 mod division;
 mod layout;
 mod resharding;
+mod tracked;
 
+#[path = "../store/announcing.rs"]
+mod announcing;
 #[path = "../store/claiming.rs"]
 mod claiming;
 #[path = "../store/entries.rs"]
@@ -26,6 +30,8 @@ mod fences;
 mod place;
 #[path = "../store/selecting.rs"]
 mod selecting;
+#[path = "../store/standings.rs"]
+mod standings;
 #[path = "../store/together.rs"]
 mod together;
 

@@ -1,19 +1,19 @@
 //! The store as a cache uses it, in however many files it is kept.
 //!
 //! **Invariant**: a key's record and its claim are in one file, so that the one is written in the
-//! transaction that gives the other back. What concerns all keys at once, the timelines, is kept
-//! for one file only: see [`Store::attach`] below.
+//! transaction that gives the other back. What concerns all keys at once, the timelines, is the
+//! business of `tracked`.
 
 use std::sync::Arc;
 
 use larder_core::{
-    BoxFuture, Error, ErrorKind, Name,
+    BoxFuture, Error, Name,
     claim::{Claim, Fence, Patience},
     clock::WallMillis,
     store::{Attached, Claims, Follows, Store, Taken, Written},
 };
 
-use super::{Family, Kept, SqliteStore, layout::place_of};
+use super::{Family, Kept, SqliteStore, layout::place_of, tracked};
 use crate::store::{handle::SqliteStore as Shard, row_key::RowKey};
 
 impl SqliteStore {
@@ -36,16 +36,7 @@ impl Store for SqliteStore {
     fn attach(&self, origins: &[Name], follows: Follows) -> Result<Option<Attached>, Error> {
         match &self.0 {
             Kept::One(shard) => shard.attach(origins, follows),
-            // An invalidation would have to be in all files or in none, and a process that is
-            // killed between two of them leaves one behind whose entries it reached.
-            Kept::Many(family) => Err(Error::new(ErrorKind::Unsupported, "attach to the store")
-                .subject(family.first.display().to_string())
-                .detail(format!(
-                    "it is kept in {} files, and values that can be invalidated are kept in one \
-                     only; build the region with `build_untracked`, or give it a store with \
-                     `shards = 1`",
-                    family.count()
-                ))),
+            Kept::Many(family) => tracked::attach(family, origins, follows).map(Some),
         }
     }
 
