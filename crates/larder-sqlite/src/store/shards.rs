@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use larder_core::{Epoch, Error};
+use larder_core::{Epoch, Error, ErrorKind};
 use parking_lot::Mutex;
 
 use self::{
@@ -56,6 +56,9 @@ pub use self::{
     entries::Entries,
     reshard::{Resharded, reshard},
 };
+
+/// Times that files are opened of which others make a store meanwhile.
+const OPENS: u32 = 3;
 
 /// A SQLite file that keeps entries, or several of them. Cloning shares it.
 #[derive(Clone)]
@@ -239,17 +242,32 @@ impl SqliteStore {
 
 impl Family {
     async fn open(first: PathBuf, options: StoreOptions, count: u32) -> Result<Arc<Self>, Error> {
-        let agreed = {
-            let (first, options) = (first.clone(), options.clone());
-            on_a_thread("open the store", move |_| layout::survey(&first, count, &options)).await?
-        };
-        let label = match agreed {
-            Some(label) => label,
-            None => Label { place: 0, count, family: life::random()?, moment: 0 },
-        };
-        let labels = (0..count).map(|place| Label { place, ..label });
+        let mut tries = OPENS;
+        loop {
+            tries -= 1;
+            let agreed = {
+                let (first, options) = (first.clone(), options.clone());
+                let survey = move |_: &dyn Fn() -> bool| layout::survey(&first, count, &options);
+                on_a_thread("open the store", survey).await?
+            };
+            let label = match agreed {
+                Some(label) => label,
+                None => Label { place: 0, count, family: life::random()?, moment: 0 },
+            };
+            match Self::open_as(&first, &options, label).await {
+                // Others have made the first file theirs since it was looked at: once they have, it
+                // says so.
+                Err(error)
+                    if agreed.is_none() && error.kind() == ErrorKind::Conflict && tries != 0 => {}
+                opened => return opened.map(Arc::new),
+            }
+        }
+    }
+
+    async fn open_as(first: &Path, options: &StoreOptions, label: Label) -> Result<Self, Error> {
+        let labels = (0..label.count).map(|place| Label { place, ..label });
         let open = |label: Label| {
-            Shard::open_with(path_of(&first, label.place, count), options.share(label))
+            Shard::open_with(path_of(first, label.place, label.count), options.share(label))
         };
         let shards = try_all(labels.clone().map(open)).await?;
         // The first before all others: without it they are not opened.
@@ -257,8 +275,8 @@ impl Family {
             settle(shard, label).await?;
         }
         let paths = shards.iter().map(|shard| shard.path().to_owned()).collect();
-        let scheduled = Scheduled::start(paths, &options)?;
-        Ok(Arc::new(Self { scheduled, shards, first, options }))
+        let scheduled = Scheduled::start(paths, options)?;
+        Ok(Self { scheduled, shards, first: first.to_owned(), options: options.clone() })
     }
 
     fn count(&self) -> usize {
