@@ -14,6 +14,11 @@ use crate::shop::{Hears, Shop};
 #[path = "it/shop.rs"]
 mod shop;
 
+/// The settings of the store.
+fn options() -> larder::sqlite::store::StoreOptions {
+    larder::sqlite::store::StoreOptions::new()
+}
+
 /// Whether a node serves what another one has loaded from a log that went back, and that it never
 /// saw itself.
 async fn serves_what_never_was() -> bool {

@@ -15,7 +15,7 @@ use std::{
 
 use larder::{
     Cache, Clock, Error, ErrorKind, Load, SingleFlight, Source, UntrackedRegion,
-    sqlite::store::{SqliteStore, StoreOptions},
+    sqlite::store::SqliteStore,
 };
 use larder_core::claim::LAPSE;
 use larder_testkit::temp::TempDir;
@@ -55,7 +55,7 @@ impl Place {
 
     /// One that runs so many loads at once.
     async fn node_that_loads(&self, most: usize, single: SingleFlight) -> Numbers {
-        let options = StoreOptions::new().clock(self.clock.clone());
+        let options = crate::options().clock(self.clock.clone());
         let store = SqliteStore::open_with(self.path(), options).await.unwrap();
         let cache = Cache::builder().clock(self.clock.clone()).max_loads(most, 10).store(store);
         let cache = cache.build().unwrap();
@@ -216,8 +216,7 @@ async fn whoever_waited_for_as_long_as_a_load_may_take_loads() {
     let one = place.node(SingleFlight::PerStore).await;
     let held = read(&one, "a");
     place.load_came().await;
-    let store =
-        SqliteStore::open_with(place.path(), StoreOptions::new().clock(place.clock.clone()));
+    let store = SqliteStore::open_with(place.path(), crate::options().clock(place.clock.clone()));
     let cache = Cache::builder().clock(place.clock.clone()).store(store.await.unwrap());
     let cache = cache.build().unwrap();
     let impatient = cache.region::<String, u64>("numbers").ttl(MINUTE).stored();
@@ -238,7 +237,7 @@ async fn whoever_waited_for_as_long_as_a_load_may_take_loads() {
 #[tokio::test]
 async fn a_flight_that_is_cancelled_gives_its_claim_back() {
     let place = Place::new();
-    let options = StoreOptions::new().clock(place.clock.clone());
+    let options = crate::options().clock(place.clock.clone());
     let store = SqliteStore::open_with(place.path(), options).await.unwrap();
     let cache = Cache::builder().clock(place.clock.clone()).store(store).build().unwrap();
     let region = cache.region::<String, u64>("numbers").ttl(MINUTE).stored();
@@ -291,7 +290,7 @@ enum Asks {
 
 /// A node by the clock of the machine, whose loads give `value`.
 async fn system_node(path: &Path, value: u64, asks: Asks) -> Numbers {
-    let store = SqliteStore::open(path).await.unwrap();
+    let store = SqliteStore::open_with(path, crate::options()).await.unwrap();
     let cache = Cache::builder().store(store).build().unwrap();
     let region = cache.region::<String, u64>("numbers").ttl(MINUTE).stored();
     region

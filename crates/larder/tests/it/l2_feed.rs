@@ -72,7 +72,9 @@ impl Place {
     }
 
     async fn life(&self) -> Life {
-        let store = SqliteStore::open(self.directory.join("cache.db")).await.unwrap();
+        let store = SqliteStore::open_with(self.directory.join("cache.db"), crate::options())
+            .await
+            .unwrap();
         let shop = self.shop();
         let cache = Cache::builder().store(store).feed(shop.feed().unwrap()).build().unwrap();
         let albums = region(&cache, "albums", &shop, by_artist(&shop));

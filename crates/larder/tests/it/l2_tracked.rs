@@ -13,8 +13,7 @@ use std::{
 
 use larder::{
     BoxFuture, Cache, Change, Clock, Dependency, Description, Error, Feed, FeedSink, Load, Name,
-    Region, Source, Span, Store, Tracked, Value, WallMillis,
-    sqlite::store::{SqliteStore, StoreOptions},
+    Region, Source, Span, Store, Tracked, Value, WallMillis, sqlite::store::SqliteStore,
 };
 use larder_core::{
     Epoch, Position,
@@ -46,7 +45,7 @@ impl Place {
     }
 
     async fn store(&self) -> SqliteStore {
-        let options = StoreOptions::new().clock(self.clock.clone());
+        let options = crate::options().clock(self.clock.clone());
         SqliteStore::open_with(self.directory.path().join("cache.db"), options).await.unwrap()
     }
 
@@ -451,7 +450,7 @@ fn life_of_a_process_that_is_killed() {
     let Some(path) = peer::place() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(path).await.unwrap();
+        let store = SqliteStore::open_with(path, crate::options()).await.unwrap();
         let cache = Cache::builder().store(store).build().unwrap();
         let place = Place::new();
         let region = place.region(&cache).unwrap();
@@ -471,7 +470,10 @@ async fn what_was_invalidated_stays_so_where_the_process_is_killed_at_once() {
     let mut peer = Peer::start("l2_tracked::life_of_a_process_that_is_killed", &path);
     assert_eq!(peer.says(), "invalidated");
     peer.kill();
-    let cache = Cache::builder().store(SqliteStore::open(&path).await.unwrap()).build().unwrap();
+    let cache = Cache::builder()
+        .store(SqliteStore::open_with(&path, crate::options()).await.unwrap())
+        .build()
+        .unwrap();
     let region = Place::new().region(&cache).unwrap();
     assert_eq!(source(&region, "tag:a").await, Source::Loaded);
     assert_eq!(source(&region, "tag:b").await, Source::Store);

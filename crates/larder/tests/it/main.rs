@@ -20,6 +20,7 @@
 //! - `stored`: values in bytes that name nothing (features `derive`, `sqlite` and `positional`)
 //! - `shared`: tracked values and invalidations of caches and processes on one store
 //! - `shared_feed`: the same for what depends on an origin, with its feed in each of them
+//! - `killed`: processes that invalidate, killed at random moments
 //! - `peer`: this program once more, as another process (features `sqlite` and `store`)
 //! - `shop`: the database, the store and the nodes of these
 //! - `origin`: a cache over an origin with a feed
@@ -33,6 +34,12 @@
 //! - `tracked`: row types that say what they are (feature `derive`)
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+/// The settings of every store here. The binary `files` has others.
+#[cfg(all(feature = "sqlite", feature = "store"))]
+fn options() -> larder::sqlite::store::StoreOptions {
+    larder::sqlite::store::StoreOptions::new()
+}
 
 mod flight;
 
@@ -80,6 +87,9 @@ mod stored;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod shared;
+
+#[cfg(all(feature = "sqlite", feature = "store"))]
+mod killed;
 
 #[cfg(all(feature = "sqlite", feature = "store"))]
 mod peer;

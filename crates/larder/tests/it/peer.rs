@@ -78,6 +78,12 @@ impl Peer {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    /// What it still said before it was killed.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        let lines = self.lines.by_ref().map_while(Result::ok);
+        lines.filter_map(|line| line.strip_prefix(OWN).map(str::to_owned)).collect()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

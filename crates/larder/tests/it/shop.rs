@@ -88,7 +88,7 @@ impl Shop {
 
     /// The store, in other hands.
     pub(crate) async fn store(&self) -> SqliteStore {
-        SqliteStore::open(self.path().join("cache.db")).await.unwrap()
+        SqliteStore::open_with(self.path().join("cache.db"), crate::options()).await.unwrap()
     }
 
     /// The next version of an album; which that is.
@@ -152,7 +152,8 @@ impl Node {
         max_staleness: Duration,
         memory: MemoryLimit,
     ) -> Self {
-        let store = SqliteStore::open(directory.join("cache.db")).await.unwrap();
+        let store =
+            SqliteStore::open_with(directory.join("cache.db"), crate::options()).await.unwrap();
         let origin = open_origin(directory, hears);
         let builder = Cache::builder().memory(memory).store(store).feed(origin.feed().unwrap());
         let cache = builder.build().unwrap();
