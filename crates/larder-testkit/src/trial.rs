@@ -78,8 +78,9 @@ pub enum Tracking {
 /// Whether nodes that keep a store take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// They are read, told of changes and built anew all the time.
-    Kept,
+    /// They are read, told of changes and built anew all the time, and the store is in so many
+    /// files.
+    Kept(u32),
     /// Nobody asks them anything, so that the others have the machine.
     Idle,
 }

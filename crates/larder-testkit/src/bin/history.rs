@@ -97,7 +97,7 @@ fn stages(safeguard: Safeguard) -> Vec<Stage> {
         Safeguard::ReadOnFromMark
         | Safeguard::StandingCompared
         | Safeguard::CountedAsOfStanding
-        | Safeguard::AnnouncementsTakenUp => Stored::Kept,
+        | Safeguard::AnnouncementsTakenUp => Stored::Kept(1),
         _ => Stored::Idle,
     };
     let rows = |journal, fates: &[Fate]| Stage {

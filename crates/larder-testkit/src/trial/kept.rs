@@ -55,6 +55,8 @@ pub(super) type Noted = Result<(Vec<Written>, Vec<Read>), Trouble>;
 pub(super) struct Files {
     pub(super) origin: PathBuf,
     pub(super) store: PathBuf,
+    /// In how many files the store is.
+    pub(super) stored_in: u32,
     pub(super) tracking: Tracking,
 }
 
@@ -99,8 +101,8 @@ impl Kept {
     }
 
     async fn begin(&self) -> Result<Life, Trouble> {
-        let Files { origin, store, tracking } = &self.files;
-        let keeps = Keeps::Store(store);
+        let Files { origin, store, stored_in, tracking } = &self.files;
+        let keeps = Keeps::Store(store, *stored_in);
         let node = Node::open(origin, *tracking, self.common.clone(), keeps).await?;
         Ok(Life { node, born: self.notebook.now() })
     }

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use larder::{
     Cache, CacheBuilder, Error, Load, MemoryLimit, Region, RegionBuilder,
-    sqlite::store::SqliteStore,
+    sqlite::store::{SqliteStore, StoreOptions},
 };
 
 use super::{
@@ -31,8 +31,8 @@ const SMALL_BYTES: u64 = 8 << 10;
 #[derive(Clone, Copy)]
 pub(super) enum Keeps<'a> {
     Nothing,
-    /// In the store at this path, the strict ones and the lax ones.
-    Store(&'a Path),
+    /// In the store at this path, in so many files: the strict ones and the lax ones.
+    Store(&'a Path, u32),
 }
 
 /// One node.
@@ -106,8 +106,9 @@ impl Keeps<'_> {
     async fn begin(self) -> Result<(CacheBuilder, fn(Builder) -> Builder), Error> {
         match self {
             Self::Nothing => Ok((Cache::builder(), |one| one)),
-            Self::Store(path) => {
-                let store = SqliteStore::open(path).await?;
+            Self::Store(path, files) => {
+                let options = StoreOptions::new().shards(files);
+                let store = SqliteStore::open_with(path, options).await?;
                 let builder = Cache::builder().memory(MemoryLimit::bytes(SMALL_BYTES));
                 Ok((builder.store(store), |one| one.stored()))
             }

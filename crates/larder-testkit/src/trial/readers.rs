@@ -48,11 +48,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Two nodes, two more that keep the store at `store`, and the notes of what was written into
-    /// the rows that are told of.
+    /// Two nodes, two more that keep the store at `store`, in so many files, and the notes of what
+    /// was written into the rows that are told of.
     pub(super) async fn open(
         path: &Path,
-        store: &Path,
+        (store, stored_in): (&Path, u32),
         tracking: Tracking,
         random: &mut Random,
     ) -> Result<(Arc<Self>, Vec<Written>), Trouble> {
@@ -71,7 +71,7 @@ impl Shared {
         let [first, second] = &common;
         let nodes = [open(first).await?, open(second).await?];
         let (notebook, origin) = (Arc::new(Notebook::new()), path.to_owned());
-        let files = Files { origin: origin.clone(), store: store.to_owned(), tracking };
+        let files = Files { origin: origin.clone(), store: store.to_owned(), stored_in, tracking };
         let kept = Kept::open_both(&files, kept, &notebook).await?;
         let shared = Self {
             path: origin,

@@ -26,6 +26,9 @@ const READERS_KEPT: u64 = 2;
 /// Tasks that change rows and tell of it, for each node.
 const TELLERS: u64 = 2;
 
+/// Files of a store that is in several.
+const FILES: u32 = 3;
+
 /// How long answers after something befell the file count as given right after it.
 const AFTERMATH: Duration = Duration::from_millis(150);
 
@@ -93,21 +96,24 @@ impl Sight {
 }
 
 impl Plan {
-    /// Every combination of journal and tracking, and everything that can befall the file.
+    /// Every combination of journal and tracking, and everything that can befall the file. What is
+    /// kept is in one file in every other stage, and in several in the rest: with the next seed it
+    /// is the other way round.
     pub fn whole(seed: u64, minimum: Minimum, at_most: Duration) -> Self {
-        let stage = |journal, tracking| {
+        let stage = |number: u64, journal, tracking| {
             let fates = Fate::ALL.into_iter();
             // Without triggers there is no log that could be lost.
             let fates = fates.filter(|fate| tracking == Tracking::Rows || *fate != Fate::LogLost);
-            Stage { journal, tracking, stored: Stored::Kept, fates: fates.collect() }
+            let stored = Stored::Kept(if (seed + number).is_multiple_of(2) { 1 } else { FILES });
+            Stage { journal, tracking, stored, fates: fates.collect() }
         };
         Self {
             seed,
             stages: vec![
-                stage(Journal::Wal, Tracking::Rows),
-                stage(Journal::Delete, Tracking::Rows),
-                stage(Journal::Wal, Tracking::Database),
-                stage(Journal::Delete, Tracking::Database),
+                stage(0, Journal::Wal, Tracking::Rows),
+                stage(1, Journal::Delete, Tracking::Rows),
+                stage(1, Journal::Wal, Tracking::Database),
+                stage(0, Journal::Delete, Tracking::Database),
             ],
             round: Duration::from_millis(400),
             minimum,
@@ -168,7 +174,11 @@ fn play(stage: &Stage, round: Duration, seed: u64) -> Result<Report, Trouble> {
     let random = Random::new(seed);
     let (path, store) = (scene.path(), scene.store());
     let mut told = random.split(1);
-    let opened = Shared::open(&path, &store, stage.tracking, &mut told);
+    let stored_in = match stage.stored {
+        Stored::Kept(files) => files,
+        Stored::Idle => 1,
+    };
+    let opened = Shared::open(&path, (&store, stored_in), stage.tracking, &mut told);
     let (shared, told) = runtime.block_on(opened)?;
     scene.written.extend(told);
     let (readers, tellers) = start(stage.stored, &runtime, &shared, &random);
@@ -199,7 +209,7 @@ fn start(
     random: &Random,
 ) -> (Vec<Reader>, Vec<Teller>) {
     let (nodes, readers_kept) = match stored {
-        Stored::Kept => (2, READERS_KEPT),
+        Stored::Kept(_) => (2, READERS_KEPT),
         Stored::Idle => (0, 0),
     };
     let reader = |n| runtime.spawn(shared.clone().read(random.split(100 + n)));
