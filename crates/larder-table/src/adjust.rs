@@ -11,11 +11,13 @@ use std::{
 use larder_core::{Error, ErrorKind};
 
 use crate::{
+    content::Content,
     index::IndexKey,
     lane::{AnyRanges, typed},
     ranges::Ranges,
     record::Record,
     refresh::Answer,
+    runs::Gathering,
     snapshot::{Mark, Snapshot},
     stats::Counts,
     table::{Made, Progress, Table},
@@ -56,22 +58,37 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let under_way = self.begin();
         self.catch_up().await?;
         self.expect_heard()?;
-        let records = self.ask(self.0.window.place, &window).await?;
-        self.catch_up_with_load().await?;
         let window: Arc<dyn AnyRanges> = Arc::new(window);
-        let count = records.len();
-        let loaded = if self.0.observers.is_empty() { Vec::new() } else { records.clone() };
-        let make = move |table: &Self, now: &Snapshot<R>| {
-            let content = now.content.filled(&records, &table.0.limits)?;
-            Ok((Snapshot { content, window: Some(window.clone()), ..now.clone() }, ()))
+        let content = self.gather(&window).await?;
+        let count = content.len();
+        let loaded = match self.0.observers.is_empty() {
+            true => Vec::new(),
+            false => content.records().cloned().collect(),
         };
-        self.publish(under_way.began, count, make).await?;
+        let make = move |_: &Self, now: &Snapshot<R>| {
+            let (content, window) = (content.clone(), Some(window.clone()));
+            Ok((Snapshot { content, window, ..now.clone() }, ()))
+        };
+        // What is left to be made is nothing: it was made of records that nobody else has.
+        self.publish(under_way.began, 0, make).await?;
         Counts::add(&self.0.counts.adjustments, 1);
         Counts::add(&self.0.counts.loaded, count);
         loading.ended = Progress::Done;
         drop((under_way, loading));
         self.tell_observers(&Adjusted { loaded, expired: Vec::new(), refreshed: 0 });
         Ok(count)
+    }
+
+    /// Everything in `window`, loaded and ordered, which goes on while the origin still reads.
+    async fn gather(&self, window: &Arc<dyn AnyRanges>) -> Result<Content<R>, Error> {
+        let place = self.0.window.place;
+        let lane = self.0.lanes.get(place).expect("the place of an index of this table").clone();
+        let asked = window.clone();
+        let is_asked = Box::new(move |record: &R| lane.holds(&*asked, record));
+        let gathering = Gathering::begin(&self.0.limits, &self.snapshot().content, is_asked);
+        self.fill(place, &**window, gathering.fill()).await?;
+        self.catch_up_with_load().await?;
+        gathering.end().await
     }
 
     /// Readers wait from now on, until what is returned is dropped.

@@ -12,6 +12,7 @@ use crate::{
     index::{AnyIndex, Change, Index, IndexKey, Ordered},
     measure::{Measure, Nothing},
     record::Record,
+    runs::AnyRuns,
 };
 
 /// The place of the index by primary key: it is the first of every table.
@@ -56,12 +57,27 @@ impl<R: Record> Limits<R> {
     pub(crate) fn of(&self, record: &R) -> u64 {
         (self.weigh)(record) as u64
     }
+
+    #[cold]
+    pub(crate) fn repeated(&self) -> Error {
+        Error::new(ErrorKind::Conflict, "load records into table")
+            .subject(format!("`{}`", self.table))
+            .detail(
+                "the origin gave two records with one primary key; nothing was changed; let the \
+                 key have more columns, or the query give each row once",
+            )
+    }
 }
 
 impl<R: Record> Content<R> {
     /// No records, in these orders.
     pub(crate) fn empty(indexes: Vec<Arc<dyn AnyIndex<R>>>) -> Self {
-        Self { indexes, bytes: 0 }
+        Self::new(indexes, 0)
+    }
+
+    /// Orders of the same records, which count so much.
+    pub(crate) fn new(indexes: Vec<Arc<dyn AnyIndex<R>>>, bytes: u64) -> Self {
+        Self { indexes, bytes }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -99,11 +115,13 @@ impl<R: Record> Content<R> {
         self.primary().tree.len()
     }
 
+    /// The records, by primary key.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.primary().tree.rows(0, self.len()).map(|(_, record)| record)
+    }
+
     pub(crate) fn get(&self, key: &R::Key) -> Option<&Arc<R>> {
-        let tree = &self.primary().tree;
-        let rank = tree.rank(|own| own < key);
-        let (own, record) = tree.rows(rank, rank + 1).next()?;
-        (own == key).then_some(record)
+        self.primary().tree.find(key)
     }
 
     /// The content after `removed` went and `put` came, each by its primary key; what is both is
@@ -137,7 +155,7 @@ impl<R: Record> Content<R> {
         let bytes = (self.bytes + came).saturating_sub(went);
         limits.check(bytes)?;
         let indexes = each(&self.indexes, changes.len(), |index| index.changed(&changes));
-        Ok(Self { indexes: indexes?, bytes })
+        Ok(Self { indexes: indexes.into_iter().collect::<Result<_, _>>()?, bytes })
     }
 
     /// A content of the same orders with these records, each primary key once.
@@ -147,8 +165,16 @@ impl<R: Record> Content<R> {
     pub(crate) fn filled(&self, records: &[Arc<R>], limits: &Limits<R>) -> Result<Self, Error> {
         let bytes = records.iter().map(|record| limits.of(record)).sum();
         limits.check(bytes)?;
-        let indexes = each(&self.indexes, records.len(), |index| index.filled(records));
-        Ok(Self { indexes: indexes?, bytes })
+        let indexes = each(self.runs(), records.len(), |mut runs: Box<dyn AnyRuns<R>>| {
+            runs.add(records);
+            runs.merged()
+        });
+        Ok(Self { indexes: indexes.into_iter().collect::<Result<_, _>>()?, bytes })
+    }
+
+    /// The beginning of other records in these orders.
+    pub(crate) fn runs(&self) -> Vec<Box<dyn AnyRuns<R>>> {
+        self.indexes.iter().map(|index| index.runs()).collect()
     }
 }
 
@@ -158,20 +184,19 @@ impl<R: Record> Content<R> {
 /// milliseconds.
 pub(crate) const MANY: usize = 10_000;
 
-type Orders<R> = Vec<Arc<dyn AnyIndex<R>>>;
-
-/// What becomes of each index when `act` does something with `count` records.
-fn each<R: Record>(
-    indexes: &[Arc<dyn AnyIndex<R>>],
+/// What `act` makes of each of these orders of `count` records.
+pub(crate) fn each<T: Send, O: Send>(
+    orders: impl IntoIterator<Item = T>,
     count: usize,
-    act: impl Fn(&Arc<dyn AnyIndex<R>>) -> Result<Arc<dyn AnyIndex<R>>, Error> + Sync,
-) -> Result<Orders<R>, Error> {
+    act: impl Fn(T) -> O + Sync,
+) -> Vec<O> {
+    let orders = orders.into_iter();
     if count < MANY {
-        return indexes.iter().map(act).collect();
+        return orders.map(act).collect();
     }
     thread::scope(|scope| {
         let act = &act;
-        let running: Vec<_> = indexes.iter().map(|index| scope.spawn(move || act(index))).collect();
+        let running: Vec<_> = orders.map(|order| scope.spawn(move || act(order))).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             // What panics is a closure of the user's: it goes on where it would have been called.
             thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))

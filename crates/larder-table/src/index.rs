@@ -11,6 +11,7 @@ use larder_core::{Error, ErrorKind};
 use crate::{
     measure::Measure,
     record::Record,
+    runs::{AnyRuns, Runs},
     tree::{Edit, Kind, Tree},
 };
 
@@ -107,8 +108,8 @@ pub(crate) trait AnyIndex<R>: Send + Sync {
     /// The index with these changes; each concerns another primary key.
     fn changed(&self, changes: &[Change<R>]) -> Result<Arc<dyn AnyIndex<R>>, Error>;
 
-    /// An index of the same kind with these records instead.
-    fn filled(&self, records: &[Arc<R>]) -> Result<Arc<dyn AnyIndex<R>>, Error>;
+    /// The beginning of an index of the same kind with other records.
+    fn runs(&self) -> Box<dyn AnyRuns<R>>;
 
     fn as_any(&self) -> &(dyn Any + Send + Sync);
 }
@@ -150,19 +151,8 @@ impl<R: Record, K: IndexKey, M: Measure<R>> AnyIndex<R> for Ordered<R, K, M> {
         Ok(Arc::new(Self { spec: self.spec.clone(), tree }))
     }
 
-    fn filled(&self, records: &[Arc<R>]) -> Result<Arc<dyn AnyIndex<R>>, Error> {
-        let mut entries = Vec::with_capacity(records.len());
-        for record in records {
-            self.spec.keys.of(record, &mut |key| entries.push((key, record.clone())));
-        }
-        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.order(&b.1)));
-        if matches!(self.spec.keys, Keys::Unique(_))
-            && entries.windows(2).any(|two| matches!(two, [(one, _), (other, _)] if one == other))
-        {
-            return Err(self.spec.repeated());
-        }
-        let tree = Tree::build(entries, &self.spec.measure);
-        Ok(Arc::new(Self { spec: self.spec.clone(), tree }))
+    fn runs(&self) -> Box<dyn AnyRuns<R>> {
+        Box::new(Runs { spec: self.spec.clone(), runs: Vec::new() })
     }
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
@@ -172,7 +162,7 @@ impl<R: Record, K: IndexKey, M: Measure<R>> AnyIndex<R> for Ordered<R, K, M> {
 
 impl<R, K: IndexKey, M> Spec<R, K, M> {
     #[cold]
-    fn repeated(&self) -> Error {
+    pub(crate) fn repeated(&self) -> Error {
         let Self { name, table, .. } = self;
         Error::new(ErrorKind::Conflict, "put records into table")
             .subject(format!("`{table}`"))

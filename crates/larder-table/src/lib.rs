@@ -50,8 +50,8 @@
 //! it; `message.rs` and `frames.rs` are what goes between them). Below: `snapshot.rs` (what reads
 //! decide by), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the
 //! order itself), `recent.rs` (a feed beside a load), `place.rs` (where that feed is), `flight.rs`
-//! (loads that reads share), `origin.rs`, `group.rs` and `measure.rs` (sums). Beside: `sql`, an
-//! origin that is a query (feature `sqlite`).
+//! (loads that reads share), `origin.rs`, `runs.rs` (a load that is ordered while it comes),
+//! `group.rs` and `measure.rs` (sums). Beside: `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
 //! change that the table was told of before the read began; where a feed tells of changes, what it
@@ -130,6 +130,8 @@ mod recent;
 mod place;
 
 mod origin;
+
+mod runs;
 
 mod group;
 

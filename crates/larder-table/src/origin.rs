@@ -4,12 +4,17 @@
 //! is too large is refused while it comes. **Invariant**: what is given to a fill is in no table
 //! until the whole load has succeeded.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
-use larder_core::{BoxFuture, Error, ErrorKind};
+use larder_core::{BoxFuture, Error};
 use parking_lot::Mutex;
 
-use crate::{content::Limits, ranges::Ranges, record::Record};
+use crate::{
+    content::Limits,
+    ranges::Ranges,
+    record::Record,
+    runs::{RUN, Sorter},
+};
 
 /// Loads the records whose keys are in some ranges.
 pub(crate) type Loader<R, K> =
@@ -20,6 +25,8 @@ pub struct Fill<R: Record>(Arc<Filling<R>>);
 
 struct Filling<R: Record> {
     limits: Arc<Limits<R>>,
+    /// Who orders them while they come, if anybody does.
+    sorter: Option<Arc<Sorter<R>>>,
     state: Mutex<State<R>>,
 }
 
@@ -30,8 +37,17 @@ struct State<R> {
 
 impl<R: Record> Fill<R> {
     pub(crate) fn new(limits: Arc<Limits<R>>) -> Self {
+        Self::with(limits, None)
+    }
+
+    /// Hands the records over to `sorter`, a run at a time.
+    pub(crate) fn sorted_by(limits: Arc<Limits<R>>, sorter: Arc<Sorter<R>>) -> Self {
+        Self::with(limits, Some(sorter))
+    }
+
+    fn with(limits: Arc<Limits<R>>, sorter: Option<Arc<Sorter<R>>>) -> Self {
         let state = Mutex::new(State { records: Vec::new(), bytes: 0 });
-        Self(Arc::new(Filling { limits, state }))
+        Self(Arc::new(Filling { limits, sorter, state }))
     }
 
     /// Puts a record.
@@ -40,11 +56,17 @@ impl<R: Record> Fill<R> {
     /// `Limit` when the records of this load alone are more than the table may hold. The load
     /// should end with it.
     pub fn put(&self, record: R) -> Result<(), Error> {
-        let bytes = self.0.limits.of(&record);
-        let mut state = self.0.state.lock();
+        let Filling { limits, sorter, state } = &*self.0;
+        let bytes = limits.of(&record);
+        let mut state = state.lock();
         state.bytes += bytes;
-        self.0.limits.check(state.bytes)?;
+        limits.check(state.bytes)?;
         state.records.push(Arc::new(record));
+        if let Some(sorter) = sorter.as_ref().filter(|_| RUN <= state.records.len()) {
+            let piece = mem::replace(&mut state.records, Vec::with_capacity(RUN));
+            drop(state);
+            sorter.take(piece);
+        }
         Ok(())
     }
 
@@ -56,25 +78,25 @@ impl<R: Record> Fill<R> {
         records.into_iter().try_for_each(|record| self.put(record))
     }
 
+    /// The records that nobody was handed, in the order in which they were put.
+    pub(crate) fn take(&self) -> Vec<Arc<R>> {
+        mem::take(&mut self.0.state.lock().records)
+    }
+
     /// The records, sorted by primary key.
     ///
     /// # Errors
     /// `Conflict` when a primary key came twice.
     pub(crate) fn finish(&self) -> Result<Vec<Arc<R>>, Error> {
-        let mut records = std::mem::take(&mut self.0.state.lock().records);
+        let mut records = self.take();
         if !records.is_sorted_by(|a, b| a.order(b).is_le()) {
             records.sort_by(|a, b| a.order(b));
         }
         let is_same = |two: &[Arc<R>]| matches!(two, [one, other] if one.order(other).is_eq());
-        if records.windows(2).any(is_same) {
-            return Err(Error::new(ErrorKind::Conflict, "load records into table")
-                .subject(format!("`{}`", self.0.limits.table))
-                .detail(
-                    "the origin gave two records with one primary key; nothing was changed; let \
-                     the key have more columns, or the query give each row once",
-                ));
+        match records.windows(2).any(is_same) {
+            true => Err(self.0.limits.repeated()),
+            false => Ok(records),
         }
-        Ok(records)
     }
 }
 
@@ -86,6 +108,6 @@ impl<R: Record> Clone for Fill<R> {
 
 impl<R: Record> fmt::Debug for Fill<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fill").field("records", &self.0.state.lock().records.len()).finish()
+        f.debug_struct("Fill").field("bytes", &self.0.state.lock().bytes).finish()
     }
 }

@@ -118,11 +118,25 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         place: usize,
         ranges: &dyn AnyRanges,
     ) -> Result<Vec<Arc<R>>, Error> {
+        let fill = Fill::new(self.0.limits.clone());
+        self.fill(place, ranges, &fill).await?;
+        let (lane, mut records) = (self.lane(place), fill.finish()?);
+        records.retain(|record| lane.holds(ranges, record));
+        Ok(records)
+    }
+
+    /// Has the origin put them into `fill`, and perhaps others.
+    pub(crate) async fn fill(
+        &self,
+        place: usize,
+        ranges: &dyn AnyRanges,
+        fill: &Fill<R>,
+    ) -> Result<(), Error> {
         if ranges.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.expect_within()?;
-        let (lane, fill) = (self.lane(place), Fill::new(self.0.limits.clone()));
+        let lane = self.lane(place);
         let Some(loading) = lane.load(ranges, fill.clone()) else {
             return Err(Error::new(ErrorKind::Unsupported, "load records of table")
                 .subject(format!("`{}`", self.name()))
@@ -133,10 +147,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
                 )));
         };
         let ended = tokio::time::timeout(self.0.load_timeout, loading).await;
-        ended.unwrap_or_else(|_| Err(self.took_too_long(lane.name())))?;
-        let mut records = fill.finish()?;
-        records.retain(|record| lane.holds(ranges, record));
-        Ok(records)
+        ended.unwrap_or_else(|_| Err(self.took_too_long(lane.name())))
     }
 
     /// Fails for a replica: what its window does not cover nobody can load here.

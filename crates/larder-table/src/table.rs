@@ -297,15 +297,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         Ok(result)
     }
 
-    /// A closure of the user's panicked, which goes on here; or the runtime is shut down.
-    #[cold]
     pub(crate) fn not_made(&self, error: JoinError) -> Error {
-        match error.try_into_panic() {
-            Ok(panic) => panic::resume_unwind(panic),
-            Err(_) => Error::new(ErrorKind::Closed, "put records into table")
-                .subject(format!("`{}`", self.name()))
-                .detail("the tokio runtime is shut down; nothing was changed"),
-        }
+        not_made(self.name(), error)
     }
 
     /// The content with rows put in and taken out as a feed told of them, within the window.
@@ -537,6 +530,17 @@ impl<R: Record, W: IndexKey> Table<R, W> {
 /// The records with these primary keys.
 fn by_key<K: IndexKey>(keys: impl IntoIterator<Item = K>) -> Touched {
     Touched { place: PRIMARY, ranges: Arc::new(Ranges::only(keys)) }
+}
+
+/// A closure of the user's panicked, which goes on here; or the runtime is shut down.
+#[cold]
+pub(crate) fn not_made(table: &str, error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => panic::resume_unwind(panic),
+        Err(_) => Error::new(ErrorKind::Closed, "put records into table")
+            .subject(format!("`{table}`"))
+            .detail("the tokio runtime is shut down; nothing was changed"),
+    }
 }
 
 /// A load that is under way.

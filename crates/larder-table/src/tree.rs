@@ -204,6 +204,29 @@ impl<K, R, M: Measure<R>> Tree<K, R, M> {
         Rows::new(self, from, to.min(self.len()))
     }
 
+    /// Whether two entries have one key.
+    ///
+    /// # Cost
+    /// A walk over all of them.
+    pub(crate) fn has_key_twice(&self) -> bool
+    where
+        K: PartialEq,
+    {
+        let mut keys = self.rows(0, self.len()).map(|(key, _)| key);
+        let mut before = keys.next();
+        keys.any(|key| before.replace(key) == Some(key))
+    }
+
+    /// The first record with this key.
+    pub(crate) fn find(&self, key: &K) -> Option<&Arc<R>>
+    where
+        K: Ord,
+    {
+        let rank = self.rank(|own| own < key);
+        let (own, record) = self.rows(rank, rank + 1).next()?;
+        (own == key).then_some(record)
+    }
+
     /// The sum of the measures of the entries from the first rank up to the second.
     ///
     /// # Cost

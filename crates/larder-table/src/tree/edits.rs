@@ -34,8 +34,11 @@ const FILL: usize = WIDTH - WIDTH / 8;
 
 impl<K: Ord + Clone, R: Record, M: Measure<R>> Tree<K, R, M> {
     /// A tree of `entries`, sorted and without repetitions.
-    pub(crate) fn build(entries: Vec<(K, Arc<R>)>, measure: &M) -> Self {
-        let (mut blocks, mut entries) = (Vec::new(), entries.into_iter());
+    pub(crate) fn build(
+        mut entries: impl ExactSizeIterator<Item = (K, Arc<R>)>,
+        measure: &M,
+    ) -> Self {
+        let mut blocks = Vec::new();
         while entries.len() != 0 {
             let (keys, records) = entries.by_ref().take(FILL).unzip();
             blocks.push(Block::of(Node { keys, below: Below::Records(records) }, measure));

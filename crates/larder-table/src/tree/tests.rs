@@ -117,8 +117,8 @@ proptest! {
         for (id, (group, amount)) in start {
             model.insert((group, id), Arc::new(Row { id, group, amount }));
         }
-        let entries = model.iter().map(|((group, _), row)| (*group, row.clone())).collect();
-        let mut tree = Tree::build(entries, &amounts());
+        let entries: Vec<_> = model.iter().map(|((group, _), row)| (*group, row.clone())).collect();
+        let mut tree = Tree::build(entries.into_iter(), &amounts());
         let mut held = Vec::new();
         for step in steps {
             held.push((tree.clone(), model.clone()));
@@ -156,7 +156,7 @@ fn differ(
 
 #[test]
 fn blocks_that_two_trees_share_are_no_difference() {
-    let entries = (0..1000).map(|number| (number, Arc::new(Numbered(number)))).collect();
+    let entries = (0..1000_u32).map(|number| (number, Arc::new(Numbered(number))));
     let tree: Tree<u32, Numbered, crate::measure::Nothing> =
         Tree::build(entries, &crate::measure::Nothing);
     let same = tree.clone().differences(&tree);
