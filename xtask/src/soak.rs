@@ -126,6 +126,7 @@ fn command_of(soak: &Soak, seed: u64, budget: Budget) -> Command {
 fn schedules() -> Command {
     let mut cargo = command::cargo(&["test", "--locked", "--lib", "--no-default-features"]);
     cargo.args(["--package", "larder-memory", "--features", "larder-memory/mutants"]);
+    cargo.args(["--package", "larder-table", "--features", "larder-table/mutants"]);
     cargo.args(["--package", "larder", "schedules"]);
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env("RUSTFLAGS", format!("{flags} --cfg shuttle -D warnings").trim_start());

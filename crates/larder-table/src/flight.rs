@@ -29,11 +29,16 @@ use std::{
 };
 
 use larder_core::{Error, ErrorKind, safeguard::Safeguard};
-use parking_lot::Mutex;
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::sync::watch;
 
 use crate::{
-    index::IndexKey, lane::AnyRanges, ranges::Ranges, record::Record, stats::Counts, table::Table,
+    index::IndexKey,
+    lane::AnyRanges,
+    ranges::Ranges,
+    record::Record,
+    stats::Counts,
+    sync::{AbortHandle, Mutex, spawn},
+    table::Table,
 };
 
 /// What a load gave.
@@ -76,6 +81,12 @@ impl<R> Flights<R> {
             return;
         }
         self.0.lock().retain(|one| !may_miss(one.place, &*one.ranges));
+    }
+
+    /// Ends them all, for a test that this is noticed.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn end_all(&self) {
+        self.0.lock().iter().for_each(|one| one.task.abort());
     }
 
     /// Whether there is none.
@@ -133,7 +144,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             let ranges: Arc<dyn AnyRanges> = Arc::new(ranges.clone());
             let (tell, ended) = watch::channel(None);
             let (table, own) = (self.clone(), ranges.clone());
-            let task = tokio::spawn(async move {
+            let task = spawn(async move {
                 let records = table.ask(place, &*own).await;
                 tell.send_replace(Some(records.map(Arc::new)));
             });

@@ -51,7 +51,8 @@
 //! decide by), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the
 //! order itself), `recent.rs` (a feed beside a load), `place.rs` (where that feed is), `flight.rs`
 //! (loads that reads share), `origin.rs`, `runs.rs` (a load that is ordered while it comes),
-//! `group.rs` and `measure.rs` (sums). Beside: `sql`, an origin that is a query (feature `sqlite`).
+//! `group.rs` and `measure.rs` (sums). Beside: `sync.rs` (what threads and tasks meet at) and
+//! `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
 //! change that the table was told of before the read began; where a feed tells of changes, what it
@@ -140,6 +141,12 @@ mod measure;
 mod float;
 
 mod stats;
+
+mod sync;
+
+#[cfg(shuttle)]
+#[cfg(test)]
+mod schedules;
 
 #[cfg(feature = "sqlite")]
 pub mod sql;

@@ -7,13 +7,13 @@
 use std::{fmt, mem, sync::Arc};
 
 use larder_core::{BoxFuture, Error};
-use parking_lot::Mutex;
 
 use crate::{
     content::Limits,
     ranges::Ranges,
     record::Record,
     runs::{RUN, Sorter},
+    sync::Mutex,
 };
 
 /// Loads the records whose keys are in some ranges.

@@ -19,7 +19,6 @@
 use std::sync::Arc;
 
 use larder_core::{Epoch, Error, ErrorKind};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
     lane::AnyRanges,
     record::Record,
     snapshot::{Mark, Meanwhile},
+    sync::Mutex,
     table::Table,
 };
 

@@ -17,6 +17,7 @@ use crate::{
     record::Record,
     snapshot::{Mark, Snapshot},
     stats::Counts,
+    sync::timeout,
     table::Table,
 };
 
@@ -146,7 +147,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
                     lane.name()
                 )));
         };
-        let ended = tokio::time::timeout(self.0.load_timeout, loading).await;
+        let ended = timeout(self.0.load_timeout, loading).await;
         ended.unwrap_or_else(|_| Err(self.took_too_long(lane.name())))
     }
 

@@ -40,7 +40,6 @@ use larder_core::{
     feed::{Doubt, Feed},
     store::Standing,
 };
-use parking_lot::Mutex;
 
 use crate::{
     adjust::Adjusted,
@@ -55,6 +54,7 @@ use crate::{
     recent::Began,
     record::Record,
     snapshot::{Meanwhile, Snapshot},
+    sync::Mutex,
     table::{Inner, Progress, Table, UnderWay},
 };
 

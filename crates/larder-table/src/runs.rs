@@ -24,7 +24,6 @@ use std::{
 };
 
 use larder_core::Error;
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -33,6 +32,7 @@ use crate::{
     measure::{Measure, Nothing},
     origin::Fill,
     record::Record,
+    sync::Mutex,
     table::not_made,
     tree::Tree,
 };

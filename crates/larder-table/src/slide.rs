@@ -15,7 +15,6 @@ use std::{
 };
 
 use larder_core::{Clock, Error, ErrorKind, clock::WallMillis};
-use parking_lot::Mutex;
 use tokio::{
     task::AbortHandle,
     time::{MissedTickBehavior, interval},
@@ -26,6 +25,7 @@ use crate::{
     ranges::Ranges,
     record::Record,
     stats::Counts,
+    sync::Mutex,
     table::{Inner, Table},
 };
 

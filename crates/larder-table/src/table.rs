@@ -30,9 +30,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use larder_core::{Epoch, Error, ErrorKind, Position, safeguard::Safeguard, timeline::Stamp};
-use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinError};
 
 use crate::{
@@ -50,6 +48,7 @@ use crate::{
     slack::Widened,
     snapshot::{Mark, Meanwhile, Snapshot, Touched},
     stats::{Counts, TableStats},
+    sync::{ArcSwap, Mutex, timeout},
 };
 
 /// A table whose window is on an index over `W`. Cloning shares it.
@@ -152,7 +151,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
     pub async fn loaded(&self) -> Result<(), Error> {
         let mut loaded = self.0.loaded.subscribe();
         let wait = loaded.wait_for(|state| *state == Progress::Done);
-        match tokio::time::timeout(self.0.wait, wait).await {
+        match timeout(self.0.wait, wait).await {
             Ok(_) => Ok(()),
             Err(_) => Err(self.unloaded(ErrorKind::Timeout)),
         }
@@ -504,7 +503,7 @@ impl<R: Record, W: IndexKey> Table<R, W> {
             return Ok(());
         }
         self.catch_up().await?;
-        let waited = tokio::time::timeout(self.0.wait, confirmed.wait_for(is_there)).await;
+        let waited = timeout(self.0.wait, confirmed.wait_for(is_there)).await;
         waited.map(drop).map_err(|_| {
             Error::new(ErrorKind::Timeout, "load records of table again")
                 .subject(format!("`{}`", self.name()))

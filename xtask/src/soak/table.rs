@@ -73,7 +73,7 @@ pub(super) const SOAKS: &[Soak] = &[
         target: "faults",
         taking: Taking::Environment,
     },
-    // The memory tier, and the flights above it, under schedules that shuttle chooses.
+    // The memory tier, the flights above it, and tables, under schedules that shuttle chooses.
     Soak {
         name: "schedules",
         package: "larder-memory",
