@@ -54,14 +54,14 @@ pub struct Written {
     pub follows: BTreeMap<String, Follow>,
 }
 
-/// A row of one of the origin's tables touches the records with the values of these columns in an
-/// index.
+/// A row of one of the origin's tables touches the records with the values of these columns in the
+/// first ones of an index.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Follow {
     /// The columns of the origin's table.
     pub columns: Option<Vec<String>>,
-    /// The index of this table whose columns have the same values.
+    /// The index of this table whose first columns have the same values.
     pub index: Option<String>,
 }
 
@@ -299,12 +299,13 @@ pub(super) fn resolve(
         let columns = columns.unwrap_or_default();
         check_columns(&at("columns"), &columns)?;
         to.show(at("columns"), format!("[{}]", columns.join(", ")));
-        let advice = "Name the index whose columns have the same values";
+        let advice = "Name the index whose first columns have the same values";
         let index = known(at("index"), to.require(at("index"), index, advice)?)?;
         let own = written.indexes.get(&index).unwrap_or(&key);
-        if own.len() != columns.len() {
+        if own.len() < columns.len() {
             let problem = format!(
-                "names {} columns, the index `{index}` is by {}: name one for each of them",
+                "names {} columns, the index `{index}` is by {}: name those that equal its first \
+                 ones",
                 columns.len(),
                 own.join(", ")
             );

@@ -116,6 +116,26 @@ async fn a_change_in_the_origin_is_in_the_next_answer_and_asks_for_no_more_than_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_changed_row_touches_the_records_whose_first_columns_have_its_values() {
+    let shop = Shop::new("wal");
+    let text = TABLE.replace("index = \"artist\" }", "index = \"artist_title\" }");
+    let (running, mut client) = shop.open(&text).await;
+    let names = async |client: &mut Client, artist: i64| {
+        let answer = ask(client, &format!("index=artist_title&prefix={artist}")).await.json();
+        let records = answer["records"].as_array().unwrap().iter();
+        records.map(|record| record["Name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&mut client, 90).await, ["Iron Maiden"; 2]);
+    shop.change("UPDATE Artist SET Name = 'IM' WHERE ArtistId = 90");
+    assert_eq!(names(&mut client, 91).await, ["James Brown"]);
+    let stats = || running.server.catalog.table("albums").unwrap().held.stats();
+    assert_eq!((stats().refreshes, stats().invalid), (0, 1), "nobody asked for it yet");
+    assert_eq!(names(&mut client, 90).await, ["IM"; 2]);
+    assert_eq!((stats().refreshes, stats().invalid), (1, 0));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_position_that_a_table_gave_holds_for_its_next_read() {
     let shop = Shop::new("wal");
     let text = TABLE.replace("max_staleness = \"0\"", "max_staleness = \"1h\"");

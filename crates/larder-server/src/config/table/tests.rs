@@ -61,14 +61,22 @@ fn what_is_wrong_names_the_setting_and_what_there_is() {
     assert!(refused("windows = 3").contains("unknown field `windows`"));
     let error = refused("follows = { device = { columns = [\"id\"], index = \"devices\" } }");
     assert!(error.starts_with("table.readings.follows.device.index: there is no"), "{error}");
-    let two = "follows = { device = { columns = [\"id\"], index = \"device_time\" } }";
+    let three =
+        "follows = { device = { columns = [\"a\", \"b\", \"c\"], index = \"device_time\" } }";
+    let error = refused(three);
     assert!(
-        refused(two).contains("the index `device_time` is by device, time"),
-        "{}",
-        refused(two)
+        error.contains("names 3 columns, the index `device_time` is by device, time"),
+        "{error}"
     );
     let error = refused("memory = \"1B\"");
     assert!(error.starts_with("table.readings.memory: 1B is out of range"), "{error}");
+}
+
+#[test]
+fn a_row_may_be_followed_by_the_first_columns_of_an_index() {
+    let table = parsed("follows = { device = { columns = [\"id\"], index = \"device_time\" } }");
+    let (columns, index) = (vec!["id".to_owned()], "device_time".to_owned());
+    assert_eq!(table.unwrap().follows, [("device".to_owned(), Followed { columns, index })]);
 }
 
 #[test]
