@@ -308,6 +308,9 @@ pub struct AtServer {
     /// The address of the server [default: that of the configuration, else 127.0.0.1:7077]
     #[arg(long, visible_alias = "address", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// The server by its URL, such as http://127.0.0.1:7077, in place of its address.
+    #[arg(long, value_name = "URL", conflicts_with = "listen")]
+    pub server: Option<String>,
     /// A file with the token, where the server asks for one.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

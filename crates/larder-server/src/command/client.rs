@@ -6,7 +6,7 @@
 use std::{
     fmt,
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
     path::Path,
     time::Duration,
 };
@@ -95,10 +95,45 @@ impl AtServer {
     }
 
     fn ask(&self, request: &Request<'_>) -> Result<String> {
-        let address = self.address()?;
+        let host = match &self.server {
+            Some(url) => Host::of(url)?,
+            None => Host(self.address()?.to_string()),
+        };
         let token = token(self.token_file.as_deref())?;
-        let body = exchange(address, &address.to_string(), token.as_deref(), PATIENCE, request)?;
+        let body = exchange(&host, token.as_deref(), PATIENCE, request)?;
         String::from_utf8(body).context("the answer is not text")
+    }
+}
+
+/// The name that a server goes by, with the port where it has one.
+#[derive(Debug)]
+pub(super) struct Host(String);
+
+impl Host {
+    /// That of a URL such as `http://127.0.0.1:7077`.
+    pub(super) fn of(url: &str) -> Result<Self> {
+        let host = match url.split_once("://") {
+            Some(("http", rest)) => rest,
+            None => url,
+            Some((scheme, _)) => bail!(
+                "`{scheme}://` cannot be spoken here: larder serves http://; for TLS ask the proxy \
+                 in front of it from its own machine"
+            ),
+        };
+        let host = host.trim_end_matches('/');
+        if host.is_empty() || host.contains('/') {
+            bail!("`{url}` is no server: write http://HOST:PORT");
+        }
+        Ok(Self(host.to_owned()))
+    }
+
+    /// Where it can be connected to.
+    fn address(&self) -> Result<SocketAddr> {
+        let Self(host) = self;
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let named = if has_port { host.clone() } else { format!("{host}:80") };
+        let address = named.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        address.with_context(|| format!("`{host}` leads to no address"))
     }
 }
 
@@ -149,19 +184,19 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Asks the server at `address`, which goes by the name `host`; the body of its answer.
+/// Asks the server that goes by the name `host`; the body of its answer.
 pub(super) fn exchange(
-    address: SocketAddr,
-    host: &str,
+    host: &Host,
     token: Option<&str>,
     patience: Duration,
     request: &Request<'_>,
 ) -> Result<Vec<u8>> {
+    let address = host.address()?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
         .with_context(|| format!("no server answers on {address}; is `larder serve` running?"))?;
     stream.set_read_timeout(Some(patience))?;
     // A server that refuses may do so before it has read everything; its answer tells.
-    let head = request.head(host, token);
+    let head = request.head(&host.0, token);
     let wrote = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(request.body));
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
@@ -221,7 +256,7 @@ mod tests {
         let of = |listen: &str| {
             let listen = Some(listen.parse().unwrap());
             let file = crate::cli::ConfigFile { config: None };
-            let server = AtServer { file, listen, token_file: None };
+            let server = AtServer { file, listen, server: None, token_file: None };
             server.address().map(|address| address.to_string())
         };
         assert_eq!(of("0.0.0.0:80").unwrap(), "127.0.0.1:80");

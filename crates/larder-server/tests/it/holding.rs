@@ -207,6 +207,9 @@ async fn tables_are_read_and_changed_from_the_command_line() {
         out(&output)
     };
     let listed = tokio::task::block_in_place(|| words(&["ls"]));
+    let url = format!("http://{}", running.address);
+    let by_url = tokio::task::block_in_place(|| run(&shop, &["table", "ls", "--server", &url]));
+    assert_eq!(out(&by_url), listed, "the server is named as `larder cache` names it");
     assert!(
         listed.starts_with("TABLE   ORIGIN  STATE   RECORDS") && listed.contains("artist [90, ..)"),
         "{listed}"
@@ -247,6 +250,8 @@ async fn tables_are_read_and_changed_from_the_command_line() {
             err(&refused)
         );
         assert!(!typed(&["invalidate", "albums"]).status.success(), "it names nothing");
+        let refused = typed(&["ls", "--server", &url]);
+        assert!(!refused.status.success() && err(&refused).contains("--listen"), "name it once");
     });
     running.stop().await;
 }

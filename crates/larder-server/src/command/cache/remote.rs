@@ -3,16 +3,16 @@
 //! Apart from `place`, which decides whom to ask. **Invariant**: what the server refuses ends the
 //! command with the server's words; a token is read from a file and never shown.
 
-use std::{net::ToSocketAddrs as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result};
 use larder_sqlite::store::ValueKind;
 use serde_json::{Value, json};
 
 use crate::cli::Selection;
 
 use super::{
-    super::client::{Refusal, Request, encoded, exchange, token},
+    super::client::{Host, Refusal, Request, encoded, exchange, token},
     answer::{number, word},
     place::OVERTAKEN,
 };
@@ -30,7 +30,7 @@ const PAGE: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Remote {
     url: String,
-    host: String,
+    host: Host,
     token: Option<String>,
 }
 
@@ -69,33 +69,12 @@ impl Query {
 
 impl Remote {
     pub(super) fn at(url: &str, token_file: Option<&Path>) -> Result<Self> {
-        let host = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            None => url,
-            Some((scheme, _)) => bail!(
-                "`{scheme}://` cannot be spoken here: larder serves http://; for TLS ask the proxy \
-                 in front of it from its own machine"
-            ),
-        };
-        let host = host.trim_end_matches('/');
-        if host.is_empty() || host.contains('/') {
-            bail!("`{url}` is no server: write http://HOST:PORT");
-        }
-        Ok(Self { url: url.to_owned(), host: host.to_owned(), token: token(token_file)? })
+        Ok(Self { url: url.to_owned(), host: Host::of(url)?, token: token(token_file)? })
     }
 
     /// The answer as JSON; `None` where there is no such entry.
     fn ask(&self, request: &Request<'_>, patience: Duration) -> Result<Option<Value>> {
-        let has_port =
-            self.host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let named = if has_port { self.host.clone() } else { format!("{}:80", self.host) };
-        let address = named
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| anyhow!("`{}` leads to no address", self.url))?;
-        let token = self.token.as_deref();
-        match exchange(address, &self.host, token, patience, request) {
+        match exchange(&self.host, self.token.as_deref(), patience, request) {
             Ok(body) if body.is_empty() => Ok(Some(Value::Null)),
             Ok(body) => {
                 serde_json::from_slice(&body).map(Some).context("the answer is not larder's")
