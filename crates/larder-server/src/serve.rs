@@ -67,8 +67,13 @@ pub async fn start(config: Config, timing: Timing) -> Result<Running, StartError
     let wanted = config.server.listen;
     let listener =
         TcpListener::bind(wanted).await.map_err(|error| StartError::Listen(wanted, error))?;
+    begin(listener, Server::build(config, timing).await?)
+}
+
+/// Begins to answer on `listener`. Must be called inside a tokio runtime.
+pub fn begin(listener: TcpListener, server: Arc<Server>) -> Result<Running, StartError> {
+    let wanted = server.config.server.listen;
     let address = listener.local_addr().map_err(|error| StartError::Listen(wanted, error))?;
-    let server = Server::build(config, timing).await?;
     let connections = Arc::new(Connections::new(server.clone()));
     server.catalog.tables.iter().for_each(|table| table.begin(&server.clock));
     let checked = server.clone();

@@ -19,7 +19,8 @@
 //! - `batching`: many entries at once, and values that are computed while others remove.
 //! - `sharded`: a store in several files, as one in a single file.
 //! - `whole`: the store as a whole: how it is, its backups.
-//! - `tabling`, `arrowed`, `holding`: tables: ranges and changes, columns, how they live.
+//! - `tabling`, `told`, `arrowed`, `holding`: tables: ranges and changes, what is asked of their
+//!   feed, columns, how they live.
 //! - `keeping`: tables that outlive the server.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
@@ -58,4 +59,5 @@ mod security;
 mod sharded;
 mod storing;
 mod tabling;
+mod told;
 mod whole;
