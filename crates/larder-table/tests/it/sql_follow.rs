@@ -151,6 +151,27 @@ async fn rule_with_the_first_columns_of_an_index_finds_all_keys_that_begin_so() 
     }
 }
 
+/// A key of a type that lacks some values of its column: what is not one of them may still be in
+/// any record, if it is not NULL.
+#[tokio::test(flavor = "multi_thread")]
+async fn value_that_no_key_has_puts_everything_in_doubt_unless_it_is_null() {
+    let ground = Ground::new(Track::Rows);
+    let mut definition = ground.definition(JOIN);
+    let has_device = |row: &Row| row.get("device") != Some(&Value::Integer(0));
+    let by_any = definition.index("any", &["device"], has_device).unwrap();
+    definition.follows("device", &["id"], &by_any).unwrap();
+    definition.follows("reading", &["device"], &by_any).unwrap();
+    ground.track(&definition);
+    let followed = ground.table(definition).await;
+    ground.write("INSERT INTO reading VALUES (14, NULL, 4.5, '')");
+    let names = ["10 \"one\"", "11 \"two\"", "12 \"one\""];
+    assert_eq!(followed.shown(Ranges::all(), "name").await, names);
+    assert_eq!(followed.refreshes(), 0, "NULL is no key of this type, and joins with nothing");
+    ground.write("UPDATE device SET name = 'due' WHERE id = 2");
+    let names = ["10 \"one\"", "11 \"due\"", "12 \"one\""];
+    assert_eq!(followed.shown(Ranges::all(), "name").await, names);
+}
+
 /// What nobody has a rule for is never nothing: a table, one that is not tracked, a log without
 /// what the rule looks at, and no log at all.
 #[tokio::test(flavor = "multi_thread")]
