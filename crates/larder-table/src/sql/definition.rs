@@ -4,13 +4,14 @@
 //! Apart from [`crate::Definition`], which knows no columns and is in here. **Invariant**: an index
 //! by which is loaded computes the same key of a record as its columns have in the row.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use larder_core::{Error, ErrorKind};
-use larder_sqlite::SqlRow;
+use larder_sqlite::{Cell, SqlRow};
+use parking_lot::Mutex;
 
 use super::{
-    condition::{RangePart, parts},
+    condition::{KeyColumn, RangePart, parts},
     follow::Meanings,
     key::SqlKey,
     row::{Row, RowKey, Shape},
@@ -38,6 +39,9 @@ pub struct SqlDefinition<R: Record> {
     pub(super) meanings: Meanings<R>,
     /// Of records that are rows.
     pub(super) shape: Option<Arc<Shape>>,
+    /// Where the columns stand that any index is made of by which is loaded. Each load looks at all
+    /// of them, those of indexes that came after its own included.
+    keyed: Arc<Mutex<BTreeSet<usize>>>,
 }
 
 /// Says no two records have the same key of an index, or that they may.
@@ -50,8 +54,8 @@ enum Keys {
 impl<R: Record> SqlDefinition<R> {
     pub(crate) fn new(source: SqlSource, name: Arc<str>, record: MakesRecord<R>) -> Self {
         let definition = Definition::new(name.clone());
-        let meanings = Meanings::default();
-        Self { source: Arc::new(source), name, definition, record, meanings, shape: None }
+        let (source, meanings, keyed) = (Arc::new(source), Meanings::default(), Arc::default());
+        Self { source, name, definition, record, meanings, shape: None, keyed }
     }
 
     /// The definition itself, for what has nothing to do with SQL: limits, groups, indexes by which
@@ -70,7 +74,8 @@ impl<R: Record> SqlDefinition<R> {
         R::Key: SqlKey,
     {
         let index = self.definition.primary();
-        self.loads_by(&index, columns, R::key)?;
+        let places = self.check::<R::Key>(index.name(), columns)?;
+        self.loads_by(&index, &places, R::key);
         Ok(index)
     }
 
@@ -108,14 +113,14 @@ impl<R: Record> SqlDefinition<R> {
         key: impl Fn(&R) -> K + Send + Sync + 'static,
         keys: Keys,
     ) -> Result<Index<R, K>, Error> {
-        self.check::<K>(name, columns)?;
+        let places = self.check::<K>(name, columns)?;
         let key = Arc::new(key);
         let own = key.clone();
         let index = match keys {
             Keys::Any => self.definition.index(name, move |record| own(record)),
             Keys::Unique => self.definition.unique(name, move |record| own(record)),
         };
-        self.loads_by(&index, columns, move |record| key(record))?;
+        self.loads_by(&index, &places, move |record| key(record));
         Ok(index)
     }
 
@@ -138,20 +143,20 @@ impl<R: Record> SqlDefinition<R> {
     fn loads_by<K: SqlKey>(
         &mut self,
         index: &Index<R, K>,
-        columns: &[&str],
+        places: &[usize],
         key: impl Fn(&R) -> K + Send + Sync + 'static,
-    ) -> Result<(), Error> {
-        let places = self.check::<K>(index.name(), columns)?;
-        self.meanings.derive(&self.source, index, &places, &self.record);
+    ) {
+        self.meanings.derive(&self.source, index, places, &self.record);
+        self.keyed.lock().extend(places);
         let load = Arc::new(Load {
-            columns: self.source.key_columns(&places),
+            columns: self.source.key_columns(places),
             source: self.source.clone(),
             record: self.record.clone(),
             key: Box::new(key),
+            keyed: self.keyed.clone(),
             about: format!("`{}` by index `{}`", self.name, index.name()),
         });
         self.definition.loads_by(index, move |ranges, fill| load.clone().run(ranges, fill));
-        Ok(())
     }
 
     /// The table, empty and not yet loaded. Its window is a set of ranges of `window`. It hears of
@@ -197,9 +202,10 @@ impl<R: Record> std::fmt::Debug for SqlDefinition<R> {
 /// How records are loaded by one index.
 struct Load<R, K> {
     source: Arc<SqlSource>,
-    columns: Vec<super::condition::KeyColumn>,
+    columns: Vec<KeyColumn>,
     record: MakesRecord<R>,
     key: Box<dyn Fn(&R) -> K + Send + Sync>,
+    keyed: Arc<Mutex<BTreeSet<usize>>>,
     /// Table and index, for errors.
     about: String,
 }
@@ -211,7 +217,9 @@ impl<R: Record, K: SqlKey> Load<R, K> {
             .map(|RangePart { part, ranges }| (part, ranges))
             .unzip();
         let (about, load) = (self.about.clone(), self.clone());
+        let keyed: Vec<usize> = self.keyed.lock().iter().copied().collect();
         let taken = self.source.stream(parts, move |part, row| {
+            expect_text(row, &keyed)?;
             let record = (load.record)(row)?;
             let is_asked = |own: &Ranges<K>| own.contains(&(load.key)(&record));
             // A row can be in several parts, and a part may have more than was asked for: neither
@@ -220,6 +228,23 @@ impl<R: Record, K: SqlKey> Load<R, K> {
         });
         taken.await.map_err(|error| said_of(&about, error))
     }
+}
+
+/// Fails where a cell that a key is made of is text and not UTF-8: a value keeps what can be kept
+/// of it, which is the same for several such texts, and which no condition finds.
+fn expect_text(row: &SqlRow<'_>, keyed: &[usize]) -> Result<(), Error> {
+    let is_broken = |place: &&usize| match row.cell(**place) {
+        Cell::Text(bytes) => std::str::from_utf8(bytes).is_err(),
+        _ => false,
+    };
+    let Some(place) = keyed.iter().find(is_broken) else { return Ok(()) };
+    let column = row.columns().get(*place).map_or("", |name| &**name);
+    Err(Error::new(ErrorKind::Origin, "read a column of the result")
+        .subject(format!("`{column}`"))
+        .detail(format!(
+            "an index is made of it, and a row has text in it that is not UTF-8; let the query \
+             leave such rows out, or show it as `CAST({column} AS BLOB) AS {column}`"
+        )))
 }
 
 /// The error, with the table and the index it is about; those of the table itself say so already.

@@ -199,6 +199,49 @@ async fn rows_outside_a_range_do_not_count_against_the_limit() {
     assert_eq!(loaded, 1);
 }
 
+/// Two such texts would be one key, and one that nothing finds. Beside the keys it is only shown.
+#[tokio::test]
+async fn text_that_is_not_utf8_is_no_key() {
+    let ground = Ground::new();
+    let broken = "UPDATE device SET name = CAST(X'ff' AS TEXT) WHERE id = 3;";
+    Connection::open(&ground.path).unwrap().execute_batch(broken).unwrap();
+    let sql = "SELECT id, name FROM device";
+    let devices = || ground.source(sql).rows("devices", &["id"]).unwrap();
+    let refused = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Origin, "{error}");
+        let text = error.to_string();
+        let words = ["`devices`", "`name`", "not UTF-8", "CAST(name AS BLOB)"];
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    // By an index that was there before the one that could not find it.
+    let mut by_both = devices();
+    let by_id = by_both.definition().primary();
+    by_both.columns("name", &["name"]).unwrap();
+    refused(by_both.build(&by_id).unwrap().load(Ranges::all()).await.unwrap_err());
+    let mut by_name = ground.source(sql).rows("devices", &["name"]).unwrap();
+    let own = by_name.definition().primary();
+    let table = by_name.build(&own).unwrap();
+    refused(table.load(Ranges::all()).await.unwrap_err());
+    let text = |text: &str| RowKey::new([Value::Text(text.into())]);
+    let some = Ranges::of(text("device 4")..=text("device 6")).unwrap();
+    assert_eq!(table.load(some).await.unwrap(), 3, "what is asked for has none");
+
+    let mut shown = devices();
+    let by_id = shown.definition().primary();
+    let table = shown.build(&by_id).unwrap();
+    assert_eq!(table.load(Ranges::all()).await.unwrap(), 10);
+    let third = table.get(&RowKey::new(integers(&[3]))).await.unwrap().unwrap();
+    assert_eq!(third.get("name"), Some(&Value::from("\u{fffd}")));
+    let as_bytes = ground.source("SELECT id, CAST(name AS BLOB) AS name FROM device");
+    let mut as_bytes = as_bytes.rows("devices", &["name"]).unwrap();
+    let own = as_bytes.definition().primary();
+    let table = as_bytes.build(&own).unwrap();
+    let broken = RowKey::new([Value::Blob(Arc::from([0xff]))]);
+    assert_eq!(table.load(Ranges::only([broken.clone()])).await.unwrap(), 1);
+    let found = table.get(&broken).await.unwrap().unwrap();
+    assert_eq!(found.get("id"), Some(&Value::Integer(3)));
+}
+
 /// Same tables, same names, and conditions that would find other rows.
 #[tokio::test]
 async fn column_that_is_declared_otherwise_now_ends_loads() {
