@@ -37,6 +37,42 @@ pub(crate) fn reading(id: i64, device: i64, time: i64, value: i64) -> Reading {
     Reading { id, device, time, value }
 }
 
+/// The orders that readings are kept in here.
+pub(crate) struct Orders {
+    pub(crate) by_time: Index<Reading, i64>,
+    pub(crate) by_device: Index<Reading, (i64, i64)>,
+    /// Of two keys a record.
+    pub(crate) by_digit: Index<Reading, i64>,
+    pub(crate) by_id: Index<Reading, i64>,
+    pub(crate) values: Group<Reading, i64, i64>,
+}
+
+/// Which readings a load is to give.
+pub(crate) type Wanted = Box<dyn Fn(&Reading) -> bool + Send>;
+
+impl Orders {
+    /// Adds them; by time and by primary key records are loaded with `load`.
+    pub(crate) fn of<F: Future<Output = Result<(), Error>> + Send + 'static>(
+        definition: &mut Definition<Reading>,
+        load: impl Fn(Wanted, Fill<Reading>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let by_time = definition.index("time", |one: &Reading| one.time);
+        let by_device = definition.index("device_time", |one: &Reading| (one.device, one.time));
+        let values = definition.group("values", |one: &Reading| one.device, |one| one.value);
+        let digits = |one: &Reading| vec![one.value % 10, one.value / 10 % 10];
+        let by_digit = definition.multi("digits", digits);
+        let by_id = definition.primary();
+        let own = load.clone();
+        definition.loads_by(&by_time, move |ranges: Ranges<i64>, fill| {
+            own(Box::new(move |one| ranges.contains(&one.time)), fill)
+        });
+        definition.loads_by(&by_id, move |ranges: Ranges<i64>, fill| {
+            load(Box::new(move |one| ranges.contains(&one.id)), fill)
+        });
+        Self { by_time, by_device, by_digit, by_id, values }
+    }
+}
+
 /// The origin. Loads read at once, and end when they have a permit.
 pub(crate) struct Origin {
     rows: Mutex<BTreeMap<i64, Reading>>,
@@ -94,11 +130,7 @@ impl Origin {
         self.permits.add_permits(1);
     }
 
-    async fn load(
-        self: Arc<Self>,
-        is_wanted: impl Fn(&Reading) -> bool,
-        fill: Fill<Reading>,
-    ) -> Result<(), Error> {
+    async fn load(self: Arc<Self>, is_wanted: Wanted, fill: Fill<Reading>) -> Result<(), Error> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         let read: Vec<Reading> = self.rows().into_iter().filter(is_wanted).collect();
         self.began.add_permits(1);
@@ -153,20 +185,10 @@ impl Ground {
             fails: Mutex::new(false),
         });
         let mut definition = Definition::new("readings");
-        let by_time = definition.index("time", |one: &Reading| one.time);
-        let by_device = definition.index("device_time", |one: &Reading| (one.device, one.time));
-        let values = definition.group("values", |one: &Reading| one.device, |one| one.value);
-        let digits = |one: &Reading| vec![one.value % 10, one.value / 10 % 10];
-        let by_digit = definition.multi("digits", digits);
-        let by_id = definition.primary();
         let own = origin.clone();
-        definition.loads_by(&by_time, move |ranges: Ranges<i64>, fill| {
-            own.clone().load(move |one| ranges.contains(&one.time), fill)
-        });
-        let own = origin.clone();
-        definition.loads_by(&by_id, move |ranges: Ranges<i64>, fill| {
-            own.clone().load(move |one| ranges.contains(&one.id), fill)
-        });
+        let load = move |is_wanted: Wanted, fill| own.clone().load(is_wanted, fill);
+        let Orders { by_time, by_device, by_digit, by_id, values } =
+            Orders::of(&mut definition, load);
         change(&mut definition, &by_time);
         let table = definition.build(&window(by_time.clone(), by_id)).unwrap();
         Self { origin, table, by_time, by_device, values, by_digit }

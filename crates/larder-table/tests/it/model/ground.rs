@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use super::{
-    super::origin::{Reading, of_device, reading},
+    super::origin::{Orders, Reading, Wanted, of_device, reading},
     steps::{Change, Named},
 };
 
@@ -59,11 +59,7 @@ pub(super) fn times(low: i64, high: i64) -> Ranges<i64> {
 
 impl Origin {
     /// It reads at once, and stops after each record that it gives.
-    async fn load(
-        self: Arc<Self>,
-        is_wanted: impl Fn(&Reading) -> bool,
-        fill: Fill<Reading>,
-    ) -> Result<(), Error> {
+    async fn load(self: Arc<Self>, is_wanted: Wanted, fill: Fill<Reading>) -> Result<(), Error> {
         yield_now().await;
         let read: Vec<Reading> = self.rows.lock().values().cloned().collect();
         let fails_after = *self.fails_after.lock();
@@ -83,23 +79,12 @@ impl Ground {
     pub(super) async fn loaded() -> Self {
         let origin = Arc::<Origin>::default();
         let mut definition = Definition::new("readings");
-        let by_time = definition.index("time", |one: &Reading| one.time);
-        let by_device = definition.index("device_time", |one: &Reading| (one.device, one.time));
-        let values = definition.group("values", |one: &Reading| one.device, |one| one.value);
-        let digits = |one: &Reading| vec![one.value % 10, one.value / 10 % 10];
-        let by_digit = definition.multi("digits", digits);
-        let by_id = definition.primary();
         let own = origin.clone();
-        definition.loads_by(&by_time, move |ranges: Ranges<i64>, fill| {
-            own.clone().load(move |one| ranges.contains(&one.time), fill)
-        });
-        let own = origin.clone();
-        definition.loads_by(&by_id, move |ranges: Ranges<i64>, fill| {
-            own.clone().load(move |one| ranges.contains(&one.id), fill)
-        });
-        let own = origin.clone();
+        let load = move |is_wanted: Wanted, fill| own.clone().load(is_wanted, fill);
+        let Orders { by_time, by_device, by_digit, values, .. } =
+            Orders::of(&mut definition, load.clone());
         definition.loads_by(&by_device, move |ranges: Ranges<(i64, i64)>, fill| {
-            own.clone().load(move |one| ranges.contains(&(one.device, one.time)), fill)
+            load(Box::new(move |one| ranges.contains(&(one.device, one.time))), fill)
         });
         let table = definition.build(&by_time).unwrap();
         origin.rows.lock().extend((0..16).map(|id| (id, reading(id, id % 3, id, id))));
