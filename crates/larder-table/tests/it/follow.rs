@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::{Ready, ready},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -16,7 +16,8 @@ use larder_sqlite::{OriginOptions, Param, ParamKind, SqliteOrigin, Track, track}
 use larder_table::{Definition, Fill, Image, Index, Ranges, Record, Rules, Table};
 use larder_testkit::temp::TempDir;
 use parking_lot::Mutex;
-use rusqlite::Connection;
+
+use super::database::{connect, drop_triggers, write};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Person {
@@ -52,7 +53,7 @@ impl Ground {
     fn new() -> Self {
         let dir = TempDir::new("table").unwrap();
         let path = dir.path().join("people.sqlite");
-        connect(&path).execute_batch(SCHEMA).unwrap();
+        write(&path, SCHEMA);
         let options =
             || OriginOptions { track: Track::Rows, ..OriginOptions::new("people", &path) };
         let origin = SqliteOrigin::open(options()).unwrap();
@@ -103,18 +104,12 @@ impl Ground {
     }
 
     fn write(&self, sql: &str) {
-        connect(&self.path).execute_batch(sql).unwrap();
+        write(&self.path, sql);
     }
 
     fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
-}
-
-fn connect(path: &Path) -> Connection {
-    let connection = Connection::open(path).unwrap();
-    connection.busy_timeout(Duration::from_secs(10)).unwrap();
-    connection
 }
 
 /// T15 is no more: joined records follow the rows of both tables.
@@ -219,16 +214,7 @@ async fn doubt_about_the_origin_puts_everything_in_doubt() {
     let (table, by_city) = rows(&ground);
     table.load(Ranges::all()).await.unwrap();
     assert_eq!(table.range(&by_city, ..).await.unwrap().count(), 4);
-    let triggers: Vec<String> = {
-        let connection = connect(&ground.path);
-        let mut names =
-            connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
-        names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    };
-    assert!(!triggers.is_empty());
-    for trigger in triggers {
-        ground.write(&format!("DROP TRIGGER \"{trigger}\""));
-    }
+    drop_triggers(&ground.path);
     ground.write("DELETE FROM person WHERE id < 3");
     assert_eq!(table.range(&by_city, ..).await.unwrap().count(), 2);
 }

@@ -9,7 +9,8 @@ use larder_table::{
     sql::{Row, RowKey, SqlDefinition, SqlSource},
 };
 use larder_testkit::temp::TempDir;
-use rusqlite::Connection;
+
+use super::database::{connect, write};
 
 struct Ground {
     dir: TempDir,
@@ -42,9 +43,7 @@ impl Ground {
     }
 
     fn write(&self, sql: &str) {
-        let connection = Connection::open(self.path()).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
-        connection.execute_batch(sql).unwrap();
+        write(&self.path(), sql);
     }
 
     /// A process that has not begun yet.
@@ -94,7 +93,7 @@ impl Ground {
 
     /// What the query gives, as text.
     fn truth(&self, sql: &str) -> Vec<String> {
-        let connection = Connection::open(self.path()).unwrap();
+        let connection = connect(&self.path());
         let sql = format!("SELECT id, quote(value) FROM ({sql}) ORDER BY id");
         let mut select = connection.prepare(&sql).unwrap();
         let shown = |row: &rusqlite::Row<'_>| {

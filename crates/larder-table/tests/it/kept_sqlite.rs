@@ -19,7 +19,8 @@ use larder_core::{
 use larder_sqlite::{OriginOptions, Param, ParamKind, SqliteOrigin, Track, track};
 use larder_table::{Codec, Definition, Image, Index, Lost, Ranges, Record, Restored, Rules, Table};
 use larder_testkit::temp::TempDir;
-use rusqlite::Connection;
+
+use super::database::{connect, drop_triggers, write};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Person {
@@ -48,7 +49,7 @@ impl Ground {
     fn new() -> Self {
         let dir = TempDir::new("table-kept").unwrap();
         let ground = Self { dir };
-        connect(&ground.path()).execute_batch(SCHEMA).unwrap();
+        ground.write(SCHEMA);
         ground.track();
         ground
     }
@@ -90,7 +91,7 @@ impl Ground {
     }
 
     fn write(&self, sql: &str) {
-        connect(&self.path()).execute_batch(sql).unwrap();
+        write(&self.path(), sql);
     }
 
     /// A process that loads cities 0 to 4, saves them, and ends.
@@ -175,12 +176,6 @@ fn codec() -> Codec<Person> {
         let name = String::from_utf8(name.to_vec()).map_err(|_| corrupt())?;
         Ok(Person { id, city, name })
     })
-}
-
-fn connect(path: &Path) -> Connection {
-    let connection = Connection::open(path).unwrap();
-    connection.busy_timeout(Duration::from_secs(10)).unwrap();
-    connection
 }
 
 fn people(path: &Path) -> Vec<Person> {
@@ -271,14 +266,7 @@ async fn table_whose_log_does_not_go_on_is_loaded() {
     // The triggers were gone for a while.
     let ground = Ground::new();
     ground.save(ARE).await;
-    let triggers: Vec<String> = {
-        let connection = connect(&ground.path());
-        let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger'";
-        let mut select = connection.prepare(sql).unwrap();
-        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    };
-    assert!(!triggers.is_empty());
-    triggers.iter().for_each(|name| ground.write(&format!("DROP TRIGGER \"{name}\"")));
+    drop_triggers(&ground.path());
     ground.write("UPDATE person SET name = 'Abe' WHERE id = 1");
     ground.track();
     ground.is_lost().await;

@@ -1,6 +1,7 @@
 //! Cached tables; one binary, so that it links once.
 //!
 //! - `origin`: an origin in this process, whose loads a test can stop
+//! - `database`: a real SQLite database as other programs write it
 //! - `reads`: what can be asked, and what it costs the origin
 //! - `pages`: reads that go on where the last one stopped, while records come, go and move
 //! - `windows`: windows of every kind
@@ -21,6 +22,8 @@
 #![expect(clippy::unwrap_used, reason = "what is unwrapped here is the test's own")]
 
 mod origin;
+
+mod database;
 
 mod reads;
 mod replica;

@@ -10,7 +10,8 @@ use larder_table::{
     sql::{Row, RowKey, SqlRow, SqlSource},
 };
 use larder_testkit::temp::TempDir;
-use rusqlite::Connection;
+
+use super::database::{connect, write};
 
 struct Ground {
     _dir: TempDir,
@@ -34,7 +35,7 @@ impl Ground {
     fn new() -> Self {
         let dir = TempDir::new("table-sql").unwrap();
         let path = dir.path().join("plant.sqlite");
-        Connection::open(&path).unwrap().execute_batch(SCHEMA).unwrap();
+        write(&path, SCHEMA);
         let origin = SqliteOrigin::open(OriginOptions::new("plant", &path)).unwrap();
         Self { _dir: dir, path, origin }
     }
@@ -45,7 +46,7 @@ impl Ground {
 
     fn count(&self, condition: &str) -> usize {
         let sql = format!("SELECT count(*) FROM reading WHERE {condition}");
-        let connection = Connection::open(&self.path).unwrap();
+        let connection = connect(&self.path);
         connection.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize
     }
 }
@@ -204,7 +205,7 @@ async fn rows_outside_a_range_do_not_count_against_the_limit() {
 async fn text_that_is_not_utf8_is_no_key() {
     let ground = Ground::new();
     let broken = "UPDATE device SET name = CAST(X'ff' AS TEXT) WHERE id = 3;";
-    Connection::open(&ground.path).unwrap().execute_batch(broken).unwrap();
+    write(&ground.path, broken);
     let sql = "SELECT id, name FROM device";
     let devices = || ground.source(sql).rows("devices", &["id"]).unwrap();
     let refused = |error: Error| {
@@ -266,7 +267,7 @@ async fn column_that_is_declared_otherwise_now_ends_loads() {
                 "CREATE TABLE again ({columns}); INSERT INTO again SELECT * FROM reading;
                  DROP TABLE reading; ALTER TABLE again RENAME TO reading"
             );
-            Connection::open(&ground.path).unwrap().execute_batch(&sql).unwrap();
+            write(&ground.path, &sql);
         };
         again(plain);
         table.adjust(Ranges::of(100..300).unwrap()).await.unwrap();

@@ -10,7 +10,8 @@ use larder_table::{
     sql::{Row, RowKey, SqlDefinition, SqlSource},
 };
 use larder_testkit::temp::TempDir;
-use rusqlite::Connection;
+
+use super::database::{connect, write};
 
 struct Ground {
     _dir: TempDir,
@@ -31,7 +32,7 @@ impl Ground {
     fn new(track: Track) -> Self {
         let dir = TempDir::new("table-sql").unwrap();
         let path = dir.path().join("plant.sqlite");
-        Connection::open(&path).unwrap().execute_batch(SCHEMA).unwrap();
+        write(&path, SCHEMA);
         let options = OriginOptions { track, ..OriginOptions::new("plant", &path) };
         let origin = SqliteOrigin::open(options).unwrap();
         Self { _dir: dir, path, origin }
@@ -61,9 +62,7 @@ impl Ground {
     }
 
     fn write(&self, sql: &str) {
-        let connection = Connection::open(&self.path).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
-        connection.execute_batch(sql).unwrap();
+        write(&self.path, sql);
     }
 }
 
@@ -259,7 +258,7 @@ async fn rows_that_are_made_of_many_are_not_found_by_the_key_of_one() {
              INSERT INTO reading VALUES (15, 2, 4.5, '');",
         );
         let shown = followed.shown(Ranges::all(), "value").await;
-        let connection = Connection::open(&ground.path).unwrap();
+        let connection = connect(&ground.path);
         let sql = format!("SELECT id, value FROM ({sql}) ORDER BY id");
         let mut select = connection.prepare(&sql).unwrap();
         let truth = select.query_map([], |row| {
