@@ -1,4 +1,4 @@
-//! The log of the binary: lines on standard error.
+//! The log of the binary: lines on standard error, each with what it is of.
 //!
 //! **Invariant**: only the binary installs it; the library installs nothing global.
 
@@ -14,6 +14,5 @@ pub fn install() {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
         .init();
 }

@@ -1,13 +1,14 @@
 //! The binary as a process: exit codes, what it prints, what it changes, signals.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Output, Stdio},
 };
 
 use crate::{
     client::Client,
     shop::{ALBUMS, PATH, Shop},
+    tabling::TABLE,
 };
 
 pub(crate) fn larder(shop: &Shop, arguments: &[&str]) -> Command {
@@ -123,6 +124,38 @@ async fn it_prints_its_settings_serves_and_ends_with_zero_on_sigterm() {
     let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// T25: loads, adjustments and refreshes of a table are logged under one name.
+#[test]
+fn the_log_says_under_one_name_what_became_of_a_table() {
+    let shop = Shop::new("wal");
+    shop.track(TABLE);
+    std::fs::write(shop.dir().join("tables.toml"), TABLE).unwrap();
+    let words = ["serve", "--config", "tables.toml", "--listen", "127.0.0.1:0"];
+    let mut command = larder(&shop, &words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.find_map(|line| line.strip_prefix("ready on http://").map(str::to_owned));
+    let address = address.unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(" loaded ") {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    for words in
+        [&["refresh", "albums"][..], &["refresh", "albums", "--all"], &["adjust", "albums"]]
+    {
+        let output = run(&shop, &[&["table"], words, &["--listen", &address]].concat());
+        assert!(output.status.success(), "{words:?}: {}", err(&output));
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    log.read_to_string(&mut said).unwrap();
+    for what in ["loaded", "refreshed", "loaded again", "window moved"] {
+        let line = format!(" larder::table: {what} table=albums ");
+        assert!(said.contains(&line), "{what}: {said}");
+    }
 }
 
 #[test]

@@ -185,10 +185,13 @@ pub(super) async fn refresh(
         };
         let adjusted = table.held.reload(window).await;
         let adjusted = adjusted.map_err(|error| failure::of(server, table, &error))?;
+        let records = adjusted.loaded.len();
+        tracing::info!(target: "larder::table", table = %table.name, records, "loaded again");
         return Ok(done(table, &adjusted));
     }
     let refreshed = table.held.refresh_invalid().await;
     let refreshed = refreshed.map_err(|error| failure::of(server, table, &error))?;
+    tracing::info!(target: "larder::table", table = %table.name, refreshed, "refreshed");
     let records = table.held.stats().records;
     let shown = json!({ "table": table.name, "refreshed": refreshed, "records": records });
     Ok(super::super::json(StatusCode::OK, &shown))
