@@ -23,9 +23,19 @@ pub(super) enum Hearing {
     OfOrigin {
         /// By this name the feed tells of everything that is not watched.
         unwatched: Arc<str>,
-        /// Whether a load has read some of that.
+        /// Whether a load has read some of that in this life of the timeline.
         is_read: Arc<AtomicBool>,
     },
+}
+
+impl Hearing {
+    /// A life begins in which other things may be watched, and in which all is loaded again: each
+    /// load says anew what it reads. To be called before anybody can see that all is in doubt.
+    pub(super) fn begin(&self) {
+        if let Self::OfOrigin { is_read, .. } = self {
+            is_read.store(false, Ordering::SeqCst);
+        }
+    }
 }
 
 /// The feed that a table follows.

@@ -57,6 +57,7 @@ impl<R: Record, W: IndexKey> FeedSink for Sink<R, W> {
         if let Some(resuming) = &self.resuming {
             resuming.doubted(doubt);
         }
+        self.meaning.hearing.begin();
         if let Some(table) = self.table() {
             table.restart(epoch, start);
         }

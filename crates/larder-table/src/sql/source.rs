@@ -35,7 +35,7 @@ pub struct SqlSource {
     /// What was known of its result when it was checked, and what all loads rely on.
     pub(crate) shape: Arc<ResultShape>,
     deadline: Duration,
-    /// Whether a load has read what the change log does not report.
+    /// Whether a load has read what the change log does not report, in this life of the timeline.
     pub(crate) reads_unwatched: Arc<AtomicBool>,
 }
 

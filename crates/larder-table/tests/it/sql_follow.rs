@@ -207,6 +207,33 @@ async fn change_that_nobody_can_place_puts_everything_in_doubt() {
     shows_all(&ground, &ground.table(definition).await).await;
 }
 
+/// What others read of the origin is no doubt for it, once all that it reads itself is tracked.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_is_no_doubt_any_more_when_everything_is_tracked() {
+    let ground = Ground::new(Track::Rows);
+    ground.write("CREATE TABLE other (id INTEGER PRIMARY KEY)");
+    let (definition, again) = (ground.definition(JOIN), ground.definition(JOIN));
+    ground.track(&ground.definition("SELECT id, device, value FROM reading"));
+    let followed = ground.table(definition).await;
+    ground.write("INSERT INTO other VALUES (1)");
+    assert_eq!(followed.shown(only(11), "value").await, ["11 1.5"]);
+    assert_eq!(followed.refreshes(), 1, "`device` is not tracked");
+    ground.track(&again);
+    let all = ["10 0.5", "11 1.5", "12 2.5"];
+    assert_eq!(followed.shown(Ranges::all(), "value").await, all);
+    assert_eq!(followed.refreshes(), 2, "another life");
+    let statement = ground.origin.prepare("SELECT id FROM other", &[]).unwrap();
+    ground.origin.shape(&Query::new(statement, Vec::new()));
+    let stamp = followed.table.reflects().unwrap();
+    ground.write("INSERT INTO other VALUES (2)");
+    assert_eq!(followed.shown(Ranges::all(), "value").await, all);
+    assert!(stamp.as_of < followed.table.reflects().unwrap().as_of, "it is touched");
+    assert_eq!(followed.refreshes(), 2);
+    ground.write("UPDATE device SET name = 'uno' WHERE id = 1");
+    let names = ["10 \"uno\"", "11 \"two\"", "12 \"uno\""];
+    assert_eq!(followed.shown(Ranges::all(), "name").await, names);
+}
+
 /// Neither what others read of the origin nor what is built from the table makes each commit a
 /// doubt for it.
 #[tokio::test(flavor = "multi_thread")]
