@@ -77,6 +77,18 @@ impl Knowledge {
         change(&mut self.view.write());
     }
 
+    /// A life of the timeline begins, or goes on, in which nobody is known to read what is not
+    /// watched: what was read before may be watched now, and what is read again says so again.
+    ///
+    /// 1. A load takes the view of the life before, and notes that it reads what is not watched.
+    /// 2. This. Its stamp is of the life before, in which nothing can be served any more.
+    /// 3. A load that takes the new view notes it after this: the view is only seen then.
+    pub(crate) fn begin(&self, epoch: Epoch, coverage: Coverage, extra: u64) {
+        let mut view = self.view.write();
+        self.reads_unwatched.store(false, Ordering::SeqCst);
+        *view = View { epoch: Some(epoch), coverage, extra, unwatched_since: None };
+    }
+
     pub(crate) fn count_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -86,7 +98,7 @@ impl Knowledge {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Whether some statement reads a table that the log does not report.
+    /// Whether some statement reads a table that the log does not report, in this life.
     ///
     /// 1. A load finds what its answer will depend on: the flag is set.
     /// 2. Its snapshot begins.

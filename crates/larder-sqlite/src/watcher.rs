@@ -330,12 +330,7 @@ impl Watcher {
             tracing::info!(origin = %self.knowledge.timeline(), %doubt, "everything is a miss");
         }
         self.position = Position(cursor.map_or(0, |cursor| log::position(cursor.seq)));
-        self.knowledge.change(|view| {
-            view.epoch = Some(epoch);
-            view.coverage = coverage;
-            view.extra = 0;
-            view.unwatched_since = None;
-        });
+        self.knowledge.begin(epoch, coverage, 0);
         self.mark(sink);
         sink.restarted(self.knowledge.timeline(), epoch, self.position, doubt);
         Ok(())

@@ -101,12 +101,7 @@ impl Watcher {
     pub(super) fn resume(&mut self, sink: &dyn FeedSink, coverage: Coverage, left: Left) {
         let origin = self.knowledge.timeline().clone();
         tracing::debug!(%origin, position = left.position.0, "goes on where it was left");
-        self.knowledge.change(|view| {
-            view.epoch = Some(left.epoch);
-            view.coverage = coverage;
-            view.extra = left.extra();
-            view.unwatched_since = None;
-        });
+        self.knowledge.begin(left.epoch, coverage, left.extra());
         // Of where it was left: what this watcher reads next is told after it.
         sink.marking(&origin, left.mark.encode());
         sink.resumed(&origin, left.epoch, left.position);

@@ -1,7 +1,7 @@
 //! The log, its triggers, and what happens when they go.
 
 use larder_core::{Change, Dependency, feed::Doubt, origin::Origin};
-use larder_sqlite::{Query, Track, track};
+use larder_sqlite::{Query, Track, UNWATCHED, track};
 use rusqlite::{Connection, config::DbConfig};
 
 use crate::place::{NAME, Place, World, block_on, query, track_rows, writer};
@@ -149,6 +149,32 @@ fn a_statement_that_reads_more_than_is_logged_is_dropped_by_any_change() {
             assert!(!world.is_valid(&narrow_answer));
         }
     }
+}
+
+#[test]
+fn what_is_tracked_later_is_not_touched_by_every_commit_any_more() {
+    let place = Place::new();
+    let path = tracked(&place, "wal");
+    let world = World::open(&path, Track::Rows);
+    let bios = query(&world.prepare("SELECT bio FROM artist", &[]), vec![]);
+    let visits = query(&world.prepare("SELECT count(*) AS n FROM visits", &[]), vec![]);
+    let other = writer(&path);
+    let unwatched = Dependency::table(NAME, UNWATCHED);
+    let is_it = |change: &Change| matches!(change, Change::Touch(named) if *named == unwatched);
+    let is_touched = || {
+        world.ledger.forget();
+        other.execute("INSERT INTO visits VALUES (1)", []).unwrap();
+        world.catch_up().unwrap();
+        world.ledger.changes().iter().any(is_it)
+    };
+    world.load(&bios).unwrap();
+    assert!(is_touched());
+    track_rows(&path, &[ASK, "SELECT bio FROM artist"]);
+    world.catch_up().unwrap();
+    let answer = world.load(&bios).unwrap();
+    assert!(!is_touched() && world.is_valid(&answer), "all that is read is logged");
+    world.load(&visits).unwrap();
+    assert!(is_touched() && world.is_valid(&answer), "something else is read now");
 }
 
 #[test]
