@@ -162,8 +162,9 @@ impl SqliteOrigin {
                 schema_version(connection).map_err(|error| from_driver("analyse", name, &error))?;
             Ok(Version { file, schema, epoch })
         };
-        let derive =
-            |connection: &mut rusqlite::Connection| Reading::derive(connection, name, sql, version);
+        let derive = |connection: &mut rusqlite::Connection, sql: &str| {
+            Reading::derive(connection, name, sql, version)
+        };
         let statement = Statement::check(&mut connection, sql, params, derive)?;
         self.warn_where_unwatched(&statement);
         Ok(Arc::new(statement))

@@ -191,10 +191,10 @@ fn sources(
 /// Whether equal means the same bytes in this column: asked of SQLite, by putting a text below it
 /// that every other collation it knows finds equal to another one.
 fn compares_bytes(connection: &Connection, sql: &str, column: &str) -> rusqlite::Result<bool> {
-    let (sql, column) = (sql.trim_end().trim_end_matches(';'), identifier(column));
+    let column = identifier(column);
     let sql = format!(
         "SELECT {column} = 'a ' OR {column} = 'A' FROM \
-         (SELECT {column} FROM ({sql}\n) WHERE 0 UNION ALL SELECT 'A ')"
+         (SELECT {column} FROM ({sql}) WHERE 0 UNION ALL SELECT 'A ')"
     );
     let mut prepared = connection.prepare(&sql)?;
     for number in 1..=prepared.parameter_count() {

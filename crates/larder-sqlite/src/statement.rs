@@ -130,23 +130,24 @@ pub struct Rows {
 }
 
 impl Statement {
-    /// Checks `sql` on `connection` and derives what it reads.
+    /// Checks `sql` on `connection` and has `read` derive what it reads.
     pub(crate) fn check(
         connection: &mut Connection,
         sql: &str,
         params: &[Param],
-        read: impl FnOnce(&mut Connection) -> Result<Reading, Error>,
+        read: impl FnOnce(&mut Connection, &str) -> Result<Reading, Error>,
     ) -> Result<Self, Error> {
         connection.authorizer(Some(allow_reading)).map_err(|error| refused(&error))?;
         let checked = check_text(connection, sql, params);
         let none = None::<fn(AuthContext<'_>) -> Authorization>;
         connection.authorizer(none).map_err(|error| refused(&error))?;
         checked?;
-        let reading = RwLock::new(Arc::new(read(connection)?));
+        let sql = without_end(sql);
+        let reading = RwLock::new(Arc::new(read(connection, sql)?));
         Ok(Self { sql: sql.into(), params: params.to_vec(), reading })
     }
 
-    /// The text.
+    /// The text, without the `;` that ended it and what stood behind that.
     pub fn sql(&self) -> &str {
         &self.sql
     }
@@ -292,6 +293,33 @@ fn check_text(connection: &Connection, sql: &str, params: &[Param]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The text up to its last word: a `;` behind it and comments mean nothing, and could not stand in
+/// the parentheses of a question for a part of the result.
+fn without_end(sql: &str) -> &str {
+    let (mut rest, mut end) = (sql, 0);
+    while let Some(first) = rest.chars().next() {
+        let upto = |from: usize, last: &str| {
+            let found = rest.get(from..).and_then(|inner| inner.find(last));
+            found.map_or(rest.len(), |at| from + at + last.len())
+        };
+        let (length, is_word) = match first {
+            ';' => (1, false),
+            '-' if rest.starts_with("--") => (upto(2, "\n"), false),
+            '/' if rest.starts_with("/*") => (upto(2, "*/"), false),
+            '\'' => (upto(1, "'"), true),
+            '"' => (upto(1, "\""), true),
+            '`' => (upto(1, "`"), true),
+            '[' => (upto(1, "]"), true),
+            other => (other.len_utf8(), !other.is_ascii_whitespace()),
+        };
+        rest = rest.get(length..).unwrap_or_default();
+        if is_word {
+            end = sql.len() - rest.len();
+        }
+    }
+    sql.get(..end).unwrap_or(sql)
 }
 
 fn columns_of(connection: &Connection, sql: &str) -> Result<Arc<[Arc<str>]>, Error> {

@@ -66,11 +66,10 @@ impl Part {
 
     /// The text of the question.
     pub fn sql(&self, statement: &Statement) -> String {
-        let whole = statement.sql().trim_end().trim_end_matches(';');
-        // A line of its own for the parenthesis: the text may end with a comment.
+        let whole = statement.sql();
         match &self.condition {
-            Some(condition) => format!("SELECT * FROM ({whole}\n) WHERE {condition}"),
-            None => format!("SELECT * FROM ({whole}\n)"),
+            Some(condition) => format!("SELECT * FROM ({whole}) WHERE {condition}"),
+            None => format!("SELECT * FROM ({whole})"),
         }
     }
 }

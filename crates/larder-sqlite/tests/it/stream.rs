@@ -68,6 +68,45 @@ fn parts_are_of_one_moment_whatever_is_committed_meanwhile() {
     assert_eq!(receiver.iter().collect::<Vec<i64>>(), [0, 1, 2, 3, 4, 5]);
 }
 
+/// A part is asked for in parentheses around the text, in which such an end could not stand.
+#[test]
+fn text_may_end_as_sqlite_lets_it_end() {
+    let place = Place::new();
+    let world = World::open(&place.database("a.db", "wal", NUMBERS), Track::Database);
+    for text in [
+        "SELECT n FROM number",
+        "SELECT n FROM number ;",
+        "SELECT n FROM number -- all",
+        "SELECT n FROM number; -- all; of\n-- them\n",
+        "SELECT n FROM number /* all; */ ; ; /* of them */ -- them",
+        "SELECT n FROM number; /* without an end",
+        "SELECT n, ';--' AS a, '/*''; ' AS \"; \"\"/*\", 1 -- ;\n AS [;--], 2 AS `--` FROM number;",
+        "SELECT n FROM number WHERE name <> 'a;--' -- '\n AND name <> '\u{e9}/*';",
+    ] {
+        let statement = world.prepare(text, &[]);
+        world.origin.result_shape(&statement).unwrap();
+        assert_eq!(
+            world.load(&query(&statement, Vec::new())).unwrap_err().kind(),
+            ErrorKind::Limit
+        );
+        let (parts, deadline) = (vec![below(7), Part::whole()], Duration::from_secs(60));
+        let asked = Stream { statement, params: Vec::new(), parts, shape: None, deadline };
+        let (sender, receiver) = mpsc::channel();
+        let each = move |part, n| {
+            sender.send((part, n)).unwrap();
+            Ok(())
+        };
+        take(&world.origin, asked, each).unwrap();
+        let counts = receiver.iter().fold([0, 0], |mut counts, (part, _)| {
+            counts[part] += 1;
+            counts
+        });
+        assert_eq!(counts, [7, 20_000], "{text}");
+    }
+    let two = world.origin.prepare("SELECT 1 AS n; -- one\nSELECT 2 AS n", &[]).unwrap_err();
+    assert!(two.to_string().contains("more than one statement"), "{two}");
+}
+
 /// What is refused, does not fit or panics ends this stream, and the reader goes on.
 #[test]
 fn stream_ends_with_what_its_sink_refuses() {
