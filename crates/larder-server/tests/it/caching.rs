@@ -3,7 +3,11 @@
 use std::{
     io::Write as _,
     process::{Output, Stdio},
+    time::Duration,
 };
+
+use larder::{Cache, Error, Load};
+use larder_sqlite::store::SqliteStore;
 
 use crate::{
     printed::{expect, json},
@@ -179,6 +183,40 @@ fn what_is_exported_is_imported_as_it_was() {
     ends(&bad, 1, "line 4 needs exactly one of text, base64 and value; 1 entry before it");
     let got = cache(&shop, &["get", "n", "--region", "other"]);
     assert_eq!(done(&got), "{\"a\": 1.0}", "as it was written");
+}
+
+/// What a cache keeps has keys of its own, which no line shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_caches_are_counted_apart_by_an_export_and_removed_like_others() {
+    let shop = tokio::task::block_in_place(stocked);
+    let store = SqliteStore::open(shop.dir().join("cache.db")).await.unwrap();
+    let own = Cache::builder().store(store).build().unwrap();
+    let region = own.region::<u64, u64>("numbers").ttl(Duration::from_secs(3600)).stored();
+    let region = region.loader(async |key, _: Load| Ok::<_, Error>(key));
+    let region = region.build_untracked().unwrap();
+    for key in 0..3 {
+        assert_eq!(*region.fetch(&key).await.unwrap().value, key);
+    }
+    own.close().await;
+    tokio::task::block_in_place(|| {
+        for (words, lines, said) in [
+            (&[][..], 4, "4 entries exported\n3 entries of caches left out: a backup holds them\n"),
+            (
+                &["--region", "numbers"],
+                0,
+                "0 entries exported\n3 entries of caches left out: a backup holds them\n",
+            ),
+            (&["--region", "numbers", "--glob", "*"], 0, "0 entries exported\n"),
+            (&["--tag", "price"], 2, "2 entries exported\n"),
+        ] {
+            let exported = cache(&shop, &[&["export"], words].concat());
+            assert_eq!((done(&exported).lines().count(), &*err(&exported)), (lines, said));
+        }
+        let all = ["rm", "--all", "--region", "numbers"];
+        let dry = cache(&shop, &[&all[..], &["--dry-run"]].concat());
+        assert_eq!(done(&dry), "3 entries would be removed\n");
+        assert_eq!(done(&cache(&shop, &all)), "3 entries removed\n");
+    });
 }
 
 #[test]
