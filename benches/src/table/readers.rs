@@ -4,13 +4,14 @@
 //! the readers ask for is in every window, so that none of them ever goes to the origin.
 
 use std::{
+    fs,
     hint::black_box,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use larder_core::Clock;
 use larder_table::Ranges;
 use larder_testkit::wait::block_on;
@@ -43,9 +44,14 @@ struct Done {
     per_second: f64,
     /// The 99th percentile of what a read took, in nanoseconds, each the mean of [`TOGETHER`].
     p99: f64,
+    /// What a read took of a processor, in nanoseconds.
+    processor: f64,
+    /// For so much of their time they slept, in percent. A read asks for nothing but memory, so
+    /// there is nothing that a reader could sleep for but a lock.
+    asleep: f64,
 }
 
-pub(super) fn run(ground: &Ground) -> Result<[Row; 2]> {
+pub(super) fn run(ground: &Ground) -> Result<[Row; 4]> {
     let rest = || {
         thread::sleep(WATCHED);
         Ok(())
@@ -58,6 +64,9 @@ pub(super) fn run(ground: &Ground) -> Result<[Row; 2]> {
         Row::alone("table/two readers", two.per_second, "reads/s", 1)
             .against("one reader", one.per_second),
         Row::alone(name, busy.p99, "ns", 1).against("the same, idle", one.p99),
+        Row::alone("table/processor time of a read beside adjusts", busy.processor, "ns", 1)
+            .against("the same, idle", one.processor),
+        Row::alone("table/reader asleep beside adjusts, of its time", busy.asleep, "%", 1),
     ])
 }
 
@@ -73,21 +82,51 @@ fn beside(ground: &Ground, readers: u64, work: impl FnOnce() -> Result<()>) -> R
         let (worked, lasted) = time(work);
         ends.store(true, Ordering::Relaxed);
         let taken = readers.into_iter().map(|reader| reader.join().expect("a reader goes on"));
-        let taken: Vec<f64> = taken.flatten().collect();
+        let taken: Vec<Spent> = taken.collect::<Result<_>>()?;
         worked.map(|()| (taken, lasted))
     })?;
-    let reads = (taken.len() * TOGETHER) as f64;
-    Ok(Done { per_second: reads / lasted.as_secs_f64(), p99: percentile(taken, 99) })
+    let reads = (taken.iter().map(|spent| spent.reads.len()).sum::<usize>() * TOGETHER) as f64;
+    let all = |of: fn(&Spent) -> f64| taken.iter().map(of).sum::<f64>();
+    let (total, running) = (all(|spent| spent.total), all(|spent| spent.running));
+    let asleep = total - running - all(|spent| spent.waiting);
+    Ok(Done {
+        per_second: reads / lasted.as_secs_f64(),
+        p99: percentile(taken.iter().flat_map(|spent| spent.reads.iter().copied()).collect(), 99),
+        processor: running / reads,
+        asleep: 100.0 * asleep.max(0.0) / total,
+    })
 }
 
-/// Reads until it ends; what each took, in nanoseconds.
-fn read(ground: &Ground, mut random: Random, ends: &AtomicBool) -> Vec<f64> {
-    let mut taken = Vec::new();
+/// What a reader's time went for, in nanoseconds.
+struct Spent {
+    /// What each read took.
+    reads: Vec<f64>,
+    total: f64,
+    /// On a processor.
+    running: f64,
+    /// Able to run, while others had the processors.
+    waiting: f64,
+}
+
+/// Reads until it ends.
+fn read(ground: &Ground, mut random: Random, ends: &AtomicBool) -> Result<Spent> {
+    let (start, [ran, waited]) = (Clock::system().now(), scheduled()?);
+    let mut reads = Vec::new();
     while !ends.load(Ordering::Relaxed) {
         let (_, together) = time(|| block_on(read_some(ground, &mut random)));
-        taken.push(nanos(together) / TOGETHER as f64);
+        reads.push(nanos(together) / TOGETHER as f64);
     }
-    taken
+    let (total, [running, waiting]) = (nanos(since(start)), scheduled()?);
+    Ok(Spent { reads, total, running: running - ran, waiting: waiting - waited })
+}
+
+/// For how many nanoseconds Linux has let this thread run, and let it wait for a processor.
+fn scheduled() -> Result<[f64; 2]> {
+    const FILE: &str = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(FILE).with_context(|| format!("failed to read {FILE}"))?;
+    let mut numbers = text.split_whitespace();
+    let mut next = || numbers.next()?.parse::<f64>().ok();
+    next().zip(next()).map(Into::into).with_context(|| format!("{FILE} has no two numbers"))
 }
 
 async fn read_some(ground: &Ground, random: &mut Random) {
