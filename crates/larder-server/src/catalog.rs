@@ -25,7 +25,7 @@ use crate::{
     histogram::Histogram,
     origin::{Origin, Question},
     parameters::{Key, Parameter},
-    table::Table,
+    table::{Table, replica::Follower},
 };
 
 /// One resource.
@@ -70,8 +70,10 @@ pub struct Catalog {
     pub origins: Vec<Origin>,
     /// The resources, by place.
     pub resources: Vec<Resource>,
-    /// The tables, by name.
+    /// The tables with an origin here, by name.
     pub tables: Vec<Arc<Table>>,
+    /// The tables of other servers, by name.
+    pub followers: Vec<Arc<Follower>>,
     by_name: HashMap<String, usize>,
 }
 
@@ -109,7 +111,11 @@ impl Catalog {
         let branch = |origin: &str| forks.get(origin).map(Fork::branch);
         let tables = tables(config, &origins, clock, branch)?;
         let (resources, by_name) = (Vec::new(), HashMap::new());
-        let mut catalog = Self { origins, resources, tables, by_name };
+        let followers = config.replicas.iter();
+        let followers =
+            followers.map(|(name, settings)| Arc::new(Follower::new(name, settings, clock)));
+        let followers = followers.collect();
+        let mut catalog = Self { origins, resources, tables, followers, by_name };
         for (place, (name, settings, question)) in questions.into_iter().enumerate() {
             let declared = Declared::of(name, settings, &catalog.origins, &read)?;
             let asked = (question, declared);
@@ -127,9 +133,21 @@ impl Catalog {
         self.by_name.get(name).and_then(|place| self.resources.get(*place))
     }
 
-    /// The table of that name.
-    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
-        self.tables.iter().find(|table| table.name == name)
+    /// The table of that name, if there is one that is known.
+    pub fn table(&self, name: &str) -> Option<Arc<Table>> {
+        let own = self.tables.iter().find(|table| table.name == name);
+        own.cloned().or_else(|| self.follower(name)?.table())
+    }
+
+    /// The table of that name whose owner is another server.
+    pub fn follower(&self, name: &str) -> Option<&Arc<Follower>> {
+        self.followers.iter().find(|follower| follower.name == name)
+    }
+
+    /// All tables that are known.
+    pub fn all_tables(&self) -> Vec<Arc<Table>> {
+        let followed = self.followers.iter().filter_map(|follower| follower.table());
+        self.tables.iter().cloned().chain(followed).collect()
     }
 
     /// The origin of that name.

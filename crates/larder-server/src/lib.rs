@@ -64,6 +64,8 @@ pub mod catalog;
 
 pub mod origin;
 
+pub mod owner;
+
 pub mod parameters;
 
 pub mod literal;

@@ -60,6 +60,7 @@ pub enum Code {
     MalformedCursor,
     OutsideWindow,
     WindowSlides,
+    TableIsReplica,
     TableFull,
     TableNotLoaded,
 }
@@ -116,6 +117,7 @@ impl Code {
             Self::MalformedCursor => "malformed-cursor",
             Self::OutsideWindow => "outside-window",
             Self::WindowSlides => "window-slides",
+            Self::TableIsReplica => "table-is-replica",
             Self::TableFull => "table-full",
             Self::TableNotLoaded => "table-not-loaded",
         }
@@ -157,6 +159,7 @@ impl Code {
             | Self::Overtaken
             | Self::OutsideWindow
             | Self::WindowSlides
+            | Self::TableIsReplica
             | Self::BackupUnusable => S::CONFLICT,
             Self::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
             Self::WrongHost => S::MISDIRECTED_REQUEST,
@@ -225,6 +228,7 @@ impl Code {
             Self::MalformedCursor => "the cursor is not one of this index and order",
             Self::OutsideWindow => "the window of the table does not cover what was asked",
             Self::WindowSlides => "the window moves by itself",
+            Self::TableIsReplica => "the table is changed by its owner only",
             Self::TableFull => "the records are over the table's limit",
             Self::TableNotLoaded => "the table is not loaded yet",
         }

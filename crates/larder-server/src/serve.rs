@@ -11,6 +11,7 @@ use crate::{
     config::{Config, ConfigError},
     listen::Connections,
     server::{Server, Timing},
+    table::replica::Follower,
 };
 
 /// A server that answers.
@@ -76,6 +77,7 @@ pub fn begin(listener: TcpListener, server: Arc<Server>) -> Result<Running, Star
     let address = listener.local_addr().map_err(|error| StartError::Listen(wanted, error))?;
     let connections = Arc::new(Connections::new(server.clone()));
     server.catalog.tables.iter().for_each(|table| table.begin(&server.clock));
+    server.catalog.followers.iter().for_each(Follower::begin);
     let checked = server.clone();
     tokio::task::spawn_blocking(move || checked.check_origins());
     let (stop, stopped) = watch::channel(false);
@@ -95,6 +97,7 @@ impl Running {
         // It ends as soon as it sees the signal, and cannot fail otherwise than by a panic.
         let _ = self.accepting.await;
         let drained = self.connections.drained(self.server.config.server.drain).await;
+        self.server.catalog.followers.iter().for_each(|follower| follower.stop());
         let tables = &self.server.catalog.tables;
         tables.iter().for_each(|table| table.life.stop());
         let save = async {

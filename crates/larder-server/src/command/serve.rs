@@ -42,7 +42,8 @@ pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime> {
 /// Says what an operator should know before it matters.
 fn announce(running: &Running) {
     let catalog = &running.server.catalog;
-    if catalog.resources.is_empty() && catalog.tables.is_empty() {
+    let is_tableless = catalog.tables.is_empty() && catalog.followers.is_empty();
+    if catalog.resources.is_empty() && is_tableless {
         tracing::warn!(
             "there is no [resource.NAME] and no [table.NAME] section, so there is nothing to serve"
         );

@@ -48,7 +48,7 @@ fn list(TableLs { asking }: &TableLs) -> Result<()> {
     let rows = tables(&answer).map(|table| {
         [
             word(table, "/name"),
-            word(table, "/origin"),
+            origin(table),
             state(table),
             number(table, "records").to_string(),
             shown::size(number(table, "bytes")),
@@ -58,6 +58,14 @@ fn list(TableLs { asking }: &TableLs) -> Result<()> {
     let head = ["TABLE", "ORIGIN", "STATE", "RECORDS", "SIZE", "WINDOW"];
     shown::columns(head, &rows.collect::<Vec<_>>());
     Ok(())
+}
+
+/// Where the records come from.
+fn origin(table: &Value) -> String {
+    match table.get("replica_of").and_then(Value::as_str) {
+        Some(owner) => shown::text(&format!("replica of {owner}")),
+        None => word(table, "/origin"),
+    }
 }
 
 /// How it is, and how it came to be so.

@@ -26,11 +26,14 @@ pub mod store;
 
 pub mod table;
 
+pub mod replica;
+
 mod resolve;
 
 pub use duration::{Lifetime, Span};
 pub use file::{Kind, Scope, Switch, Tracking};
 pub use provenance::{Setting, Source};
+pub use replica::Replica;
 pub use size::Size;
 pub use store::Store;
 pub use table::Table;
@@ -56,6 +59,8 @@ pub struct Config {
     pub resources: BTreeMap<String, Resource>,
     /// What is held as tables, by name.
     pub tables: BTreeMap<String, Table>,
+    /// What follows the tables of other servers, by name.
+    pub replicas: BTreeMap<String, Replica>,
     /// Every effective setting, in the order of the file's documentation.
     pub settings: Vec<Setting>,
 }

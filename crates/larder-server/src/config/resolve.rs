@@ -39,6 +39,7 @@ pub(super) fn resolve(
         origins: Default::default(),
         resources: Default::default(),
         tables: Default::default(),
+        replicas: Default::default(),
         settings: Vec::new(),
     };
     for (name, written) in token {
@@ -57,6 +58,13 @@ pub(super) fn resolve(
     }
     for (name, written) in table {
         check_name("table", &name)?;
+        if let Some(owner) = &written.replica_of {
+            let owner = owner.clone();
+            let replica = super::replica::resolve(&name, &owner, written, base, &mut taker)?;
+            config.replicas.insert(name, replica);
+            continue;
+        }
+        super::replica::expect_none(&name, &written)?;
         let table = super::table::resolve(&name, written, base, &mut taker)?;
         let origin = known_origin(&format!("table.{name}.origin"), &table.origin, &config)?;
         check_kept(&name, &table, origin, &config)?;
@@ -383,7 +391,7 @@ fn sqlite_path(setting: &str, url: &str, base: &Path) -> Result<PathBuf, ConfigE
     }
 }
 
-fn secret_file(base: &Path, path: &str) -> Result<String, ConfigError> {
+pub(super) fn secret_file(base: &Path, path: &str) -> Result<String, ConfigError> {
     let path = base.join(path);
     std::fs::read_to_string(&path)
         .map_err(|error| ConfigError::new(path.display().to_string(), error.to_string()))

@@ -45,6 +45,11 @@ pub struct Written {
     pub load_wait: Option<Span>,
     /// The most time this node may go without hearing of the origin before a read asks it.
     pub max_staleness: Option<Span>,
+    /// The server whose table of this name is followed: `http://HOST:PORT`. What that says is not
+    /// said here.
+    pub replica_of: Option<String>,
+    /// A file that holds the token which that server is shown.
+    pub token_file: Option<String>,
     /// The file in which the records outlive the process.
     pub keep: Option<String>,
     /// How often it is written while the server runs, besides when that stops.
@@ -244,13 +249,13 @@ impl fmt::Display for Unit {
 
 /// What the records of a table may count unless it says otherwise: as much as the cache may. Ten
 /// times more would surprise a small machine, a tenth would refuse a window of a million rows.
-const MEMORY: Size = Size::mib(256);
+pub(super) const MEMORY: Size = Size::mib(256);
 
 /// How long one load may take: that of a big join.
 const LOAD_TIMEOUT: Span = Span::seconds(300);
 
 /// How long a read waits for the first load: less than a client waits for an answer.
-const LOAD_WAIT: Span = Span::seconds(10);
+pub(super) const LOAD_WAIT: Span = Span::seconds(10);
 
 /// How often a sliding window moves: each step costs one load of what came.
 const STEP: Span = Span::seconds(60);

@@ -33,6 +33,8 @@ fn ready(server: &Server, head: &Parts) -> Response<Reply> {
     let sound = origins.iter().all(|origin| origin.get("state") == Some(&"known".into()));
     let tables: Vec<(&str, State)> =
         server.catalog.tables.iter().map(|own| (&*own.name, own.life.state())).collect();
+    let followed = server.catalog.followers.iter().map(|one| (&*one.name, one.state()));
+    let tables: Vec<(&str, State)> = tables.into_iter().chain(followed).collect();
     let is_loading = tables.iter().any(|(_, state)| *state == State::Loading);
     let is_loaded = tables.iter().all(|(_, state)| *state == State::Loaded);
     let (status, word) = match (server.phase.is_stopping(), is_loading) {

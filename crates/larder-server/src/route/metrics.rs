@@ -110,10 +110,12 @@ fn page(server: &Server) -> Page {
     out.sample(name, &[("outcome", "failed")], rewarmed.failed.get());
     out.sample(name, &[("outcome", "skipped")], rewarmed.skipped.get());
     out.timelines(server);
-    let tables = server.catalog.tables.iter();
+    let all = server.catalog.all_tables();
+    let tables = all.iter();
     let tables: Vec<_> = tables.map(|table| (&*table.name, table.held.stats())).collect();
     out.tables(&tables, server.config.server.tablecache_metrics);
     out.saves(&server.catalog.tables);
+    out.replicas(&server.catalog.followers);
     let name = "larder_http_responses_total";
     out.family(name, "counter", "Answers by status.");
     for (status, count) in server.answers.read() {

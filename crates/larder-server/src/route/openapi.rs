@@ -191,10 +191,14 @@ pub(super) fn answer(server: &Server) -> Response<Reply> {
         paths.insert(format!("{path}/explain"), json!({ "get": asked(resource, explain) }));
         paths.insert(path, json!({ "get": asked(resource, "The rows, as objects") }));
     }
-    for table in &server.catalog.tables {
+    for table in &server.catalog.all_tables() {
         let path = format!("/v1/tables/{}", table.name);
         for (what, body, does) in TABLE_CHANGES {
             paths.insert(format!("{path}/{what}"), json!({ "post": changed(body, does) }));
+        }
+        for (what, media_type, does) in TABLE_REPLICAS {
+            let shown = operation(does, "read", &[], media_type);
+            paths.insert(format!("{path}/{what}"), json!({ "get": shown }));
         }
         paths.insert(path, json!({ "get": ranged(table) }));
     }
@@ -270,6 +274,12 @@ const TABLE_CHANGES: [(&str, &str, &str); 3] = [
          (`keys`)",
     ),
     ("refresh", "{}", "Loads now what is invalid, with `all` everything"),
+];
+
+/// What a replica of a table asks: the word, the type of the answer, and what it is.
+const TABLE_REPLICAS: [(&str, &str, &str); 2] = [
+    ("stream", "application/vnd.larder.table", "The table and its changes, for a replica"),
+    ("version", JSON, "What a replica must have been sent to be as new as this question"),
 ];
 
 fn changed(example: &str, does: &str) -> Value {

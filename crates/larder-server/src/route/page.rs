@@ -25,7 +25,7 @@ pub(super) fn answer(server: &Server, path: &str) -> Response<Reply> {
 
 fn page(server: &Server) -> String {
     let rows: String = server.catalog.resources.iter().map(row).collect();
-    let tables: String = server.catalog.tables.iter().map(|table| table_row(table)).collect();
+    let tables: String = server.catalog.all_tables().iter().map(|table| table_row(table)).collect();
     let paths: String = PATHS.iter().map(path).collect();
     let page = HTML.replace("{version}", env!("CARGO_PKG_VERSION")).replace("{paths}", &paths);
     // Last, so that nothing in them is taken for a place to fill.
@@ -33,7 +33,7 @@ fn page(server: &Server) -> String {
 }
 
 /// Everything that can be asked besides resources, and whether a browser can just go there.
-const PATHS: [(&str, &str, Way, &str); 30] = [
+const PATHS: [(&str, &str, Way, &str); 32] = [
     ("GET", "/v1/resources/{resource}?...", Way::Typed, "the answer, as a JSON array of objects"),
     (
         "GET",
@@ -77,6 +77,8 @@ const PATHS: [(&str, &str, Way, &str); 30] = [
     ("POST", "/v1/backups/{name}:restore", Way::Typed, "goes back to one"),
     ("GET", "/v1/tables", Way::Link, "the tables, and how they are"),
     ("GET", "/v1/tables/{table}?index=...&from=...&to=...", Way::Typed, "records of a range"),
+    ("GET", "/v1/tables/{table}/stream", Way::Typed, "a table on its way to a replica"),
+    ("GET", "/v1/tables/{table}/version", Way::Typed, "what a replica must have been sent"),
     ("POST", "/v1/tables/{table}/adjust", Way::Typed, "moves a window"),
     ("POST", "/v1/tables/{table}/invalidate", Way::Typed, "has records loaded again"),
     ("POST", "/v1/tables/{table}/refresh", Way::Typed, "loads now what is invalid"),

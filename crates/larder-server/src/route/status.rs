@@ -20,8 +20,7 @@ async fn shown(server: &Server) -> Value {
     };
     let status = server.cache.status();
     let resources: Vec<Value> = server.catalog.resources.iter().map(resource).collect();
-    let tables: Vec<Value> =
-        server.catalog.tables.iter().map(|table| listed::shown(table)).collect();
+    let tables = listed::all(server);
     let settings: Vec<Value> = server.config.settings.iter().map(Setting::as_json).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),

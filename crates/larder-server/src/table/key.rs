@@ -6,6 +6,7 @@
 //! equal.
 
 use larder_core::Value;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::literal;
@@ -20,7 +21,8 @@ pub struct Column {
 }
 
 /// What a column holds, as far as the origin's schema says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum Holds {
     /// Whole numbers.
     Integers,

@@ -61,6 +61,11 @@ impl Life {
         self.state.lock().clone()
     }
 
+    /// Says how it is.
+    pub(super) fn set(&self, state: State) {
+        *self.state.lock() = state;
+    }
+
     /// Whether it began with what an earlier process had saved, and was not loaded.
     pub fn is_restored(&self) -> bool {
         self.restored.load(Ordering::Relaxed)

@@ -4,10 +4,10 @@
 //! Apart from `tables.rs`, which knows the tables of an origin; here a table is one of
 //! `larder-table`. Reading order: [`key`] (keys as people write them), [`window`] (which records
 //! are held), [`life`] (from loading to stopping), [`keep`] (records that outlive the process),
-//! [`cursor`] (where a page goes on), [`records`] (records as bytes), [`arrow`] (the same in
-//! columns). **Invariant**: whatever is wrong with the
-//! statement, its columns and its window is refused when the table is built; what may pass is tried
-//! again for as long as the server runs.
+//! [`replica`] (those of another server), [`cursor`] (where a page goes on), [`records`] (records
+//! as bytes), [`arrow`] (the same in columns). **Invariant**: whatever is wrong with the statement,
+//! its columns and its window is refused when the table is built; what may pass is tried again for
+//! as long as the server runs.
 
 use std::{
     fmt,
@@ -38,6 +38,8 @@ pub mod life;
 
 pub mod keep;
 
+pub mod replica;
+
 pub mod cursor;
 
 pub mod records;
@@ -54,8 +56,10 @@ use window::Window;
 pub struct Table {
     /// The name in the URL.
     pub name: String,
-    /// The name of its origin.
+    /// The name of its origin; that of its owner, where it is a replica.
     pub origin: String,
+    /// Where its owner listens, where it is a replica.
+    pub replica_of: Option<String>,
     /// The names of its columns.
     pub columns: Arc<[Arc<str>]>,
     /// The same, with what they hold.
@@ -76,8 +80,6 @@ pub struct Table {
     pub life: Life,
     /// Where its records outlive the process, if anywhere.
     pub kept: Option<Kept>,
-    /// What tells of changes, if anything does.
-    feed: Option<Arc<dyn Feed>>,
     /// The second of the server's life after the one in which a failure was last logged.
     logged: AtomicU64,
 }
@@ -179,19 +181,19 @@ impl Table {
         let Plan { definition, columns, known, indexes, window, reads } =
             Plan::new(name, settings, origin)?;
         let order = &window.index(&indexes)?.order;
-        let (held, kept) = match (&feed, &settings.keep) {
+        let (held, kept) = match (feed, &settings.keep) {
             (Some(feed), Some(keep)) => {
                 let codec = definition.row_codec();
-                let (feed, clock) = (feed.clone(), clock.clone());
-                let restoring = definition.restorable(order, feed, clock)?;
+                let restoring = definition.restorable(order, feed, clock.clone())?;
                 (restoring.table().clone(), Some(Kept::new(keep.clone(), codec, restoring)))
             }
-            (Some(feed), None) => (definition.follow(order, feed.clone(), clock.clone())?, None),
+            (Some(feed), None) => (definition.follow(order, feed, clock.clone())?, None),
             (None, _) => (definition.build(order)?, None),
         };
         Ok(Self {
             name: name.to_owned(),
             origin: settings.origin.clone(),
+            replica_of: None,
             members: Members::new(&columns),
             columns,
             known,
@@ -202,9 +204,35 @@ impl Table {
             load_wait: settings.load_wait,
             life: Life::default(),
             kept,
-            feed,
             logged: AtomicU64::new(0),
         })
+    }
+
+    /// The table with this name that follows the one of an owner, at an address, which has it from
+    /// an origin of this name.
+    fn of_owner(
+        (name, owner, origin): (&str, &str, &str),
+        (columns, known): (Arc<[Arc<str>]>, Vec<Column>),
+        (indexes, window): (Vec<Index>, Window),
+        reads: Vec<String>,
+        (held, load_wait): (larder_table::Table<Row, RowKey>, Duration),
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            replica_of: Some(owner.to_owned()),
+            members: Members::new(&columns),
+            columns,
+            known,
+            indexes,
+            reads,
+            held,
+            window,
+            load_wait,
+            life: Life::default(),
+            kept: None,
+            logged: AtomicU64::new(0),
+        }
     }
 
     /// The index of that name.
@@ -217,10 +245,7 @@ impl Table {
     /// # Errors
     /// `Unavailable` or `Conflict` when the origin does not answer.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        match &self.feed {
-            Some(feed) => feed.catch_up().await,
-            None => Ok(()),
-        }
+        self.held.catch_up().await
     }
 
     /// Whether a failure may be logged now: the first of every second may.

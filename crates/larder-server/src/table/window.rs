@@ -81,6 +81,11 @@ impl Window {
         Ok(Self { by: by.to_owned(), kind })
     }
 
+    /// The window of a replica, which is on that index and moved by its owner.
+    pub(super) fn of_owner(by: &str) -> Self {
+        Self { by: by.to_owned(), kind: Kind::Fixed(Ranges::all()) }
+    }
+
     /// The index that it is on.
     pub(super) fn index<'i>(&self, indexes: &'i [Index]) -> Result<&'i Index, Error> {
         let found = indexes.iter().find(|index| index.name == self.by);

@@ -51,6 +51,8 @@ async fn backup(address: std::net::SocketAddr) -> String {
 async fn every_path_and_method_that_is_described_answers() {
     let shop = Shop::new("wal");
     let (running, mut client) = shop.open(&format!("{ALBUMS}{TABLE}{STORE}")).await;
+    // Until its table is loaded the server is not ready.
+    while client.get("/health/ready").await.status != 200 {}
     let document = client.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.contains_key("/v1/resources/artist-albums/explain"), "{document}");

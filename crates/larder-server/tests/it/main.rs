@@ -22,6 +22,7 @@
 //! - `tabling`, `told`, `arrowed`, `holding`: tables: ranges and changes, what is asked of their
 //!   feed, columns, how they live.
 //! - `keeping`: tables that outlive the server.
+//! - `replicating`: tables that follow those of another server.
 //! - `described`: the OpenAPI document against the running server.
 //! - `printed`: what the commands print, word by word and as JSON.
 
@@ -54,6 +55,7 @@ mod naming;
 mod operating;
 mod printed;
 mod program;
+mod replicating;
 mod rewarming;
 mod security;
 mod sharded;

@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use larder_table::TableStats;
+use larder_table::{ReplicaStats, TableStats};
 
-use crate::{config::Switch, table::Table};
+use crate::{
+    config::Switch,
+    table::{Table, replica::Follower},
+};
 
-use super::Page;
+use super::{Page, Seconds};
 
 /// Reads a number.
 type Reading = fn(&TableStats) -> u64;
@@ -91,6 +94,26 @@ const TABLECACHE: [Family; 4] = [
     ),
 ];
 
+/// A metric of a replica: its name, kind and help, and how it is read.
+type OfReplica = (&'static str, &'static str, &'static str, fn(&ReplicaStats) -> u64);
+
+const REPLICAS: [OfReplica; 4] = [
+    (
+        "larder_table_replica_connected",
+        "gauge",
+        "Whether a table of another server was sent whole, over a connection that is open.",
+        |s| u64::from(s.is_connected),
+    ),
+    (
+        "larder_table_replica_connections_total",
+        "counter",
+        "Connections to the owner that were begun.",
+        |s| s.connections,
+    ),
+    ("larder_table_replica_versions_total", "counter", "Versions shown.", |s| s.versions),
+    ("larder_table_replica_bytes_total", "counter", "Bytes that came.", |s| s.bytes),
+];
+
 /// Reads by what they took.
 const READS: [(&str, Reading); 3] = [
     ("hit", |s| s.hits.saturating_sub(s.hits_with_refresh)),
@@ -136,6 +159,30 @@ impl Page {
         self.family(name, "gauge", "Whether a table began with what an earlier process saved.");
         for table in tables.iter().filter(|table| kept(table)) {
             self.sample(name, &[("table", &table.name)], u8::from(table.life.is_restored()));
+        }
+    }
+
+    /// How tables of other servers follow.
+    pub(super) fn replicas(&mut self, followers: &[Arc<Follower>]) {
+        let stats = followers.iter().map(|own| (&*own.name, own.stats()));
+        let stats: Vec<(&str, Option<ReplicaStats>)> = stats.collect();
+        if stats.is_empty() {
+            return;
+        }
+        for (name, kind, help, read) in REPLICAS {
+            self.family(name, kind, help);
+            for (table, stats) in &stats {
+                self.sample(name, &[("table", table)], stats.as_ref().map_or(0, read));
+            }
+        }
+        let name = "larder_table_replica_age_seconds";
+        self.family(name, "gauge", "Since the last question whose answer is shown.");
+        for (table, stats) in &stats {
+            let age = stats.and_then(|stats| stats.age);
+            if let Some(age) = age {
+                let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+                self.sample(name, &[("table", table)], Seconds(micros));
+            }
         }
     }
 

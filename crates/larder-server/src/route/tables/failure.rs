@@ -39,6 +39,15 @@ fn problem(table: &Table, error: &Error) -> Problem {
             );
             Problem::new(Code::TableFull, detail)
         }
+        ErrorKind::NotFound if table.replica_of.is_some() => {
+            let owner = table.replica_of.as_deref().unwrap_or_default();
+            let detail = format!(
+                "the window is on the index `{}`, and this is a replica: ask for less, or its \
+                 owner, {owner}",
+                table.window.by
+            );
+            Problem::new(Code::OutsideWindow, detail)
+        }
         ErrorKind::NotFound => {
             let detail = format!(
                 "the window is on the index `{}`; ask for ranges of it, or let the read load what \
@@ -63,6 +72,10 @@ fn problem(table: &Table, error: &Error) -> Problem {
 
 fn not_loaded(table: &Table) -> Problem {
     let detail = match table.life.state() {
+        State::Failed(_) if table.replica_of.is_some() => {
+            let owner = table.replica_of.as_deref().unwrap_or_default();
+            format!("its owner, {owner}, does not answer, and is tried again; see the log")
+        }
         State::Failed(_) => "its load failed and is tried again; see the log".to_owned(),
         _ => format!(
             "it is being loaded; a read waits for that up to {:?} (table.{}.load_wait)",

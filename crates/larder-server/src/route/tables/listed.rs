@@ -8,13 +8,41 @@ use std::ops::Bound;
 use larder_table::sql::RowKey;
 use serde_json::{Value, json};
 
-use crate::table::{Table, key};
+use crate::{
+    server::Server,
+    table::{Table, key, replica::Follower},
+};
 
 /// Ranges of a window that are shown; one that is adjusted over HTTP has one.
 const SHOWN: usize = 8;
 
+/// All tables.
+pub(in crate::route) fn all(server: &Server) -> Vec<Value> {
+    let own = server.catalog.tables.iter().map(|table| shown(table));
+    own.chain(server.catalog.followers.iter().map(|follower| followed(follower))).collect()
+}
+
+/// One whose owner is another server.
+fn followed(follower: &Follower) -> Value {
+    let mut all = match follower.table() {
+        Some(table) => shown(&table),
+        None => json!({
+            "name": follower.name,
+            "path": format!("/v1/tables/{}", follower.name),
+            "replica_of": follower.owner,
+        }),
+    };
+    let stats = follower.stats();
+    if let Value::Object(members) = &mut all {
+        let age = stats.and_then(|stats| stats.age).map(|age| age.as_secs_f64());
+        members.insert("state".to_owned(), follower.state().name().into());
+        members.insert("age_seconds".to_owned(), age.into());
+    }
+    all
+}
+
 /// A table as JSON.
-pub(in crate::route) fn shown(table: &Table) -> Value {
+fn shown(table: &Table) -> Value {
     let stats = table.held.stats();
     let indexes = table.indexes.iter().map(|index| {
         let columns: Vec<&str> = index.columns.iter().map(|column| &*column.name).collect();
@@ -24,6 +52,7 @@ pub(in crate::route) fn shown(table: &Table) -> Value {
         "name": table.name,
         "path": format!("/v1/tables/{}", table.name),
         "origin": table.origin,
+        "replica_of": table.replica_of,
         "reads": table.reads,
         "columns": table.columns.iter().map(|name| &**name).collect::<Vec<_>>(),
         "indexes": indexes.collect::<Vec<_>>(),

@@ -84,7 +84,10 @@ pub(super) async fn answer(
     let query = head.uri.query().unwrap_or_default();
     let question = Question::read(server, table, query, format)?;
     if let Some(at_least) = position::wanted(&head.headers)? {
-        resource::reach(server, at_least).await?;
+        // What a position means where the table comes from its owner knows, which is asked.
+        if table.replica_of.is_none() {
+            resource::reach(server, at_least).await?;
+        }
         // The cache is told before the table is.
         table.catch_up().await.map_err(|error| failure::of(server, table, &error))?;
     }
