@@ -129,6 +129,11 @@ const BENCHES: &[Bench] = &[
         run: table::run,
     },
     Bench {
+        name: "feed",
+        question: "how many changed rows does a cached table put in place, and how soon?",
+        run: table::feed::run,
+    },
+    Bench {
         name: "large",
         question: "from which size on are the store's values better off in files of their own?",
         run: store::large::run,

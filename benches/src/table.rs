@@ -1,8 +1,9 @@
 //! Cached tables beside a sorted map of the same records and SQLite with its best index.
 //!
 //! Reading order: `readings`, the records and where they lie; here, what is done with them by one
-//! task after the other; `readers`, threads. **Invariant**: the map holds the same records in the
-//! same order as the index that is read, and each of them behind an `Arc` as well.
+//! task after the other; `readers`, threads; `feed`, a table that follows a file. **Invariant**:
+//! the map holds the same records in the same order as the index that is read, and each of them
+//! behind an `Arc` as well.
 
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
@@ -13,6 +14,8 @@ use crate::{
     measure::{Random, in_turns, median, nanos, time},
     report::Row,
 };
+
+pub(crate) mod feed;
 
 mod readings;
 
