@@ -48,11 +48,11 @@
 //! `restore.rs` (a warm restart; `codec.rs`, `kept.rs` and `blocks.rs` are its file),
 //! `published.rs` and `outgoing.rs` (an owner), `incoming.rs` and `replica.rs` (one that follows
 //! it; `message.rs` and `frames.rs` are what goes between them). Below: `snapshot.rs` (what reads
-//! decide by), `content.rs`, `index.rs`, `lane.rs` (an index whatever its keys are), `tree.rs` (the
-//! order itself), `recent.rs` (a feed beside a load), `place.rs` (where that feed is), `flight.rs`
-//! (loads that reads share), `origin.rs`, `runs.rs` (a load that is ordered while it comes),
-//! `group.rs` and `measure.rs` (sums). Beside: `sync.rs` (what threads and tasks meet at) and
-//! `sql`, an origin that is a query (feature `sqlite`).
+//! decide by), `retired.rs` (what they did by), `content.rs`, `index.rs`, `lane.rs` (an index
+//! whatever its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load),
+//! `place.rs` (where that feed is), `flight.rs` (loads that reads share), `origin.rs`, `runs.rs` (a
+//! load that is ordered while it comes), `group.rs` and `measure.rs` (sums). Beside: `sync.rs`
+//! (what threads and tasks meet at) and `sql`, an origin that is a query (feature `sqlite`).
 //!
 //! **Invariant**: a read shows each record as the origin had it at some moment after the last
 //! change that the table was told of before the read began; where a feed tells of changes, what it
@@ -117,6 +117,8 @@ mod message;
 mod frames;
 
 mod snapshot;
+
+mod retired;
 
 mod content;
 

@@ -6,7 +6,7 @@
 //! before every lock and every look at what is published who goes on. **Invariant**: where a
 //! schedule may come by, no other file of this crate names a lock, or what is published, of
 //! parking_lot or arc-swap, nor begins a task or a timeout of tokio. None comes by files
-//! (`save.rs`) and timers (`slide.rs`).
+//! (`save.rs`) and timers (`slide.rs`, `retired.rs`).
 
 #[cfg(not(all(test, shuttle)))]
 mod chosen {

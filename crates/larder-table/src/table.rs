@@ -45,6 +45,7 @@ use crate::{
     ranges::Ranges,
     recent::{Began, Recent},
     record::Record,
+    retired::retire,
     slack::Widened,
     snapshot::{Mark, Meanwhile, Snapshot, Touched},
     stats::{Counts, TableStats},
@@ -291,7 +292,8 @@ impl<R: Record, W: IndexKey> Table<R, W> {
         let (mut next, result) = if Arc::ptr_eq(&now, &before) { made } else { make(self, &now)? };
         next.content = self.laid_over(&next, &recent.since(began))?;
         self.0.state.store(Arc::new(next));
-        drop(recent);
+        drop((recent, before));
+        retire(now, count);
         self.0.publications.shown.send_replace(());
         Ok(result)
     }

@@ -1,10 +1,15 @@
 //! The faults of the table that larder's tables follow, each as the interleaving that showed it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::Duration,
+};
 
 use larder_core::ErrorKind;
 use larder_table::{Definition, Ranges, Record};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::origin::{Ground, of_device, reading};
 
@@ -101,6 +106,61 @@ async fn readers_hold_nothing_that_an_adjust_waits_for() {
         ground.table.range(&ground.by_time, 90..100).await.unwrap();
     }
     assert_eq!(held.count(), 50, "it is as it was");
+}
+
+/// On which threads records were freed.
+#[derive(Default)]
+struct Freed {
+    by: Mutex<Vec<ThreadId>>,
+    one_more: Notify,
+}
+
+/// A record that tells of its end.
+struct Traced {
+    id: i64,
+    freed: Arc<Freed>,
+}
+
+impl Record for Traced {
+    type Key = i64;
+
+    fn key(&self) -> i64 {
+        self.id
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.freed.by.lock().push(thread::current().id());
+        self.freed.one_more.notify_one();
+    }
+}
+
+/// TD5: nor does a reader pay for what an adjust replaced while he read.
+#[tokio::test]
+async fn reader_does_not_free_what_an_adjust_replaced() {
+    let freed = Arc::<Freed>::default();
+    let mut definition = Definition::new("traced");
+    let (by_id, own) = (definition.primary(), freed.clone());
+    definition.loads_by(&by_id, move |ids: Ranges<i64>, fill| {
+        let row = |id| Traced { id, freed: own.clone() };
+        std::future::ready(fill.put_all((0..2_000).filter(|id| ids.contains(id)).map(row)))
+    });
+    let table = definition.build(&by_id).unwrap();
+    table.load(times(0..1_000)).await.unwrap();
+    let held = table.range(&by_id, 0..10).await.unwrap();
+    drop(table.adjust(times(1_000..2_000)).await.unwrap());
+    freed.by.lock().clear();
+    let reader = thread::spawn(move || drop(held));
+    let reader_id = reader.thread().id();
+    reader.join().unwrap();
+    assert!(!freed.by.lock().contains(&reader_id), "the reader frees nothing");
+    let all_are_freed = async {
+        while freed.by.lock().len() < 1_000 {
+            freed.one_more.notified().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_are_freed).await.expect("soon after");
 }
 
 /// T1, T2, TD6: everything that can fail comes before anything is published.
