@@ -15,7 +15,11 @@ use super::{
     schema::{self, Found},
     witness::{self, beside},
 };
-use crate::error::from_driver;
+use crate::error::{from_driver, is_busy};
+
+/// The pause before a file is asked once more for a write-ahead log. Whoever is in the way looks at
+/// a page or two.
+const LOG_STEP: Duration = Duration::from_millis(1);
 
 /// Opens `path` for writing, and makes it a store if there is nothing.
 ///
@@ -43,7 +47,7 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
     // A new life must not be lost.
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    let mode = keep_journal(&connection, "WAL").map_err(failed)?;
+    let mode = begin_log(&connection, options).map_err(failed)?;
     if mode != "wal" {
         return Err(Error::new(ErrorKind::Unsupported, "open the store")
             .subject(subject)
@@ -68,6 +72,24 @@ pub(crate) fn open_for_writing(path: &Path, options: &StoreOptions) -> Result<Co
     // What was looked at is its own.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     Ok(connection)
+}
+
+/// Gives a file a write-ahead log; how it keeps its journal now.
+///
+/// SQLite waits for nobody who looks at the file meanwhile, as others do that open it for the first
+/// time, too.
+fn begin_log(connection: &Connection, options: &StoreOptions) -> rusqlite::Result<String> {
+    let mut left = options.busy;
+    loop {
+        match keep_journal(connection, "WAL") {
+            Err(error) if is_busy(&error) && !left.is_zero() => {
+                let pause = LOG_STEP.min(left);
+                std::thread::sleep(pause);
+                left -= pause;
+            }
+            begun => return begun,
+        }
+    }
 }
 
 /// Changes how a file keeps its journal; how it does now.

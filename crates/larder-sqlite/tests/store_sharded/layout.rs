@@ -145,6 +145,22 @@ fn one_life_for_all_files() {
 }
 
 #[test]
+fn many_that_make_a_store_at_the_same_time_all_open_it() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let together = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    together.wait();
+                    run(async { drop(place.open().await) });
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn a_number_that_cannot_be_is_refused() {
     run(async {
         let place = Place::new();

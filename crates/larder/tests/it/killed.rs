@@ -97,6 +97,7 @@ async fn what_was_invalidated_before_kill_9_is_in_no_answer() {
         let mut random = Random::new(seed);
         let directory = TempDir::new("invalidates").unwrap();
         (0..KEYS).for_each(|key| write(&source_of(directory.path(), key), 0));
+        drop(node(directory.path()).await);
         for round in 0..ROUNDS {
             let mut least: Vec<u64> = vec![0; (0..KEYS).count()];
             let mut processes: Vec<_> = (0..PROCESSES)

@@ -144,6 +144,8 @@ pub(crate) fn survey(
         label.check(&path, Label { place, count, ..expected })?;
         agreed = Some(label);
     }
+    // Whoever makes a store begins with the first file, which may be later than it was looked at.
+    has_first |= agreed.is_some() && look(first, options)? != Seen::Nothing;
     match agreed {
         Some(_) if !has_first => Err(Error::new(ErrorKind::Conflict, "open the store")
             .subject(first.display().to_string())
