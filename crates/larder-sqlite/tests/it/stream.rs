@@ -237,6 +237,27 @@ fn columns_of_a_result_say_how_they_compare_and_what_they_are() {
     assert_eq!(columns("SELECT id FROM v"), [said(true, false, "")]);
 }
 
+/// Two letters of UTF-16 are in another order than the bytes of UTF-8.
+#[test]
+fn no_column_of_a_database_in_utf16_compares_as_utf8() {
+    let place = Place::new();
+    let schema = "CREATE TABLE a(id INTEGER PRIMARY KEY, name TEXT);
+        INSERT INTO a VALUES (1, '\u{ffe6}'), (2, '\u{1f600}');";
+    let of = |encoding: &str| {
+        let schema = format!("PRAGMA encoding = '{encoding}'; {schema}");
+        let path = place.database(&format!("{encoding}.db"), "delete", &schema);
+        let world = World::open(&path, Track::Database);
+        let statement = world.prepare("SELECT id, name FROM a ORDER BY name", &[]);
+        let columns = world.origin.result_shape(&statement).unwrap().columns;
+        let rows = world.load(&query(&statement, Vec::new())).unwrap().rows.rows;
+        let ids: Vec<Value> = rows.into_iter().map(|row| row[0].clone()).collect();
+        (columns.iter().map(|own| own.is_binary).collect::<Vec<_>>(), ids)
+    };
+    let (first, second) = (Value::Integer(1), Value::Integer(2));
+    assert_eq!(of("UTF-8"), (vec![true, true], vec![first.clone(), second.clone()]));
+    assert_eq!(of("UTF-16be"), (vec![false, false], vec![second, first]));
+}
+
 /// A condition names the columns of the result, so each must be found by its name.
 #[test]
 fn columns_that_a_condition_cannot_name_are_refused() {

@@ -46,8 +46,8 @@
 //! # Order
 //!
 //! Keys are compared here as SQLite compares the columns they are made of: NULL, numbers by value,
-//! text byte by byte, blobs. A column that compares text in another way (`COLLATE NOCASE`, a
-//! database in UTF-16) cannot be part of an index; `name COLLATE BINARY AS name` can.
+//! text byte by byte, blobs. A column that compares text in another way (`COLLATE NOCASE`) cannot
+//! be part of an index; `name COLLATE BINARY AS name` can. No column of a database in UTF-16 can.
 //!
 //! **Invariant**: a load by ranges asks for at least the rows whose keys lie in them, in one
 //! snapshot, and gives each row once.

@@ -154,7 +154,8 @@ impl SqlSource {
                 &about,
                 &format!(
                     "the column `{name}` does not compare text byte by byte as UTF-8; select it as \
-                 `{name} COLLATE BINARY AS {name}`, or use another column"
+                 `{name} COLLATE BINARY AS {name}`, or use another column. In a database in \
+                 UTF-16 none does: make one in UTF-8 of it"
                 ),
             ));
         }
