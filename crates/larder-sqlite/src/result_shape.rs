@@ -143,9 +143,8 @@ fn expect_named(
     let around = connection.prepare(&around);
     let around =
         around.map_err(|error| from_driver("look at the columns of", "a result", &error))?;
-    for (place, (name, found)) in columns.iter().zip(around.column_names()).enumerate() {
-        let is_same = |other: &Arc<str>| other.eq_ignore_ascii_case(name);
-        if **name != *found || columns.iter().take(place).any(is_same) {
+    for (name, found) in columns.iter().zip(around.column_names()) {
+        if **name != *found {
             return refused(format!(
                 "the column `{name}` is not found by its name; give it one of its own with AS"
             ));
