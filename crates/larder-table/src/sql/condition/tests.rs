@@ -265,3 +265,18 @@ fn many_keys_are_few_statements_of_few_lengths() {
     let together = parts.iter().fold(Ranges::none(), |all, own| all.union(&own.ranges));
     assert_eq!(together, ranges);
 }
+
+/// A column of numbers compares such texts as numbers: no condition may take them for text.
+#[test]
+fn text_that_sqlite_reads_as_a_number_may_be_one() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch("CREATE TABLE n(n NUMERIC); INSERT INTO n VALUES (0.5)").unwrap();
+    for text in ["0.5", "+0.5", ".5", " .5", "\t+.5", "\u{b}0.5", "\u{c}\r\n0.5", "5e-1"] {
+        let found = connection.query_row("SELECT n = ?1 FROM n", [text], |row| row.get(0));
+        assert_eq!((found, may_be_number(text)), (Ok(true), true), "{text:?}");
+    }
+    let found =
+        connection.query_row("SELECT -n = CAST('-.5' AS NUMERIC) FROM n", [], |row| row.get(0));
+    assert_eq!((found, may_be_number("-.5")), (Ok(true), true));
+    assert!(!may_be_number("a5") && !may_be_number(""));
+}
