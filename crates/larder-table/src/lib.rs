@@ -46,7 +46,7 @@
 //! interleavings), then one file for each thing that is done: `select.rs`, `view.rs`, `page.rs`,
 //! `adjust.rs`, `slide.rs`, `invalidation.rs`, `refresh.rs`, `follow.rs`, `asked.rs`, `save.rs` and
 //! `restore.rs` (a warm restart; `codec.rs`, `kept.rs` and `blocks.rs` are its file),
-//! `published.rs` and `outgoing.rs` (an owner), `incoming.rs` and `replica.rs` (one that follows
+//! `published.rs` and `outgoing.rs` (an owner), `incoming.rs` and `replica` (one that follows
 //! it; `message.rs` and `frames.rs` are what goes between them). Below: `snapshot.rs` (what reads
 //! decide by), `retired.rs` (what they did by), `content.rs`, `index.rs`, `lane.rs` (an index
 //! whatever its keys are), `tree.rs` (the order itself), `recent.rs` (a feed beside a load),
