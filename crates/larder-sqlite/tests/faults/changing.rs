@@ -2,19 +2,19 @@
 
 use std::{fs, path::Path, process::Command};
 
-use larder_sqlite::store::{Depth, Lifetime, Select, SqliteStore, Stored};
+use larder_sqlite::store::{Depth, Lifetime, Select, SqliteStore, StoreOptions, Stored};
 use larder_testkit::temp::TempDir;
 
 use crate::{
     disk::{
         self,
-        Call::{Lock, Open, Read, Resize, Sync, Write},
+        Call::{Lock, Name, Open, Read, Resize, Sync, Write},
         Disk,
         Failure::{Broken, Cut, Full, Many, Short},
         Fault, Rounds,
         Times::{On, Once},
     },
-    kept::{Kept, entry, open},
+    kept::{Kept, entry, open, options},
 };
 
 const FAULTS: &[Fault] = &[
@@ -35,10 +35,31 @@ const FAULTS: &[Fault] = &[
     Fault(Open, Many, "cache.db*", On),
 ];
 
+/// The same for values in files of their own.
+const FAULTS_OF_VALUES: &[Fault] = &[
+    Fault(Write, Broken, "cache.db-values*", Once),
+    Fault(Write, Full, "cache.db-values*", On),
+    Fault(Write, Cut, "cache.db-values*", Once),
+    Fault(Write, Short, "cache.db-values*", On),
+    Fault(Sync, Broken, "cache.db-values*", Once),
+    Fault(Sync, Broken, "cache.db-values*", On),
+    Fault(Read, Broken, "cache.db-values*", Once),
+    Fault(Read, Short, "cache.db-values*", On),
+    Fault(Open, Broken, "cache.db-values*", Once),
+    Fault(Open, Many, "cache.db-values*", On),
+    Fault(Name, Broken, "cache.db-values*", Once),
+];
+
 #[test]
 fn whatever_call_of_a_write_fails_nothing_acknowledged_is_lost() {
     // SD15, SD16, SD18, S16b: a bulk write is there as a whole or not at all.
     disk::works("change");
+}
+
+#[test]
+fn whatever_call_on_a_value_file_fails_nothing_acknowledged_is_lost() {
+    // S(c), SD15, SD18.
+    disk::works("change values");
 }
 
 #[test]
@@ -81,14 +102,23 @@ async fn change_all(store: &SqliteStore, kept: &mut Kept, fault: Fault, round: i
 }
 
 pub async fn change(disk: &Disk, directory: &Path) {
-    for (number, fault) in FAULTS.iter().enumerate() {
+    change_beside(disk, directory, options(), FAULTS).await;
+}
+
+pub async fn change_values(disk: &Disk, directory: &Path) {
+    // All but the smallest are in files.
+    change_beside(disk, directory, options().file_above(400), FAULTS_OF_VALUES).await;
+}
+
+async fn change_beside(disk: &Disk, directory: &Path, options: StoreOptions, faults: &[Fault]) {
+    for (number, fault) in faults.iter().enumerate() {
         let place = directory.join(format!("{number}"));
         fs::create_dir(&place).unwrap();
         let (path, mut kept) = (place.join("cache.db"), Kept::default());
         kept.is_at(&path).await;
         let mut rounds = Rounds::of(7);
         loop {
-            let store = open(&path).await;
+            let store = SqliteStore::open_with(&path, options.clone()).await.unwrap();
             disk.fails(*fault, rounds.spared());
             change_all(&store, &mut kept, *fault, rounds.spared()).await;
             let failed = disk.is_mended();

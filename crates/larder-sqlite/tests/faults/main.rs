@@ -52,6 +52,7 @@ fn a_process_works_on_a_failing_disk() {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
         match &*work {
             "change" => changing::change(&disk, directory).await,
+            "change values" => changing::change_values(&disk, directory).await,
             "change and die" => changing::die(&disk).await,
             "flush" => flushing::flush(&disk, directory).await,
             "flush file" => flushing::flush_file(&disk, directory).await,
