@@ -11,7 +11,7 @@ use shuttle::thread;
 
 use super::{
     breaks, holds, notices,
-    world::{Rule, STALE, TORN, UNANSWERED, World},
+    world::{Rule, TORN, UNANSWERED, World},
 };
 
 /// TD4, TD6: a window moves forth and back.
@@ -73,7 +73,7 @@ fn a_read_beside_refreshes_is_never_older_than_an_invalidation() {
 
 #[test]
 fn marks_that_are_cleared_and_not_compared_are_noticed() {
-    notices(Safeguard::MarksTakenByNumber, reads_beside_refreshes, STALE);
+    notices(Safeguard::MarksTakenByNumber, reads_beside_refreshes);
 }
 
 /// Rows are the records: they are put where loads put what they read.
@@ -104,12 +104,12 @@ fn a_read_beside_adjusts_and_a_feed_is_of_one_moment() {
 
 #[test]
 fn not_laying_over_what_was_told_is_noticed() {
-    notices(Safeguard::ToldLaidOver, adjusts_beside_a_feed, STALE);
+    notices(Safeguard::ToldLaidOver, adjusts_beside_a_feed);
 }
 
 #[test]
 fn publishing_a_load_before_the_feed_was_asked_is_noticed() {
-    notices(Safeguard::CaughtUpBeforePublish, adjusts_beside_a_feed, TORN);
+    notices(Safeguard::CaughtUpBeforePublish, adjusts_beside_a_feed);
 }
 
 /// Rows touch the records: they are loaded again.
@@ -138,12 +138,12 @@ fn a_read_beside_refreshes_and_a_feed_is_of_one_moment() {
 
 #[test]
 fn loading_what_the_origin_does_not_show_yet_is_noticed() {
-    notices(Safeguard::VisibleBeforeLoad, refreshes_beside_a_feed, STALE);
+    notices(Safeguard::VisibleBeforeLoad, refreshes_beside_a_feed);
 }
 
 #[test]
 fn going_on_by_halves_of_a_commit_is_noticed() {
-    notices(Safeguard::HalvesRefused, refreshes_beside_a_feed, TORN);
+    notices(Safeguard::HalvesRefused, refreshes_beside_a_feed);
 }
 
 /// Nothing is there yet, and reads wait.
@@ -167,7 +167,7 @@ fn a_read_of_a_table_that_is_being_loaded_beside_a_feed_is_of_one_moment() {
 
 #[test]
 fn a_first_load_over_which_nothing_is_laid_is_noticed() {
-    notices(Safeguard::ToldLaidOver, first_load_beside_a_feed, STALE);
+    notices(Safeguard::ToldLaidOver, first_load_beside_a_feed);
 }
 
 /// Reads of what the window does not cover share a load, which one of them leaves.
@@ -191,7 +191,7 @@ fn a_read_that_shares_a_load_is_answered_whoever_leaves() {
 
 #[test]
 fn joining_a_load_that_missed_what_is_known_is_noticed() {
-    notices(Safeguard::LateReadsLoadAnew, misses_that_share_a_load, STALE);
+    notices(Safeguard::LateReadsLoadAnew, misses_that_share_a_load);
 }
 
 #[test]
