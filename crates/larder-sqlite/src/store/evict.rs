@@ -21,10 +21,13 @@ const LOOK: i64 = 64;
 /// was read a moment ago, rather than that one write pays for the reads of all.
 const CHOICES_MAX: usize = 8;
 
-/// Who goes next, each statement with `?1` the entry just written and `?2` the time.
-const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags, e.form \
-     FROM dead d JOIN entry e ON e.id = d.entry WHERE e.id <> ?1 AND ?2 IS NOT NULL LIMIT ?3";
-const EXPIRED: &str = "SELECT id, region, size, tags, form FROM entry \
+/// Who goes next, each statement with `?1` an entry that is spared, the one just written, `?2` the
+/// time, and `?3` how many. With a `JOIN` SQLite, which takes `dead` for as long as `entry`, would
+/// look at all entries.
+pub(crate) const DEAD: &str = "SELECT e.id, e.region, e.size, e.tags, e.form \
+     FROM dead d CROSS JOIN entry e ON e.id = d.entry \
+     WHERE e.id <> ?1 AND ?2 IS NOT NULL LIMIT ?3";
+pub(crate) const EXPIRED: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE expires <= ?2 AND id <> ?1 ORDER BY expires LIMIT ?3";
 const LEAST_RECENT: &str = "SELECT id, region, size, tags, form FROM entry \
      WHERE form & 4 = 0 AND id <> ?1 AND ?2 IS NOT NULL ORDER BY accessed LIMIT ?3";
@@ -147,5 +150,37 @@ impl Condemned {
         connection.prepare_cached("DELETE FROM dead WHERE entry = ?1")?.execute([self.id])?;
         writing.totals.add(self.region, -1, -self.size);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn whoever_goes_is_found_without_a_look_at_all_entries() {
+        // S2, SD2.
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let looked_at = |sql: &str| -> String {
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            // The outermost.
+            connection.query_row(&sql, (1, 1, 1), |row| row.get(3)).unwrap()
+        };
+        assert_eq!(looked_at(DEAD), "SCAN d");
+        assert_eq!(looked_at(EXPIRED), "SEARCH entry USING INDEX entry_expires (expires<?)");
+        // In the order of an index, or of the table itself: it ends after as many as are wanted.
+        for (sql, index) in [
+            (LEAST_RECENT, Some("evict_recent")),
+            (LEAST_FREQUENT, Some("evict_frequent")),
+            (OLDEST, None),
+        ] {
+            schema::index_for(&connection, index).unwrap();
+            let by = index.map(|index| format!(" USING INDEX {index}")).unwrap_or_default();
+            assert_eq!(looked_at(sql), format!("SCAN entry{by}"));
+        }
     }
 }

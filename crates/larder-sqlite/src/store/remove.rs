@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     entry::{Entry, Meta},
-    evict::{Condemned, Gone},
+    evict::{Condemned, DEAD, EXPIRED, Gone},
     filed::Opened,
     find::{self, Reading, Unread, is_there},
     listing,
@@ -115,20 +115,20 @@ pub(crate) fn count_gone(connection: &Connection, now: WallMillis) -> Result<u64
         .map_err(Writing::failed("remove what is gone"))
 }
 
+/// A number that no row has: they begin at 1.
+const NOBODY: i64 = 0;
+
 /// Removes at most `count` rows that are dead or have expired; how many it removed.
 pub(crate) fn sweep(writing: &mut Writing<'_>, count: i64) -> Result<usize, Error> {
     let failed = Writing::failed("remove what is gone");
     let mut removed = 0;
-    let dead = "SELECT e.id, e.region, e.size, e.tags, e.form \
-         FROM dead d JOIN entry e ON e.id = d.entry WHERE ?1 IS NOT NULL LIMIT ?2";
-    let expired = "SELECT id, region, size, tags, form FROM entry WHERE expires <= ?1 LIMIT ?2";
-    for (sql, why) in [(dead, Gone::Dead), (expired, Gone::Expired)] {
+    for (sql, why) in [(DEAD, Gone::Dead), (EXPIRED, Gone::Expired)] {
         let left = count - i64::try_from(removed).unwrap_or(count);
         let rows: Vec<Condemned> = writing
             .connection
             .prepare_cached(sql)
             .and_then(|mut find| {
-                find.query_map((millis(writing.now), left), Condemned::read)?.collect()
+                find.query_map((NOBODY, millis(writing.now), left), Condemned::read)?.collect()
             })
             .map_err(failed)?;
         for row in &rows {
