@@ -5,6 +5,7 @@
 //! that could still be read; a pinned entry and the entry just written never go.
 
 use larder_core::{Error, ErrorKind};
+use rusqlite::Connection;
 
 use super::{
     filed, link,
@@ -17,8 +18,9 @@ use super::{
 /// looks; an entry can be at most half of all bytes.
 const LOOK: i64 = 64;
 
-/// How often those are chosen anew whose reads were not written yet. Beyond it somebody goes who
-/// was read a moment ago, rather than that one write pays for the reads of all.
+/// How often those are chosen anew that stand further forward than they should: their reads were
+/// not written yet, or they were overwritten. Beyond it somebody goes who was used since, rather
+/// than that one write pays for all.
 const CHOICES_MAX: usize = 8;
 
 /// Who goes next, each statement with `?1` an entry that is spared, the one just written, `?2` the
@@ -93,8 +95,8 @@ fn remove_some(
     let over = i64::try_from(over.max(1)).unwrap_or(LOOK).min(LOOK);
     let mut rows = look(writing, sql, written, over).map_err(failed)?;
     for _ in 0..if why == Gone::Evicted { CHOICES_MAX } else { 0 } {
-        // What was read a moment ago must not look as if it was not.
-        if !writing.access.flush_of(writing, rows.iter().map(|row| row.id))? {
+        let was_read = writing.access.flush_of(writing, rows.iter().map(|row| row.id))?;
+        if !move_back(writing.connection, &rows).map_err(failed)? && !was_read {
             break;
         }
         rows = look(writing, sql, written, LOOK).map_err(failed)?;
@@ -119,6 +121,15 @@ fn look(
 ) -> rusqlite::Result<Vec<Condemned>> {
     let mut find = writing.connection.prepare_cached(sql)?;
     find.query_map((written, millis(writing.now), count), Condemned::read)?.collect()
+}
+
+/// Puts those that were overwritten to where they belong in the order of use; whether there were
+/// any. So each pays for that once, however often it was overwritten.
+fn move_back(connection: &Connection, rows: &[Condemned]) -> rusqlite::Result<bool> {
+    let mut update = connection.prepare_cached(
+        "UPDATE entry SET accessed = created WHERE id = ?1 AND accessed < created",
+    )?;
+    rows.iter().try_fold(false, |any, row| Ok(0 < update.execute([row.id])? || any))
 }
 
 /// A row that is to be removed.

@@ -179,6 +179,7 @@ pub(crate) fn meta(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(
         read_form(form).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, form))?;
     let size: i64 = row.get(3)?;
     let time = |millis: i64| WallMillis(u64::try_from(millis).unwrap_or(0));
+    let (created, accessed): (i64, i64) = (row.get(4)?, row.get(6)?);
     let expires: Option<i64> = row.get(5)?;
     let reads: i64 = row.get(7)?;
     let tags: Option<String> = row.get(8)?;
@@ -187,9 +188,10 @@ pub(crate) fn meta(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(
         kind,
         tags: tag_names(connection, tags.as_deref())?,
         size_bytes,
-        created: time(row.get(4)?),
+        created: time(created),
         expires: expires.map(time),
-        accessed: time(row.get(6)?),
+        // Whoever overwrites an entry may leave this as it was.
+        accessed: time(accessed.max(created)),
         access_count: u64::try_from(reads).unwrap_or(0),
         is_pinned: pinned == super::entry::Pinned::Yes,
     };

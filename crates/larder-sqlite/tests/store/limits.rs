@@ -154,6 +154,35 @@ fn each_policy_chooses_its_own() {
 }
 
 #[test]
+fn an_entry_that_was_overwritten_goes_as_late_as_one_that_was_read() {
+    // S13, SC4: there are more of them than are chosen from at once.
+    run(async {
+        let place = Place::new();
+        let store = place.open_with(place.options().max_entries(300)).await;
+        let entries = store.entries("r");
+        let write = async |number: u32, with: &str| {
+            place.clock.advance(Duration::from_millis(1));
+            entries.insert(format!("{number:03}"), forever(with)).await.unwrap();
+        };
+        for number in 0..300 {
+            write(number, "x").await;
+        }
+        for number in (0..200).rev() {
+            write(number, if number % 2 == 0 { "y" } else { "longer" }).await;
+        }
+        // First the hundred that were never overwritten, then the others, the last of them first.
+        for number in 300..450 {
+            write(number, "x").await;
+        }
+        let names = |range: std::ops::Range<u32>| range.map(|number| format!("{number:03}"));
+        let left: Vec<String> = names(0..150).chain(names(300..450)).collect();
+        assert_eq!(keys(&store).await, left);
+        let meta = entries.entry("149").await.unwrap().unwrap().meta;
+        assert_eq!(meta.accessed, meta.created);
+    });
+}
+
+#[test]
 fn a_number_that_grows_needs_room_too() {
     // SD2.
     run(async {
