@@ -11,6 +11,8 @@ mod reads;
 
 mod writes;
 
+mod full;
+
 mod million;
 
 mod diskcache;
@@ -40,6 +42,7 @@ pub(crate) fn run() -> Result<Vec<Row>> {
     let dir = TempDir::new("bench-store")?;
     let mut rows = reads::run(&dir.path().join("reads"))?;
     rows.extend(writes::run(&dir.path().join("writes"))?);
+    rows.extend(full::run(&dir.path().join("full"))?);
     rows.extend(million::run(&dir.path().join("million"))?);
     rows.extend(diskcache::run(&dir.path().join("diskcache"))?);
     Ok(rows)

@@ -61,7 +61,7 @@ impl Bare {
         let mut set = self.0.prepare_cached(
             "INSERT INTO entry(region, key, created, accessed, reads, size, form, checksum, value)
              VALUES (1, ?1, ?2, ?2, 0, ?3, 2, 0, ?4) ON CONFLICT(region, key) DO UPDATE SET
-             created = excluded.created, accessed = excluded.accessed, reads = 0,
+             created = excluded.created, reads = 0,
              size = excluded.size, value = excluded.value",
         )?;
         let now = crate::writer::now() / 1_000_000;
