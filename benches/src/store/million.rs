@@ -36,6 +36,7 @@ pub(super) fn run(dir: &Path) -> Result<Vec<Row>> {
     let store = runtime.block_on(SqliteStore::open_with(&path, options()))?;
     let entries = store.entries(REGION);
     rows.push(prefix(&runtime, &entries)?);
+    rows.push(runtime.block_on(beside_check(&store, &entries))?);
     rows.extend(runtime.block_on(deletions(&store, &entries))?);
     Ok(rows)
 }
@@ -90,6 +91,20 @@ fn prefix(runtime: &Runtime, entries: &Entries) -> Result<Row> {
     }
     let name = "store/list 1000 by prefix among 1 M";
     Ok(Row::alone(name, median(times), "ms", ROUNDS * 10))
+}
+
+/// Writes beside the check that follows the opening: it reads everything in one snapshot, which
+/// keeps the log from being copied as long.
+async fn beside_check(store: &SqliteStore, entries: &Entries) -> Result<Row> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(entries.clone(), is_over.clone()));
+    // The check comes between two rounds of the keeper.
+    store.keep().await?;
+    store.keep().await?;
+    is_over.store(true, Ordering::Relaxed);
+    let held = writer.await??;
+    let worst = percentile(held, 100) / 1e6;
+    Ok(Row::alone("store/a set beside the check behind an opening, worst", worst, "ms", 1))
 }
 
 /// Deletions by tag while somebody writes.
